@@ -1,0 +1,54 @@
+// YAML bound to structs: every key that is read is known, every key that is not read is an error which names file,
+// line and the nearest known key. Reading with a default writes that default into the document, so that resolved()
+// is the whole configuration as it was used.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace eyrie::base {
+
+// A node of a YAML document. Cheap to copy; copies share the document. Not thread-safe.
+class Config {
+ public:
+  static Config read(const Path& path);  // InputError: not there, not YAML (with line and column)
+  static Config parse(std::string_view text, const std::string& name);
+
+  // `assignment` is "key.path=value" as on the command line; list elements by number ("stages.0.steps=10").
+  void set(const std::string& assignment);
+
+  bool has(const std::string& key) const;      // also marks the key as known
+  Config map(const std::string& key);          // a map; an absent one reads as empty and is made
+  std::vector<Config> list(const std::string& key);  // a list of maps; absent: empty
+  std::vector<std::string> keys() const;       // of a map with free keys (a mixture); in file order
+
+  // T: std::string, std::int64_t, double, bool, std::vector<std::string>. Integers may be written 16Ki, 16Mi, 2Gi,
+  // 1e6. InputError: absent without a default, or not of that type.
+  template <class T> T get(const std::string& key);
+  template <class T> T get(const std::string& key, const T& fallback);
+  // A map of free keys to numbers or strings, in file order.
+  template <class T> std::vector<std::pair<std::string, T>> entries();
+
+  bool is_scalar(const std::string& key) const;  // whether the key holds one value rather than a map or list
+
+  // To be thrown: "run.yaml:12: stages[0].data.mixture: MESSAGE".
+  InputError error(const std::string& key, const std::string& message) const;
+
+  // Throws for the first key, anywhere below this node, that nothing has read.
+  void finish() const;
+
+  std::string resolved() const;  // YAML
+  std::string name() const;      // the file's name, or the name given to parse
+
+ private:
+  struct Node;
+  std::shared_ptr<Node> node_;
+};
+
+}  // namespace eyrie::base

@@ -1,0 +1,30 @@
+// Counter-based random numbers: Philox4x32-10 (Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011).
+// A number is a function of (seed, purpose, index) alone: no state, so nothing depends on ranks, threads or order.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+namespace eyrie::base {
+
+// Key: seed (low word) and purpose, mixed to 64 bits. Purpose: a parameter's name, "data order", …
+class Philox {
+ public:
+  Philox(std::uint64_t seed, std::string_view purpose);
+  Philox(std::uint32_t key0, std::uint32_t key1) : key_{key0, key1} {}
+
+  std::array<std::uint32_t, 4> block(std::uint64_t counter, std::uint64_t high = 0) const;
+
+  double uniform(std::uint64_t index) const;  // in [0, 1), 53 bits, two words an index
+  double normal(std::uint64_t index) const;   // Box–Muller with a log and cosine of our own: same bits everywhere
+
+  // The place of `index` after a keyed permutation of [0, count): a bijection, computed without a table
+  // (Feistel network over the next power of four, walked until it lands inside).
+  std::uint64_t permute(std::uint64_t index, std::uint64_t count, std::uint64_t round_key = 0) const;
+
+ private:
+  std::array<std::uint32_t, 2> key_;
+};
+
+}  // namespace eyrie::base
