@@ -1,0 +1,19 @@
+// The commands of eyrie: one file each, one function each. A command parses its own flags, opens what it needs, calls
+// one function of a floor below and prints. main() turns what it throws into an exit status.
+#pragma once
+
+namespace eyrie::cli {
+
+// argv[0] is the command's name as typed ("eyrie data build"); the rest are its own arguments. Returns the exit status.
+int run_train(int argc, char** argv);
+int run_eval(int argc, char** argv);
+int run_eval_list(int argc, char** argv);
+int run_eval_show(int argc, char** argv);
+int run_score(int argc, char** argv);
+int run_generate(int argc, char** argv);
+int run_data_build(int argc, char** argv);
+int run_data_screen(int argc, char** argv);
+int run_data_inspect(int argc, char** argv);
+int run_version(int argc, char** argv);
+
+}  // namespace eyrie::cli

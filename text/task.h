@@ -1,0 +1,48 @@
+// Evaluation tasks as data: one YAML file a task (prompt, choices, gold, shots, metrics, files), and the items of its
+// data files rendered by it. Evaluation scores the items, the exclusion screens documents against the same items.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+
+namespace eyrie::text {
+
+// One evaluated document, rendered. All strings are UTF-8.
+struct TaskItem {
+  std::string task;                  // the leaf task: "piqa", "mmlu_anatomy"
+  std::string split;                 // "test", "validation", "dev", "train", …
+  std::int64_t index = 0;            // document in the split, in file order, from 0
+  std::string question;              // the question's own text (PIQA's goal, HellaSwag's context)
+  std::vector<std::string> choices;  // the answers' own texts ("13", not "B")
+  int gold = -1;                     // index of the right choice; -1 where the split has no labels
+  std::string prompt;                // doc_to_text: what is put to the model, without shots and description
+  std::vector<std::string> targets;  // what is scored for each choice, without the delimiter (" A" is scored as "A")
+};
+
+// Where tasks and their data are looked for.
+struct TaskPlaces {
+  base::Path data = "data/eval";              // the original files of each benchmark, under its name
+  std::vector<base::Path> task_directories;   // searched in order, before Eyrie's own eval/tasks
+};
+
+// A leaf task. Items are read when first asked for and kept. Thread-safe after that.
+class Task {
+ public:
+  virtual ~Task() = default;
+  virtual const std::string& name() const = 0;
+  virtual const std::vector<std::string>& splits() const = 0;  // those that its YAML names
+  virtual const std::vector<TaskItem>& items(const std::string& split) const = 0;
+};
+
+// The leaf tasks that `name` stands for: itself, or the members of a group such as mmlu, in the group's order.
+// InputError: unknown task (names the nearest), data file missing (names the file and the folder searched).
+std::vector<std::shared_ptr<const Task>> open_tasks(const std::string& name, const TaskPlaces& places);
+
+// Every item of every split of the task or group (few-shot pools too): what exclusion indexes.
+std::vector<TaskItem> all_items(const std::string& name, const TaskPlaces& places);
+
+}  // namespace eyrie::text
