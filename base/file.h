@@ -1,5 +1,6 @@
-// The one place that touches the disk. Everything that must survive a crash goes through here: files appear whole or
-// not at all (write beside, fsync, rename, fsync of the folder), and faults can be injected under every write.
+// The one place that touches the disk. Everything that must survive a crash goes through here:
+// files appear whole or not at all (write beside, fsync, rename, fsync of the folder), and faults
+// can be injected under every write.
 #pragma once
 
 #include <cstddef>
@@ -14,8 +15,9 @@ namespace eyrie::base {
 
 using Path = std::filesystem::path;
 
-// An open file. Owns its descriptor; not copyable. All errors are base::Error with path, operation and the system's
-// reason; no space left says how much was needed; a file that is not there is an InputError.
+// An open file. Owns its descriptor; not copyable. All errors are base::Error with path, operation
+// and the system's reason; no space left says how much was needed; a file that is not there is an
+// InputError.
 class File {
  public:
   static File open(const Path& path);    // for reading
@@ -24,7 +26,8 @@ class File {
   File& operator=(File&& other) noexcept;
   ~File();  // closes without sync; errors are lost: call close() where they matter
 
-  void read_at(std::span<std::byte> out, std::uint64_t offset) const;  // all of it, or an error (truncated file)
+  void read_at(std::span<std::byte> out,
+               std::uint64_t offset) const;  // all of it, or an error (truncated file)
   void write_at(std::span<const std::byte> bytes, std::uint64_t offset);
   void truncate(std::uint64_t size);
   void sync();
@@ -55,17 +58,22 @@ class MappedFile {
 
 std::string read_file(const Path& path);
 
-// The whole file appears under `path`, or nothing changes: written to a name beside it, synced, renamed.
+// The whole file appears under `path`, or nothing changes: written to a name beside it, synced,
+// renamed.
 void write_file(const Path& path, std::string_view contents);
 
 void rename_file(const Path& from, const Path& to);  // and syncs the folder of `to`
 void sync_directory(const Path& directory);
 void make_directories(const Path& directory);
-std::string temporary_name(const Path& path);  // a name beside `path` that no other process of the job uses
+void remove_tree(
+    const Path& path);  // a file or a directory with all that is in it; nothing there: done
+std::string temporary_name(
+    const Path& path);  // a name beside `path` that no other process of the job uses
 
-// Faults, for tests: called before each operation with its name ("create", "write", "sync", "rename", "truncate") and
-// path; what it returns other than 0 is the errno that the operation then fails with. A "write" that gets EIO after
-// having written half of its bytes is asked for with kShortWrite. Set before any thread starts.
+// Faults, for tests: called before each operation with its name ("create", "write", "sync",
+// "rename", "truncate", "remove") and path; what it returns other than 0 is the errno that the
+// operation then fails with. A "write" that gets EIO after having written half of its bytes is
+// asked for with kShortWrite. Set before any thread starts.
 constexpr int kShortWrite = -1;
 using FaultHook = std::function<int(std::string_view operation, const Path& path)>;
 void set_fault_hook(FaultHook hook);

@@ -1,0 +1,259 @@
+// Files over POSIX calls. Every operation that changes the disk asks the fault hook first.
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+
+namespace eyrie::base {
+namespace {
+
+FaultHook& fault_hook() {
+  static FaultHook hook;
+  return hook;
+}
+
+std::string reason(int error) { return std::generic_category().message(error); }
+
+[[noreturn]] void fail(std::string_view doing, const Path& path, int error,
+                       std::uint64_t bytes = 0) {
+  if (error == ENOSPC || error == EDQUOT) {
+    throw Error(fmt::format(
+        "no space left: {} {} failed{}; free some space on that file system{} and run again", doing,
+        path.string(), bytes > 0 ? fmt::format(" ({} bytes were to be written)", bytes) : "",
+        error == EDQUOT ? " (the quota is used up)" : ""));
+  }
+  throw Error(fmt::format("{} {} failed: {}", doing, path.string(), reason(error)));
+}
+
+// Asks the hook; throws what it orders. Returns whether the write is to be cut short.
+bool ask_for_fault(std::string_view operation, std::string_view doing, const Path& path,
+                   std::uint64_t bytes = 0) {
+  if (!fault_hook()) return false;
+  const int error = fault_hook()(operation, path);
+  if (error == 0) return false;
+  if (error == kShortWrite && operation == "write") return true;
+  fail(doing, path, error == kShortWrite ? EIO : error, bytes);
+}
+
+Path folder_of(const Path& path) {
+  const Path parent = path.parent_path();
+  return parent.empty() ? Path(".") : parent;
+}
+
+// pwrite until all is written; returns an errno.
+int write_all(int descriptor, std::span<const std::byte> bytes, std::uint64_t offset) {
+  while (!bytes.empty()) {
+    const ssize_t count =
+        ::pwrite(descriptor, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return errno;
+    if (count == 0) return EIO;
+    bytes = bytes.subspan(static_cast<std::size_t>(count));
+    offset += static_cast<std::uint64_t>(count);
+  }
+  return 0;
+}
+
+}  // namespace
+
+File File::open(const Path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int error = errno;
+  if (descriptor < 0) {
+    const std::string message = fmt::format("cannot read {}: {}", path.string(), reason(error));
+    if (error == ENOENT || error == ENOTDIR || error == EACCES) throw InputError(message);
+    throw Error(message);
+  }
+  File file(path, descriptor);
+  struct stat status {};
+  if (::fstat(descriptor, &status) == 0 && S_ISDIR(status.st_mode)) {
+    throw InputError(
+        fmt::format("cannot read {}: it is a directory where a file is expected", path.string()));
+  }
+  return file;
+}
+
+File File::create(const Path& path) {
+  ask_for_fault("create", "creating", path);
+  const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (descriptor < 0) fail("creating", path, errno);
+  return File(path, descriptor);
+}
+
+File::File(File&& other) noexcept
+    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+File& File::operator=(File&& other) noexcept {
+  if (this != &other) {
+    if (descriptor_ >= 0) ::close(descriptor_);
+    path_ = std::move(other.path_);
+    descriptor_ = std::exchange(other.descriptor_, -1);
+  }
+  return *this;
+}
+
+File::~File() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void File::read_at(std::span<std::byte> out, std::uint64_t offset) const {
+  const std::uint64_t end = offset + out.size();
+  while (!out.empty()) {
+    const ssize_t count = ::pread(descriptor_, out.data(), out.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail("reading", path_, errno);
+    if (count == 0) {
+      throw InputError(fmt::format("{} is truncated: it ends at byte {}, byte {} was expected",
+                                   path_.string(), size(), end));
+    }
+    out = out.subspan(static_cast<std::size_t>(count));
+    offset += static_cast<std::uint64_t>(count);
+  }
+}
+
+void File::write_at(std::span<const std::byte> bytes, std::uint64_t offset) {
+  if (ask_for_fault("write", "writing", path_, bytes.size())) {
+    write_all(descriptor_, bytes.first(bytes.size() / 2), offset);
+    fail("writing", path_, EIO, bytes.size());
+  }
+  const int error = write_all(descriptor_, bytes, offset);
+  if (error != 0) fail("writing", path_, error, bytes.size());
+}
+
+void File::truncate(std::uint64_t size) {
+  ask_for_fault("truncate", "resizing", path_, size);
+  while (::ftruncate(descriptor_, static_cast<off_t>(size)) != 0) {
+    if (errno != EINTR) fail("resizing", path_, errno, size);
+  }
+}
+
+void File::sync() {
+  ask_for_fault("sync", "syncing", path_);
+  // Not tried again after a failure: the kernel may have dropped the pages and would then report
+  // success.
+  if (::fsync(descriptor_) != 0) fail("syncing", path_, errno);
+}
+
+void File::close() {
+  const int descriptor = std::exchange(descriptor_, -1);
+  if (descriptor >= 0 && ::close(descriptor) != 0 && errno != EINTR) fail("closing", path_, errno);
+}
+
+std::uint64_t File::size() const {
+  struct stat status {};
+  if (::fstat(descriptor_, &status) != 0) fail("asking for the size of", path_, errno);
+  return static_cast<std::uint64_t>(status.st_size);
+}
+
+MappedFile::MappedFile(const Path& path) {
+  const File file = File::open(path);
+  size_ = file.size();
+  if (size_ == 0) return;  // mmap refuses empty files
+  void* address = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file.descriptor(), 0);
+  if (address == MAP_FAILED) fail("mapping", path, errno);
+  data_ = static_cast<const std::byte*>(address);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+std::string read_file(const Path& path) {
+  const File file = File::open(path);
+  std::string contents;
+  // By reading to the end, not by size: pipes and /proc have none.
+  char buffer[1 << 16];
+  while (true) {
+    const ssize_t count = ::read(file.descriptor(), buffer, sizeof buffer);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail("reading", path, errno);
+    if (count == 0) return contents;
+    contents.append(buffer, static_cast<std::size_t>(count));
+  }
+}
+
+void write_file(const Path& path, std::string_view contents) {
+  const Path temporary = temporary_name(path);
+  try {
+    File file = File::create(temporary);
+    file.write_at(std::as_bytes(std::span(contents)), 0);
+    file.sync();
+    file.close();
+    rename_file(temporary, path);
+  } catch (...) {
+    ::unlink(temporary.c_str());
+    throw;
+  }
+}
+
+void rename_file(const Path& from, const Path& to) {
+  const std::string doing = fmt::format("renaming {} to", from.string());
+  ask_for_fault("rename", doing, to);
+  if (::rename(from.c_str(), to.c_str()) != 0) fail(doing, to, errno);
+  sync_directory(folder_of(to));
+}
+
+void sync_directory(const Path& directory) {
+  ask_for_fault("sync", "syncing the directory", directory);
+  const int descriptor = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) fail("opening the directory", directory, errno);
+  // EINVAL: the file system has no sync of directories; there is nothing better to be done.
+  const int error = ::fsync(descriptor) == 0 || errno == EINVAL ? 0 : errno;
+  ::close(descriptor);
+  if (error != 0) fail("syncing the directory", directory, error);
+}
+
+void make_directories(const Path& directory) {
+  if (directory.empty()) return;
+  struct stat status {};
+  if (::stat(directory.c_str(), &status) == 0) {
+    if (S_ISDIR(status.st_mode)) return;
+    throw Error(fmt::format("creating the directory {} failed: a file of that name is in the way",
+                            directory.string()));
+  }
+  if (directory.has_relative_path() && directory.parent_path() != directory) {
+    make_directories(directory.parent_path());
+  }
+  ask_for_fault("create", "creating the directory", directory);
+  // Another rank may make it at the same time; that is as good.
+  if (::mkdir(directory.c_str(), 0777) != 0 && errno != EEXIST) {
+    fail("creating the directory", directory, errno);
+  }
+  sync_directory(folder_of(directory));
+}
+
+void remove_tree(const Path& path) {
+  ask_for_fault("remove", "removing", path);
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  if (error) fail("removing", path, error.value());
+}
+
+std::string temporary_name(const Path& path) {
+  static std::atomic<unsigned> count{0};
+  char host[64] = "host";
+  ::gethostname(host, sizeof host - 1);
+  // Hidden, so that no pattern of the reader's takes it for a whole file.
+  const std::string name = fmt::format(".{}.tmp-{}-{}-{}", path.filename().string(), host,
+                                       ::getpid(), count.fetch_add(1));
+  return (path.parent_path() / name).string();
+}
+
+void set_fault_hook(FaultHook hook) { fault_hook() = std::move(hook); }
+
+}  // namespace eyrie::base
