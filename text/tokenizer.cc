@@ -1,0 +1,131 @@
+// Tokenizers over the SentencePiece library, and the one whose tokens are bytes.
+#include "text/tokenizer.h"
+
+#include <sentencepiece_processor.h>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/hash.h"
+
+namespace eyrie::text {
+namespace {
+
+class BytesTokenizer final : public Tokenizer {
+ public:
+  static constexpr std::int32_t kBos = 256;
+  static constexpr std::int32_t kEos = 257;
+
+  std::vector<std::int32_t> encode(std::string_view text) const override {
+    std::vector<std::int32_t> ids;
+    ids.reserve(text.size());
+    for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
+    return ids;
+  }
+
+  std::string decode(const std::vector<std::int32_t>& ids) const override {
+    std::string text;
+    for (const std::int32_t id : ids) {
+      check_id(id);
+      if (id < kBos) text += static_cast<char>(id);
+    }
+    return text;
+  }
+
+  std::int32_t bos() const override { return kBos; }
+  std::int32_t eos() const override { return kEos; }
+  std::int32_t size() const override { return kEos + 1; }
+
+  std::string piece(std::int32_t id) const override {
+    check_id(id);
+    if (id == kBos) return "<s>";
+    if (id == kEos) return "</s>";
+    return fmt::format("<0x{:02X}>", id);
+  }
+
+  const std::string& hash() const override { return hash_; }
+
+ private:
+  static void check_id(std::int32_t id) {
+    if (id < 0 || id > kEos) {
+      throw base::InputError(
+          fmt::format("token {} is not one of the {} of the tokenizer \"bytes\"", id, kEos + 1));
+    }
+  }
+
+  const std::string hash_ = "bytes";
+};
+
+class SentencePieceTokenizer final : public Tokenizer {
+ public:
+  explicit SentencePieceTokenizer(const std::string& name) : name_(name) {
+    const std::string model = base::read_file(name);
+    const std::string advice = "give a SentencePiece model (.model) or \"bytes\"";
+    if (model.empty())
+      throw base::InputError(fmt::format("{}: the file is empty; {}", name, advice));
+    const auto status = processor_.LoadFromSerializedProto(model);
+    if (!status.ok()) {
+      throw base::InputError(fmt::format("{}: not a SentencePiece model, or a damaged one ({}); {}",
+                                         name, status.ToString(), advice));
+    }
+    if (bos() < 0 || eos() < 0) {
+      throw base::InputError(
+          fmt::format("{}: this SentencePiece model has no {} piece, which every document needs; "
+                      "train it with {}",
+                      name, bos() < 0 ? "BOS" : "EOS", bos() < 0 ? "--bos_id=1" : "--eos_id=2"));
+    }
+    hash_ = base::hex(base::hash_text(model));
+  }
+
+  std::vector<std::int32_t> encode(std::string_view text) const override {
+    std::vector<int> ids;
+    check(processor_.Encode(text, &ids), "encoding");
+    return ids;
+  }
+
+  std::string decode(const std::vector<std::int32_t>& ids) const override {
+    for (const std::int32_t id : ids) check_id(id);
+    std::string text;
+    check(processor_.Decode(ids, &text), "decoding");
+    return text;
+  }
+
+  std::int32_t bos() const override { return processor_.bos_id(); }
+  std::int32_t eos() const override { return processor_.eos_id(); }
+  std::int32_t size() const override { return processor_.GetPieceSize(); }
+
+  std::string piece(std::int32_t id) const override {
+    check_id(id);
+    return processor_.IdToPiece(id);
+  }
+
+  const std::string& hash() const override { return hash_; }
+
+ private:
+  void check_id(std::int32_t id) const {
+    if (id < 0 || id >= size()) {
+      throw base::InputError(
+          fmt::format("token {} is not one of the {} of the tokenizer {}", id, size(), name_));
+    }
+  }
+
+  void check(const sentencepiece::util::Status& status, const char* doing) const {
+    if (!status.ok()) {
+      throw base::Error(fmt::format("{} with {} failed: {}", doing, name_, status.ToString()));
+    }
+  }
+
+  std::string name_;
+  std::string hash_;
+  sentencepiece::SentencePieceProcessor processor_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& name) {
+  if (name == "bytes") return std::make_shared<BytesTokenizer>();
+  return std::make_shared<SentencePieceTokenizer>(name);
+}
+
+}  // namespace eyrie::text
