@@ -57,6 +57,36 @@ class BytesTokenizer final : public Tokenizer {
   const std::string hash_ = "bytes";
 };
 
+// Whether a model file has all its parts. Pieces come first in it, so a file cut off between two
+// pieces still parses, as a model of fewer pieces. Walks the outermost fields of the protocol
+// buffer: the last parts are the trainer's and the normalizer's settings (fields 2 and 3), which
+// every model has.
+bool has_all_parts(std::string_view model) {
+  std::size_t at = 0;
+  auto varint = [&] {
+    std::uint64_t value = 0;
+    for (int shift = 0; at < model.size() && shift < 64; shift += 7) {
+      const auto byte = static_cast<unsigned char>(model[at++]);
+      value |= std::uint64_t{byte & 0x7fu} << shift;
+      if (byte < 0x80) break;
+    }
+    return value;
+  };
+  bool trainer = false;
+  bool normalizer = false;
+  while (at < model.size()) {
+    const std::uint64_t tag = varint();
+    constexpr std::uint64_t kLengthDelimited = 2;
+    if ((tag & 7) != kLengthDelimited) return false;
+    const std::uint64_t length = varint();
+    if (length > model.size() - at) return false;
+    at += length;
+    trainer |= tag >> 3 == 2;
+    normalizer |= tag >> 3 == 3;
+  }
+  return trainer && normalizer;
+}
+
 class SentencePieceTokenizer final : public Tokenizer {
  public:
   explicit SentencePieceTokenizer(const std::string& name) : name_(name) {
@@ -68,6 +98,10 @@ class SentencePieceTokenizer final : public Tokenizer {
     if (!status.ok()) {
       throw base::InputError(fmt::format("{}: not a SentencePiece model, or a damaged one ({}); {}",
                                          name, status.ToString(), advice));
+    }
+    if (!has_all_parts(model)) {
+      throw base::InputError(
+          fmt::format("{}: this SentencePiece model is cut off; {}", name, advice));
     }
     if (bos() < 0 || eos() < 0) {
       throw base::InputError(
