@@ -346,6 +346,7 @@ Config Config::parse(std::string_view text, const std::string& name) {
   config.node_->known = true;
   const YAML::Node document = load(text, name);
   Copier<Node>{name, false}.copy(document, *config.node_, 0);
+  config.node_->line = 0;  // what is missing at the top is missing everywhere, not in line 1
   if (config.node_->kind == Node::Kind::kNull) config.node_->kind = Node::Kind::kMap;
   if (config.node_->kind != Node::Kind::kMap) {
     throw InputError(

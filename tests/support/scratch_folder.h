@@ -32,7 +32,8 @@ class ScratchFolder {
   std::filesystem::path path_;
 };
 
-// The message of what `body` throws as an Exception; a mark when nothing or something else is thrown.
+// The message of what `body` throws as an Exception; a mark when nothing or something else is
+// thrown.
 template <class Exception, class Body>
 std::string message_of(Body&& body) {
   try {
