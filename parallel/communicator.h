@@ -1,6 +1,7 @@
-// Ranks that talk to each other: one interface, three implementations behind it (MPI; threads of one process, for
-// tests and for simulating large meshes; a single rank). Everything that is not point to point is for control values
-// and bootstrap; gradients and parameters go by the fixed trees of gradient_exchange.h, over send and receive.
+// Ranks that talk to each other: one interface, three implementations behind it (MPI; threads of
+// one process, for tests and for simulating large meshes; a single rank). Everything that is not
+// point to point is for control values and bootstrap; gradients and parameters go by the fixed
+// trees of exchange.h, over send and receive.
 #pragma once
 
 #include <cstddef>
@@ -15,23 +16,25 @@ namespace eyrie::parallel {
 
 enum class Reduce { kSum, kMax, kMin };
 
-// A pending send or receive. wait() returns when its buffer may be used again; rethrows what went wrong.
+// A pending send or receive. wait() returns when its buffer may be used again; rethrows what went
+// wrong.
 class Request {
  public:
   virtual ~Request() = default;
   virtual void wait() = 0;
 };
 
-// Used by one thread at a time unless an implementation says otherwise. Calls are collective where named so: every
-// rank makes the same calls in the same order. A rank that fails ends the others' waits with an error, never a hang.
+// Used by one thread at a time unless an implementation says otherwise. Calls are collective where
+// named so: every rank makes the same calls in the same order. A rank that fails ends the others'
+// waits with an error, never a hang.
 class Communicator {
  public:
   virtual ~Communicator() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
 
-  // Point to point. Messages between two ranks with one tag arrive in the order sent. Buffers belong to the caller
-  // and must live until wait().
+  // Point to point. Messages between two ranks with one tag arrive in the order sent. Buffers
+  // belong to the caller and must live until wait().
   virtual std::unique_ptr<Request> send(std::span<const std::byte> bytes, int to, int tag) = 0;
   virtual std::unique_ptr<Request> receive(std::span<std::byte> bytes, int from, int tag) = 0;
 
@@ -45,25 +48,27 @@ class Communicator {
   // The same, on `root` only; empty elsewhere.
   virtual std::vector<std::string> gather(const std::string& bytes, int root) = 0;
 
-  // Ends the whole job from one rank: prints `message` with the rank as a last line, flushes, waits for the line to
-  // travel, then aborts every rank (MPI) or poisons the communicator so that every rank throws (in-process).
+  // Ends the whole job from one rank: prints `message` with the rank as a last line, flushes, waits
+  // for the line to travel, then aborts every rank (MPI) or poisons the communicator so that every
+  // rank throws (in-process).
   [[noreturn]] virtual void abort(const std::string& message, int status) = 0;
 
   // A collective copy with its own order of messages.
   virtual std::unique_ptr<Communicator> duplicate() = 0;
 };
 
-// Collective. Work that can fail on one rank alone (files, configuration) runs inside: when it throws on any rank, all
-// ranks throw the lowest failing rank's error (its type and "rank N: message"), so that all go the same way.
+// Collective. Work that can fail on one rank alone (files, configuration) runs inside: when it
+// throws on any rank, all ranks throw the lowest failing rank's error (its type and "rank N:
+// message"), so that all go the same way.
 void agree(Communicator& communicator, const std::function<void()>& work);
 
-// The job's communicator: MPI when started by mpirun or srun (or any launcher that MPI recognises), else single.
-// Call once, from the main thread. MPI is finalised when the returned object goes.
+// The job's communicator: MPI when started by mpirun or srun (or any launcher that MPI recognises),
+// else single. Call once, from the main thread. MPI is finalised when the returned object goes.
 std::unique_ptr<Communicator> open_world(int& argc, char**& argv);
 std::unique_ptr<Communicator> open_single();
 
-// Runs `body(communicator)` on `ranks` threads of this process, one rank each; rethrows the lowest failing rank's
-// exception after all have ended.
+// Runs `body(communicator)` on `ranks` threads of this process, one rank each; rethrows the lowest
+// failing rank's exception after all have ended.
 void run_in_process(int ranks, const std::function<void(Communicator&)>& body);
 
 }  // namespace eyrie::parallel

@@ -1,0 +1,35 @@
+// The outermost frame of a job: what is thrown on one rank ends all of them, with that rank's
+// message last.
+#pragma once
+
+#include <functional>
+
+#include "parallel/communicator.h"
+
+namespace eyrie::parallel {
+
+// Marks the errors that agree() throws on every rank alike; their message names the failing rank
+// already.
+class AgreedFailure {
+ public:
+  virtual ~AgreedFailure() = default;
+};
+
+// Runs `body` and returns its exit status. What it throws becomes the status instead:
+// base::kExitInput for an InputError, else base::kExitFailure. A failure that all ranks agreed on
+// is printed by rank 0 and returned by every rank; any other is this rank's alone and ends the
+// whole job by world.abort(). With one rank the message is printed after "eyrie: ", without a rank.
+// Everything that talks to other ranks (watch, queues) must live inside `body`.
+int guard(Communicator& world, const std::function<int()>& body);
+
+// Prints "rank N: message" (all newlines kept) in one write, straight to stderr, so that it can be
+// the last line.
+void print_last_line(int rank, const std::string& message);
+
+// Called first by Communicator::abort over MPI, before it prints. PeerWatch sets it, so that an
+// error that is only the echo of another rank's death does not hide who died. Empty: nothing is
+// called. At most one at a time; thread-safe.
+void set_before_abort(std::function<void()> hook);
+void run_before_abort();
+
+}  // namespace eyrie::parallel

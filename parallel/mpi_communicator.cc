@@ -1,0 +1,393 @@
+// Ranks over MPI; the only file that sees mpi.h. Several threads may use several communicators at
+// the same time (MPI_THREAD_MULTIPLE). Waiting polls and sleeps a little, because ranks may
+// outnumber cores and Open MPI's own waits spin; every failing call of MPI becomes a base::Error.
+#include <mpi.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <limits>
+#include <string_view>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "parallel/communicator.h"
+#include "parallel/guard.h"
+
+namespace eyrie::parallel {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// MPI counts are ints; what is longer goes in pieces of this many bytes.
+constexpr std::size_t kLargest = std::size_t{1} << 30;
+// Tags from here on are the communicator's own; MPI promises 32767.
+constexpr int kFirstOwnTag = 32000;
+constexpr int kGatherTag = kFirstOwnTag;
+
+void check(int code, const char* call) {
+  if (code == MPI_SUCCESS) return;
+  std::array<char, MPI_MAX_ERROR_STRING> text{};
+  int length = 0;
+  MPI_Error_string(code, text.data(), &length);
+  throw base::Error(fmt::format("{}: {}", call, std::string_view(text.data(), length)));
+}
+
+// Yields at first, for short waits between ranks that share cores, then sleeps.
+class Patience {
+ public:
+  void pause() {
+    if (++pauses_ < 64) {
+      std::this_thread::yield();
+    } else {
+      std::this_thread::sleep_for(std::chrono::microseconds(pauses_ < 1024 ? 20 : 200));
+    }
+  }
+
+ private:
+  int pauses_ = 0;
+};
+
+void wait_for(MPI_Request& request, const char* call, MPI_Status* status = MPI_STATUS_IGNORE) {
+  Patience patience;
+  for (int done = 0;;) {
+    check(MPI_Test(&request, &done, status), call);
+    if (done) return;
+    patience.pause();
+  }
+}
+
+// One message: a request for each piece of kLargest bytes (one piece even when empty).
+class MpiRequest : public Request {
+ public:
+  struct Piece {
+    MPI_Request request;
+    std::size_t expected;
+  };
+  MpiRequest(std::vector<Piece> pieces, bool receives, int peer, int tag)
+      : pieces_(std::move(pieces)), receives_(receives), peer_(peer), tag_(tag) {}
+
+  void wait() override {
+    for (; next_ < pieces_.size(); ++next_) {
+      MPI_Status status;
+      wait_for(pieces_[next_].request, receives_ ? "MPI receive" : "MPI send", &status);
+      if (!receives_) continue;
+      int count = 0;
+      check(MPI_Get_count(&status, MPI_BYTE, &count), "MPI_Get_count");
+      if (static_cast<std::size_t>(count) != pieces_[next_].expected) {
+        throw base::Error(
+            fmt::format("a message from rank {} with tag {} has {} bytes, {} were expected", peer_,
+                        tag_, count, pieces_[next_].expected));
+      }
+    }
+  }
+
+ private:
+  std::vector<Piece> pieces_;
+  std::size_t next_ = 0;  // the first piece not waited for
+  bool receives_;
+  int peer_;
+  int tag_;
+};
+
+class MpiCommunicator : public Communicator {
+ public:
+  explicit MpiCommunicator(MPI_Comm from) {
+    check(MPI_Comm_dup(from, &communicator_), "MPI_Comm_dup");
+    check(MPI_Comm_set_errhandler(communicator_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+    check(MPI_Comm_rank(communicator_, &rank_), "MPI_Comm_rank");
+    check(MPI_Comm_size(communicator_, &size_), "MPI_Comm_size");
+  }
+  ~MpiCommunicator() override {
+    int finalised = 0;
+    MPI_Finalized(&finalised);
+    // MPI_Comm_free is collective in name; in a rank that unwinds alone it must not wait for the
+    // others.
+    if (!finalised && std::uncaught_exceptions() == 0) MPI_Comm_free(&communicator_);
+  }
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+
+  std::unique_ptr<Request> send(std::span<const std::byte> bytes, int to, int tag) override {
+    check_peer(to, tag);
+    return start_send(bytes, to, tag);
+  }
+  std::unique_ptr<Request> receive(std::span<std::byte> bytes, int from, int tag) override {
+    check_peer(from, tag);
+    return start_receive(bytes, from, tag);
+  }
+
+  void barrier() override {
+    MPI_Request request;
+    check(MPI_Ibarrier(communicator_, &request), "MPI_Ibarrier");
+    wait_for(request, "MPI_Ibarrier");
+  }
+
+  void broadcast(std::span<std::byte> bytes, int root) override {
+    for (std::size_t at = 0; at < bytes.size(); at += kLargest) {
+      const std::size_t count = std::min(kLargest, bytes.size() - at);
+      MPI_Request request;
+      check(MPI_Ibcast(bytes.data() + at, static_cast<int>(count), MPI_BYTE, root, communicator_,
+                       &request),
+            "MPI_Ibcast");
+      wait_for(request, "MPI_Ibcast");
+    }
+  }
+
+  void all_reduce(std::span<double> values, Reduce how) override { reduce(values, how); }
+  void all_reduce(std::span<std::int64_t> values, Reduce how) override { reduce(values, how); }
+
+  std::vector<std::string> all_gather(const std::string& bytes) override {
+    std::vector<std::string> all = sized_strings(gathered_lengths(bytes.size()));
+    all[rank_] = bytes;
+    std::size_t total = 0;
+    for (const std::string& part : all) total += part.size();
+    if (total > kLargest) {
+      for (int from = 0; from < size_; ++from) {
+        broadcast(std::as_writable_bytes(std::span<char>(all[from].data(), all[from].size())),
+                  from);
+      }
+      return all;
+    }
+    std::vector<int> counts, starts;
+    for (const std::string& part : all) {
+      starts.push_back(counts.empty() ? 0 : starts.back() + counts.back());
+      counts.push_back(static_cast<int>(part.size()));
+    }
+    std::string joined(total, '\0');
+    MPI_Request request;
+    check(MPI_Iallgatherv(bytes.data(), static_cast<int>(bytes.size()), MPI_BYTE, joined.data(),
+                          counts.data(), starts.data(), MPI_BYTE, communicator_, &request),
+          "MPI_Iallgatherv");
+    wait_for(request, "MPI_Iallgatherv");
+    for (int from = 0; from < size_; ++from) all[from].assign(joined, starts[from], counts[from]);
+    return all;
+  }
+
+  std::vector<std::string> gather(const std::string& bytes, int root) override {
+    const std::vector<std::int64_t> lengths = gathered_lengths(bytes.size());
+    if (rank_ != root) {
+      start_send(std::as_bytes(std::span(bytes)), root, kGatherTag)->wait();
+      return {};
+    }
+    std::vector<std::string> all = sized_strings(lengths);
+    all[rank_] = bytes;
+    std::vector<std::unique_ptr<Request>> pending;
+    for (int from = 0; from < size_; ++from) {
+      if (from == rank_) continue;
+      pending.push_back(
+          start_receive(std::as_writable_bytes(std::span<char>(all[from].data(), all[from].size())),
+                        from, kGatherTag));
+    }
+    for (const auto& request : pending) request->wait();
+    return all;
+  }
+
+  void abort(const std::string& message, int status) override {
+    // One thread speaks for the rank; any other that fails meanwhile sleeps until the end.
+    static std::atomic<bool> aborting = false;
+    if (aborting.exchange(true)) {
+      for (;;) std::this_thread::sleep_for(std::chrono::seconds(1));
+    }
+    run_before_abort();
+    base::flush_logs();
+    print_last_line(world_rank(), message);
+    // The launcher ends the others as soon as it hears of the abort: the line must have travelled
+    // before.
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    MPI_Abort(MPI_COMM_WORLD, status);
+    ::_exit(status);
+  }
+
+  std::unique_ptr<Communicator> duplicate() override {
+    return std::make_unique<MpiCommunicator>(communicator_);
+  }
+
+ private:
+  static int world_rank() {
+    int rank = 0;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    return rank;
+  }
+  void check_peer(int peer, int tag) const {
+    EYRIE_CHECK(peer >= 0 && peer < size_, fmt::format("rank {} of {}", peer, size_));
+    EYRIE_CHECK(tag >= 0 && tag < kFirstOwnTag, fmt::format("tag {}", tag));
+  }
+
+  std::unique_ptr<Request> start_send(std::span<const std::byte> bytes, int to, int tag) {
+    std::vector<MpiRequest::Piece> pieces;
+    std::size_t at = 0;
+    do {
+      const std::size_t count = std::min(kLargest, bytes.size() - at);
+      pieces.push_back({MPI_REQUEST_NULL, count});
+      check(MPI_Isend(bytes.data() + at, static_cast<int>(count), MPI_BYTE, to, tag, communicator_,
+                      &pieces.back().request),
+            "MPI_Isend");
+      at += count;
+    } while (at < bytes.size());
+    return std::make_unique<MpiRequest>(std::move(pieces), false, to, tag);
+  }
+  std::unique_ptr<Request> start_receive(std::span<std::byte> bytes, int from, int tag) {
+    std::vector<MpiRequest::Piece> pieces;
+    std::size_t at = 0;
+    do {
+      const std::size_t count = std::min(kLargest, bytes.size() - at);
+      pieces.push_back({MPI_REQUEST_NULL, count});
+      check(MPI_Irecv(bytes.data() + at, static_cast<int>(count), MPI_BYTE, from, tag,
+                      communicator_, &pieces.back().request),
+            "MPI_Irecv");
+      at += count;
+    } while (at < bytes.size());
+    return std::make_unique<MpiRequest>(std::move(pieces), true, from, tag);
+  }
+
+  std::vector<std::int64_t> gathered_lengths(std::size_t own) {
+    const std::int64_t length = static_cast<std::int64_t>(own);
+    std::vector<std::int64_t> lengths(size_);
+    MPI_Request request;
+    check(MPI_Iallgather(&length, 1, MPI_INT64_T, lengths.data(), 1, MPI_INT64_T, communicator_,
+                         &request),
+          "MPI_Iallgather");
+    wait_for(request, "MPI_Iallgather");
+    return lengths;
+  }
+  static std::vector<std::string> sized_strings(const std::vector<std::int64_t>& lengths) {
+    std::vector<std::string> all(lengths.size());
+    for (std::size_t i = 0; i < all.size(); ++i)
+      all[i].resize(static_cast<std::size_t>(lengths[i]));
+    return all;
+  }
+
+  // In rank order on every rank, which MPI_Allreduce does not promise.
+  template <class Number>
+  void reduce(std::span<Number> values, Reduce how) {
+    const std::size_t count = values.size();
+    EYRIE_CHECK(values.size_bytes() < kLargest, "all_reduce is for control values");
+    const std::vector<Number> own(values.begin(), values.end());
+    std::vector<Number> all(count * size_);
+    MPI_Request request;
+    const int bytes = static_cast<int>(values.size_bytes());
+    check(MPI_Iallgather(own.data(), bytes, MPI_BYTE, all.data(), bytes, MPI_BYTE, communicator_,
+                         &request),
+          "MPI_Iallgather");
+    wait_for(request, "MPI_Iallgather");
+    for (std::size_t i = 0; i < count; ++i) {
+      Number result = all[i];
+      for (int from = 1; from < size_; ++from) {
+        const Number next = all[from * count + i];
+        if (how == Reduce::kSum)
+          result += next;
+        else if (how == Reduce::kMax)
+          result = std::max(result, next);
+        else
+          result = std::min(result, next);
+      }
+      values[i] = result;
+    }
+  }
+
+  MPI_Comm communicator_ = MPI_COMM_NULL;
+  int rank_ = 0;
+  int size_ = 1;
+};
+
+// The job's communicator; MPI ends with it.
+class MpiWorld : public MpiCommunicator {
+ public:
+  MpiWorld()
+      : MpiCommunicator(MPI_COMM_WORLD),
+        farewell_(std::make_unique<MpiCommunicator>(MPI_COMM_WORLD)) {}
+  ~MpiWorld() override {
+    // MPI_Finalize waits for every rank. When an error is on its way out, the other ranks may not
+    // be coming: this rank waits two seconds for them (they come when all fail alike), then ends
+    // the job.
+    if (std::uncaught_exceptions() > 0 && !all_leave_within(std::chrono::seconds(2))) {
+      abort("ended by an error that no other rank saw", base::kExitFailure);
+    }
+    farewell_.reset();
+    MPI_Finalize();
+  }
+
+ private:
+  bool all_leave_within(std::chrono::seconds limit) {
+    const Clock::time_point start = Clock::now();
+    std::atomic<bool> all = false;
+    // The barrier itself cannot time out; the thread is left behind when abort() ends the process.
+    std::thread waits([&] {
+      try {
+        farewell_->barrier();
+        all = true;
+      } catch (const std::exception&) {
+        return;
+      }
+    });
+    while (!all && Clock::now() - start < limit)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    if (!all) {
+      waits.detach();
+      return false;
+    }
+    waits.join();
+    return true;
+  }
+
+  std::unique_ptr<MpiCommunicator> farewell_;
+};
+
+// The number of ranks that the launcher started, or 0 when there was none.
+int launched_ranks() {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"}) {
+    if (const char* value = std::getenv(name)) return std::max(1, std::atoi(value));
+  }
+  // PMIx tells its ranks their number, not how many they are; Slurm does.
+  const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
+  const int step_tasks = tasks != nullptr ? std::atoi(tasks) : 1;
+  if (std::getenv("PMIX_RANK") != nullptr || std::getenv("PMI_RANK") != nullptr)
+    return std::max(1, step_tasks);
+  if (step_tasks > 1 && std::getenv("SLURM_PROCID") != nullptr) {
+    throw base::InputError(
+        fmt::format("srun started {} tasks without telling them of each other: each would be a job "
+                    "of its own. Start with "
+                    "srun --mpi=pmix (srun --mpi=list shows what this cluster has)",
+                    step_tasks));
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::unique_ptr<Communicator> open_world(int& argc, char**& argv) {
+  const int launched = launched_ranks();
+  if (launched == 0) return open_single();
+  int provided = MPI_THREAD_SINGLE;
+  check(MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");
+  if (provided < MPI_THREAD_MULTIPLE) {
+    throw base::Error(
+        "this MPI library does not let several threads call it (MPI_THREAD_MULTIPLE), which the "
+        "exchange of gradients "
+        "needs; use Open MPI as packaged, or one built with threads");
+  }
+  int size = 0;
+  check(MPI_Comm_size(MPI_COMM_WORLD, &size), "MPI_Comm_size");
+  if (size == 1 && launched > 1) {
+    throw base::InputError(
+        fmt::format("the launcher started {} ranks but MPI sees one: the launcher belongs to "
+                    "another MPI library. Use "
+                    "the mpirun of Open MPI, or srun --mpi=pmix",
+                    launched));
+  }
+  auto world = std::make_unique<MpiWorld>();
+  if (size > 1) base::set_rank(world->rank());
+  return world;
+}
+
+}  // namespace eyrie::parallel
