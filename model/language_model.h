@@ -9,7 +9,8 @@
 
 namespace eyrie::model {
 
-// One log-likelihood to compute: log p(continuation | context). Both non-empty; the context begins with BOS as a rule.
+// One log-likelihood to compute: log p(continuation | context). Both non-empty; the context begins
+// with BOS as a rule.
 struct ScoreRequest {
   std::vector<std::int32_t> context;
   std::vector<std::int32_t> continuation;
@@ -25,9 +26,9 @@ class LanguageModel {
   virtual ~LanguageModel() = default;
   virtual std::int32_t vocabulary() const = 0;
 
-  // In the order of the requests. The result of a request does not depend on the others: batching, sorting and the
-  // sharing of common prefixes are the implementation's affair. `progress` (may be empty) is called with the number
-  // of requests done.
+  // In the order of the requests. The result of a request does not depend on the others: batching,
+  // sorting and the sharing of common prefixes are the implementation's affair. `progress` (may be
+  // empty) is called with the number of requests done.
   virtual std::vector<Score> score(std::span<const ScoreRequest> requests,
                                    const std::function<void(std::int64_t)>& progress) = 0;
 };

@@ -1,0 +1,177 @@
+// Presets and the checks of a model's sizes.
+#include "model/config.h"
+
+#include <fmt/format.h>
+
+#include <bit>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "tensor/dtype.h"
+
+namespace eyrie::model {
+namespace {
+
+// Griffin paper, table 2 and appendix C (100m … 14b, 16 gate blocks); RecurrentGemma; two small
+// sizes for trying.
+struct Size {
+  const char* name;
+  std::int64_t width, rnn_width, layers, heads, gate_blocks, vocabulary;
+};
+constexpr Size kSizes[] = {
+    {"10m", 256, 256, 6, 4, 4, 8192},         {"60m", 512, 512, 8, 8, 8, 32768},
+    {"100m", 768, 1024, 12, 6, 16, 256000},   {"200m", 1024, 1536, 12, 8, 16, 256000},
+    {"400m", 1536, 2048, 12, 12, 16, 256000}, {"1.3b", 2048, 2560, 24, 16, 16, 256000},
+    {"3b", 3072, 4096, 24, 24, 16, 256000},   {"7b", 4096, 5632, 32, 32, 16, 256000},
+    {"14b", 5120, 8192, 40, 40, 16, 256000}};
+
+std::string repeat(const std::string& pattern, std::int64_t layers) {
+  std::string all;
+  while (static_cast<std::int64_t>(all.size()) < layers) all += pattern;
+  return all.substr(0, static_cast<std::size_t>(layers));
+}
+
+GriffinConfig recurrent_gemma(const std::string& name, std::int64_t width, std::int64_t heads,
+                              std::int64_t layers) {
+  return {name, 256000, width, width, 3 * width, heads, heads, repeat("RRA", layers),
+          2048, true,   30.0};
+}
+
+}  // namespace
+
+float GriffinConfig::embedding_scale() const {
+  if (!scale_embedding) return 1.0f;
+  return tensor::to_float(
+      tensor::to_bfloat16(static_cast<float>(std::sqrt(static_cast<double>(width)))));
+}
+
+std::vector<std::string> preset_names() {
+  std::vector<std::string> names = {"recurrentgemma-2b", "recurrentgemma-9b"};
+  for (const char* family : {"griffin", "hawk", "local"}) {
+    for (const Size& size : kSizes) names.push_back(fmt::format("{}-{}", family, size.name));
+  }
+  return names;
+}
+
+GriffinConfig preset(const std::string& name) {
+  if (name == "recurrentgemma-2b") return recurrent_gemma(name, 2560, 10, 26);
+  if (name == "recurrentgemma-9b") return recurrent_gemma(name, 4096, 16, 38);
+  const std::size_t dash = name.find('-');
+  const std::string family = name.substr(0, dash);
+  const std::string pattern = family == "griffin" ? "RRA"
+                              : family == "hawk"  ? "R"
+                              : family == "local" ? "A"
+                                                  : "";
+  for (const Size& size : kSizes) {
+    if (pattern.empty() || dash == std::string::npos || name.substr(dash + 1) != size.name)
+      continue;
+    return {name,
+            size.vocabulary,
+            size.width,
+            size.rnn_width,
+            3 * size.width,
+            size.heads,
+            size.gate_blocks,
+            repeat(pattern, size.layers),
+            1024,
+            false,
+            0.0};
+  }
+  const std::string near = base::nearest(name, preset_names());
+  throw base::InputError(fmt::format("model preset '{}' is not known{}. Known: {}", name,
+                                     near.empty() ? "" : "; did you mean '" + near + "'?",
+                                     fmt::join(preset_names(), ", ")));
+}
+
+GriffinConfig read_model(base::Config section) {
+  GriffinConfig config = preset(section.get<std::string>("preset"));
+  const std::int64_t width_before = config.width;
+  config.vocabulary = section.get<std::int64_t>("vocabulary", config.vocabulary);
+  config.width = section.get<std::int64_t>("width", config.width);
+  if (config.width != width_before) {  // what follows the width follows it
+    if (config.rnn_width == width_before) config.rnn_width = config.width;
+    config.mlp_width = 3 * config.width;
+  }
+  config.rnn_width = section.get<std::int64_t>("rnn_width", config.rnn_width);
+  config.mlp_width = section.get<std::int64_t>("mlp_width", config.mlp_width);
+  config.heads = section.get<std::int64_t>("heads", config.heads);
+  config.gate_blocks = section.get<std::int64_t>("gate_blocks", config.gate_blocks);
+  config.layers = section.get<std::string>("layers", config.layers);
+  config.window = section.get<std::int64_t>("window", config.window);
+  config.scale_embedding = section.get<bool>("scale_embedding", config.scale_embedding);
+  config.soft_cap = section.get<double>("soft_cap", config.soft_cap);
+  try {
+    check(config);
+  } catch (const base::InputError& error) {
+    throw section.error("preset", error.what());
+  }
+  return config;
+}
+
+void check(const GriffinConfig& config) {
+  const auto refuse = [](const std::string& why) {
+    throw base::InputError("the model's sizes do not fit: " + why);
+  };
+  for (const auto& [name, value] : {std::pair{"vocabulary", config.vocabulary},
+                                    {"width", config.width},
+                                    {"rnn_width", config.rnn_width},
+                                    {"mlp_width", config.mlp_width},
+                                    {"heads", config.heads},
+                                    {"gate_blocks", config.gate_blocks},
+                                    {"window", config.window}}) {
+    if (value < 1) refuse(fmt::format("{} is {}; it must be at least 1", name, value));
+  }
+  if (config.layers.empty() || config.layers.find_first_not_of("RA") != std::string::npos) {
+    refuse(fmt::format(
+        "layers is '{}'; write one letter a layer, R (recurrent) or A (local attention)",
+        config.layers));
+  }
+  if (config.rnn_width % config.gate_blocks != 0) {
+    refuse(fmt::format("gate_blocks {} does not divide rnn_width {}", config.gate_blocks,
+                       config.rnn_width));
+  }
+  if (config.width % config.heads != 0 || config.head_dim() % 4 != 0) {
+    refuse(fmt::format("width {} over {} heads must give a head dimension that 4 divides",
+                       config.width, config.heads));
+  }
+  if (config.soft_cap < 0) refuse(fmt::format("soft_cap is {}; 0 turns it off", config.soft_cap));
+}
+
+std::string to_json(const GriffinConfig& config) {
+  return nlohmann::ordered_json{{"preset", config.preset},
+                                {"vocabulary", config.vocabulary},
+                                {"width", config.width},
+                                {"rnn_width", config.rnn_width},
+                                {"mlp_width", config.mlp_width},
+                                {"heads", config.heads},
+                                {"gate_blocks", config.gate_blocks},
+                                {"layers", config.layers},
+                                {"window", config.window},
+                                {"scale_embedding", config.scale_embedding},
+                                {"soft_cap", config.soft_cap}}
+      .dump();
+}
+
+GriffinConfig from_json(const std::string& text) {
+  GriffinConfig config;
+  try {
+    const auto json = nlohmann::json::parse(text);
+    json.at("preset").get_to(config.preset);
+    json.at("vocabulary").get_to(config.vocabulary);
+    json.at("width").get_to(config.width);
+    json.at("rnn_width").get_to(config.rnn_width);
+    json.at("mlp_width").get_to(config.mlp_width);
+    json.at("heads").get_to(config.heads);
+    json.at("gate_blocks").get_to(config.gate_blocks);
+    json.at("layers").get_to(config.layers);
+    json.at("window").get_to(config.window);
+    json.at("scale_embedding").get_to(config.scale_embedding);
+    json.at("soft_cap").get_to(config.soft_cap);
+  } catch (const nlohmann::json::exception& error) {
+    throw base::InputError(fmt::format("a model configuration cannot be read: {}", error.what()));
+  }
+  check(config);
+  return config;
+}
+
+}  // namespace eyrie::model

@@ -1,0 +1,90 @@
+// Griffin: the model as a whole. Training gives a loss and hands out gradients unit by unit;
+// inference reads tokens into a State. One forward pass serves both.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "model/layers.h"
+
+namespace eyrie::model {
+
+// One micro-shard, or any batch: `sequences` rows of `length` tokens. Memory belongs to the caller.
+struct BatchView {
+  std::int64_t sequences, length;
+  const std::int32_t* tokens;  // in [0, vocabulary)
+  const std::int32_t*
+      targets;  // the token to predict at each place; anything where the weight is 0
+  const std::int32_t* positions;  // place in the token's own document; 0 starts one
+  const float* weight;            // 0 or 1: the loss mask
+};
+
+// Takes the gradients of one micro-shard. For each unit gradient() is asked once, before it is
+// written, and finished() is called once, when it is complete: final norm, last block … first
+// block, embedding. Buffers are unit.size fp32; gaps between rows are left as they are (keep them
+// zero).
+class GradientSink {
+ public:
+  virtual ~GradientSink() = default;
+  virtual float* gradient(std::size_t unit) = 0;
+  virtual void finished(std::size_t unit) = 0;
+};
+
+// Memory of a pass; reused from pass to pass.
+struct Workspace {
+  tensor::Arena saved, scratch;
+};
+
+// Thread-compatible: one pass at a time a Workspace. Not movable (layers refer to the
+// configuration).
+class Griffin {
+ public:
+  explicit Griffin(const GriffinConfig& config);
+  Griffin(const Griffin&) = delete;
+  Griffin& operator=(const Griffin&) = delete;
+
+  const GriffinConfig& config() const { return config_; }
+  const std::vector<parallel::Unit>& units() const {
+    return units_;
+  }  // embedder, blocks.0 …, final_norm
+
+  // Σ weight · nll over the batch, nats. The overload with a sink also gives the gradient of
+  // gradient_scale · Σ weight · nll.
+  double loss(const Parameters& parameters, const BatchView& batch, Workspace& workspace,
+              std::vector<float>* nll = nullptr) const;
+  double loss(const Parameters& parameters, const BatchView& batch, Workspace& workspace,
+              float gradient_scale, GradientSink& sink) const;
+
+  // Reads sequences · length tokens (n) into `state`. Returns the output of the final norm (n, D)
+  // in compute dtype; it lives in workspace.saved, which the next pass empties.
+  tensor::Tensor read(const Parameters& parameters, std::span<const std::int32_t> tokens,
+                      std::int64_t length, State& state, Workspace& workspace) const;
+
+  // (rows of hidden, vocabulary) fp32, soft cap applied unless told otherwise.
+  void logits(const Parameters& parameters, const tensor::Tensor& hidden, const tensor::Tensor& out,
+              bool capped = true) const;
+
+  // FLOPs a token of forward and backward, by the formula in docs/performance.md; attention counted
+  // for `length` tokens.
+  double flops_per_token(std::int64_t length) const;
+
+ private:
+  struct Block;
+  struct Tape;  // what one block saved
+  tensor::Tensor run(Pass& pass, const std::int32_t* tokens, std::vector<Tape>& tapes,
+                     bool training) const;
+  double head(Pass& pass, const tensor::Tensor& hidden, const BatchView& batch,
+              float gradient_scale, float* gradients, const tensor::Tensor& dhidden,
+              std::vector<float>* nll) const;
+  double run_loss(const Parameters& parameters, const BatchView& batch, Workspace& workspace,
+                  float gradient_scale, GradientSink* sink, std::vector<float>* nll) const;
+
+  GriffinConfig config_;
+  std::vector<parallel::Unit> units_;
+  std::vector<std::shared_ptr<const Block>> blocks_;
+};
+
+}  // namespace eyrie::model

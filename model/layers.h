@@ -1,0 +1,124 @@
+// The layers of Griffin, forward and backward by hand. A layer adds its parameters to its unit when
+// it is made and keeps their row numbers; it holds no memory of its own. Shapes: n = sequences ·
+// length tokens, D width, R rnn_width, E mlp_width. Reference: Griffin, arXiv 2402.19427, section
+// 2; the recurrentgemma code for what the paper leaves open.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "model/config.h"
+#include "model/parameters.h"
+#include "model/state.h"
+#include "tensor/arena.h"
+
+namespace eyrie::model {
+
+// What every layer of one pass shares.
+struct Pass {
+  const Parameters& parameters;
+  tensor::DType compute;
+  std::int64_t sequences, length;
+  tensor::Tensor positions;       // int32 (1, n): place in the token's own document
+  tensor::Tensor first_key;       // int32 (1, n): see tensor/ops/attention.h
+  tensor::Tensor cosines, sines;  // fp32 (n, head_dim / 4)
+  tensor::Arena& saved;           // what the backward pass reads; a stack
+  tensor::Arena& scratch;
+  State* state = nullptr;  // read and carried on; training has none
+  std::int64_t tokens() const { return sequences * length; }
+  tensor::Tensor keep(std::int64_t columns) const {
+    return saved.allocate(compute, tokens(), columns);
+  }
+  tensor::Tensor keep_fp32(std::int64_t columns) const {
+    return saved.allocate(tensor::DType::kFloat32, tokens(), columns);
+  }
+};
+
+// One unit's weights and, in the backward pass, its gradient buffer (each row is written once, not
+// added to).
+struct UnitView {
+  const Parameters& parameters;
+  std::size_t unit;
+  float* gradients = nullptr;
+  tensor::Tensor weight(int row) const { return parameters.weight(unit, row); }
+  tensor::Tensor gradient(int row) const {
+    return row_of(parameters.units()[unit].rows[static_cast<std::size_t>(row)], gradients);
+  }
+};
+
+// y = x W + b, and its gradients: dW = xᵀ dy, db = Σ dy, dx = dy Wᵀ (added to what dx holds when
+// `accumulate`).
+class Linear {
+ public:
+  Linear(const std::string& name, std::int64_t in, std::int64_t out, double deviation, bool bias,
+         parallel::Unit& unit);
+  void forward(const tensor::Tensor& x, const UnitView& view, const tensor::Tensor& y) const;
+  void backward(const tensor::Tensor& dy, const tensor::Tensor& x, const UnitView& view,
+                const tensor::Tensor& dx, bool accumulate) const;
+
+ private:
+  int kernel_, bias_ = -1;
+};
+
+// The recurrent block: gelu(x Wy) · RG-LRU(conv(x Wx)), projected back.
+class RecurrentBlock {
+ public:
+  RecurrentBlock(const GriffinConfig& config, const std::string& name, std::size_t layer,
+                 parallel::Unit& unit);
+  struct Saved {
+    tensor::Tensor gate, conv_in, conv_out, i, r, h, gated;
+  };
+  // x (n, D) compute → y (n, D) fp32.
+  void forward(const tensor::Tensor& x, const UnitView& view, Pass& pass, Saved& saved,
+               const tensor::Tensor& y) const;
+  // dy (n, D) compute → dx (n, D) fp32, written.
+  void backward(const tensor::Tensor& dy, const tensor::Tensor& x, const UnitView& view, Pass& pass,
+                const Saved& saved, const tensor::Tensor& dx) const;
+
+ private:
+  void gate_products(const tensor::Tensor& u, const UnitView& view, int row,
+                     const tensor::Tensor& out) const;
+  const GriffinConfig& config_;
+  std::size_t layer_;
+  Linear linear_x_, linear_y_, linear_out_;
+  int conv_w_, conv_b_, input_gate_w_, input_gate_b_, a_gate_w_, a_gate_b_, a_param_;
+};
+
+// Local multi-query attention with rotary positions on half of each head.
+class AttentionBlock {
+ public:
+  AttentionBlock(const GriffinConfig& config, const std::string& name, std::size_t layer,
+                 parallel::Unit& unit);
+  struct Saved {
+    tensor::Tensor q, k, v, out, log_sum;
+  };
+  void forward(const tensor::Tensor& x, const UnitView& view, Pass& pass, Saved& saved,
+               const tensor::Tensor& y) const;
+  void backward(const tensor::Tensor& dy, const tensor::Tensor& x, const UnitView& view, Pass& pass,
+                const Saved& saved, const tensor::Tensor& dx) const;
+
+ private:
+  const GriffinConfig& config_;
+  std::size_t layer_;
+  Linear proj_q_, proj_k_, proj_v_, proj_final_;
+};
+
+// GeGLU: (gelu(x Wg + bg) · (x Wu + bu)) Wd + bd.
+class MlpBlock {
+ public:
+  MlpBlock(const GriffinConfig& config, const std::string& name, parallel::Unit& unit);
+  struct Saved {
+    tensor::Tensor gate, up, hidden;
+  };
+  void forward(const tensor::Tensor& x, const UnitView& view, Pass& pass, Saved& saved,
+               const tensor::Tensor& y) const;
+  void backward(const tensor::Tensor& dy, const tensor::Tensor& x, const UnitView& view, Pass& pass,
+                const Saved& saved, const tensor::Tensor& dx) const;
+
+ private:
+  const GriffinConfig& config_;
+  int up_w_, up_b_;  // (2, D, E), (2, 1, 1, E): first the gate's, then the linear branch's
+  Linear ffw_down_;
+};
+
+}  // namespace eyrie::model

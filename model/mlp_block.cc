@@ -1,0 +1,58 @@
+// The MLP block (GeGLU).
+#include <cmath>
+
+#include "model/layers.h"
+#include "tensor/ops/elementwise.h"
+#include "tensor/ops/matmul.h"
+
+namespace eyrie::model {
+
+using parallel::Init;
+using tensor::Tensor;
+
+MlpBlock::MlpBlock(const GriffinConfig& config, const std::string& name, parallel::Unit& unit)
+    : config_(config),
+      // The JAX code counts the leading axis of two into the fan: variance 1/(2D), not 1/D.
+      up_w_(unit.add({.name = name + "/ffw_up/w",
+                      .shape = {2, config.width, config.mlp_width},
+                      .init = Init::kNormal,
+                      .deviation = std::sqrt(0.5 / static_cast<double>(config.width)),
+                      .decay = true,
+                      .product = true})),
+      up_b_(unit.add({.name = name + "/ffw_up/b", .shape = {2, 1, 1, config.mlp_width}})),
+      ffw_down_(name + "/ffw_down", config.mlp_width, config.width,
+                std::sqrt(2.0 / static_cast<double>(config.layers.size()) /
+                          static_cast<double>(config.mlp_width)),
+                true, unit) {}
+
+void MlpBlock::forward(const Tensor& x, const UnitView& view, Pass& pass, Saved& saved,
+                       const Tensor& y) const {
+  const std::int64_t width = config_.width;
+  saved.gate = pass.keep(config_.mlp_width);
+  saved.up = pass.keep(config_.mlp_width);
+  saved.hidden = pass.keep(config_.mlp_width);
+  const Tensor w = view.weight(up_w_), b = view.weight(up_b_);
+  tensor::matmul(x, w.row_range(0, width), saved.gate, {}, b.row_range(0, 1));
+  tensor::matmul(x, w.row_range(width, width), saved.up, {}, b.row_range(1, 1));
+  tensor::gelu_gate(saved.gate, saved.up, saved.hidden);
+  ffw_down_.forward(saved.hidden, view, y);
+}
+
+void MlpBlock::backward(const Tensor& dy, const Tensor& x, const UnitView& view, Pass& pass,
+                        const Saved& saved, const Tensor& dx) const {
+  tensor::ArenaScope scope(pass.scratch);
+  const std::int64_t n = pass.tokens(), width = config_.width;
+  const auto compute = [&] { return pass.scratch.allocate(pass.compute, n, config_.mlp_width); };
+  const Tensor dhidden = compute(), dgate = compute(), dup = compute();
+  ffw_down_.backward(dy, saved.hidden, view, dhidden, false);
+  tensor::gelu_gate_backward(dhidden, saved.gate, saved.up, dgate, dup);
+  const Tensor w = view.weight(up_w_), dw = view.gradient(up_w_), db = view.gradient(up_b_);
+  tensor::column_sum(dgate, db.row_range(0, 1), true);
+  tensor::column_sum(dup, db.row_range(1, 1), true);
+  tensor::matmul(x, dgate, dw.row_range(0, width), {.transpose_a = true});
+  tensor::matmul(x, dup, dw.row_range(width, width), {.transpose_a = true});
+  tensor::matmul(dgate, w.row_range(0, width), dx, {.transpose_b = true});
+  tensor::matmul(dup, w.row_range(width, width), dx, {.transpose_b = true, .accumulate = true});
+}
+
+}  // namespace eyrie::model

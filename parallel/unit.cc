@@ -1,0 +1,51 @@
+// Parameter units: layout, blocks and cuts.
+#include "parallel/unit.h"
+
+#include <algorithm>
+#include <functional>
+#include <numeric>
+
+namespace eyrie::parallel {
+
+std::int64_t ParameterRow::count() const {
+  return std::accumulate(extent.begin(), extent.end(), std::int64_t{1}, std::multiplies<>());
+}
+
+int Unit::add(ParameterRow row) {
+  if (row.extent.empty()) {
+    row.start.assign(row.shape.size(), 0);
+    row.extent = row.shape;
+  }
+  row.offset = size;
+  size += (row.count() + 15) / 16 * 16;  // 64 bytes
+  rows.push_back(std::move(row));
+  return static_cast<int>(rows.size()) - 1;
+}
+
+std::vector<UnitBlock> blocks_of(const Unit& unit) {
+  std::vector<UnitBlock> blocks;
+  for (std::size_t r = 0; r < unit.rows.size(); ++r) {
+    const std::int64_t count = unit.rows[r].count();
+    for (std::int64_t begin = 0; begin < count; begin += kBlockElements) {
+      blocks.push_back({static_cast<int>(r), unit.rows[r].offset + begin,
+                        std::min(kBlockElements, count - begin)});
+    }
+  }
+  return blocks;
+}
+
+std::vector<std::int64_t> cuts_of(const Unit& unit, int ranks) {
+  const auto blocks = blocks_of(unit);
+  const auto count = static_cast<std::int64_t>(blocks.size());
+  std::vector<std::int64_t> cuts;
+  for (int r = 0; r < ranks; ++r) {
+    const std::int64_t first = count * r / ranks;
+    cuts.push_back(r == 0          ? 0
+                   : first < count ? blocks[static_cast<std::size_t>(first)].begin
+                                   : unit.size);
+  }
+  cuts.push_back(unit.size);
+  return cuts;
+}
+
+}  // namespace eyrie::parallel

@@ -1,0 +1,57 @@
+// Arena and Buffer: aligned memory in stack order.
+#include "tensor/arena.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+namespace eyrie::tensor {
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+std::size_t aligned(std::size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+}  // namespace
+
+void Buffer::Free::operator()(std::byte* p) const { std::free(p); }
+
+Buffer::Buffer(std::size_t bytes) : size_(bytes) {
+  auto* p =
+      static_cast<std::byte*>(std::aligned_alloc(kAlignment, std::max(aligned(bytes), kAlignment)));
+  if (p == nullptr) throw std::bad_alloc();
+  data_.reset(p);
+}
+
+void Buffer::zero() {
+  if (size_ > 0) std::memset(data_.get(), 0, size_);
+}
+
+Tensor Arena::allocate(DType dtype, std::int64_t rows, std::int64_t columns) {
+  const std::size_t bytes = aligned(static_cast<std::size_t>(rows * columns * size_of(dtype)));
+  // A piece that does not fit the rest of this chunk goes to the next one that holds it; what is
+  // skipped comes back with the release of an earlier mark.
+  while (chunk_ < chunks_.size() && used_ + bytes > chunks_[chunk_].size()) ++chunk_, used_ = 0;
+  if (chunk_ == chunks_.size()) chunks_.emplace_back(std::max(chunk_bytes_, bytes));
+  std::byte* data = chunks_[chunk_].data() + used_;
+  used_ += bytes;
+  std::size_t held = used_;
+  for (std::size_t i = 0; i < chunk_; ++i) held += chunks_[i].size();
+  peak_ = std::max(peak_, held);
+  return {data, dtype, rows, columns};
+}
+
+Tensor Arena::zeros(DType dtype, std::int64_t rows, std::int64_t columns) {
+  Tensor tensor = allocate(dtype, rows, columns);
+  std::memset(tensor.data(), 0, static_cast<std::size_t>(tensor.count() * size_of(dtype)));
+  return tensor;
+}
+
+void Arena::release(Mark mark) {
+  chunk_ = mark.chunk;
+  used_ = mark.used;
+}
+
+}  // namespace eyrie::tensor

@@ -1,0 +1,67 @@
+// Memory for activations: an arena hands out aligned pieces in stack order and takes them back by
+// mark and release. It grows by whole chunks, keeps them for the next step, and never moves what it
+// handed out.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace eyrie::tensor {
+
+// Bytes aligned to 64, uninitialised. Owns them.
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(std::size_t bytes);
+  std::byte* data() const { return data_.get(); }
+  std::size_t size() const { return size_; }
+  float* f32() const { return reinterpret_cast<float*>(data_.get()); }
+  void zero();
+
+ private:
+  struct Free {
+    void operator()(std::byte* p) const;
+  };
+  std::unique_ptr<std::byte, Free> data_;
+  std::size_t size_ = 0;
+};
+
+// Used by one thread.
+class Arena {
+ public:
+  explicit Arena(std::size_t chunk_bytes = std::size_t{8} << 20) : chunk_bytes_(chunk_bytes) {}
+
+  Tensor allocate(DType dtype, std::int64_t rows, std::int64_t columns);  // uninitialised
+  Tensor zeros(DType dtype, std::int64_t rows, std::int64_t columns);
+
+  struct Mark {
+    std::size_t chunk = 0, used = 0;
+  };
+  Mark mark() const { return {chunk_, used_}; }
+  void release(Mark mark);  // everything handed out since `mark` is free again
+
+  std::size_t peak_bytes() const { return peak_; }  // largest sum of what was handed out at once
+
+ private:
+  std::vector<Buffer> chunks_;
+  std::size_t chunk_bytes_, chunk_ = 0, used_ = 0, peak_ = 0;
+};
+
+// Releases at the end of a scope what was allocated in it.
+class ArenaScope {
+ public:
+  explicit ArenaScope(Arena& arena) : arena_(arena), mark_(arena.mark()) {}
+  ~ArenaScope() { arena_.release(mark_); }
+  ArenaScope(const ArenaScope&) = delete;
+  ArenaScope& operator=(const ArenaScope&) = delete;
+
+ private:
+  Arena& arena_;
+  Arena::Mark mark_;
+};
+
+}  // namespace eyrie::tensor

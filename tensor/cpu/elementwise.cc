@@ -1,0 +1,172 @@
+// Element-wise operations and column sums.
+#include "tensor/ops/elementwise.h"
+
+#include <cstring>
+
+#include <algorithm>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tensor/cpu/elementwise.cc"
+#include <hwy/foreach_target.h>
+// After foreach_target, which includes this file once per target.
+#include "tensor/cpu/dispatch.h"
+#include "tensor/cpu/simd-inl.h"
+#include "tensor/threads.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace eyrie::tensor {
+namespace HWY_NAMESPACE {
+namespace {
+
+// Columns are walked in tiles of this many, so that a tile's running sums stay in registers or
+// first-level cache.
+constexpr std::int64_t kColumnTile = 256;
+
+void Convert(const Tensor& from, const Tensor& to) {
+  with_type(from, [&](auto* source) {
+    with_type(to, [&](auto* target) {
+      parallel_for(from.rows(),
+                   std::max<std::int64_t>(1, 65536 / std::max<std::int64_t>(1, from.columns())),
+                   [&](std::int64_t begin, std::int64_t end) {
+                     for (std::int64_t r = begin; r < end; ++r) {
+                       const auto* x = source + r * from.stride();
+                       auto* y = target + r * to.stride();
+                       for (std::int64_t c = 0; c < from.columns(); c += lanes()) {
+                         const std::int64_t part = from.columns() - c;
+                         store(load(x + c, part), y + c, part);
+                       }
+                     }
+                   });
+    });
+  });
+}
+
+void Add(const Tensor& x, const Tensor& y) {
+  with_type(x, [&](auto* source) {
+    parallel_for(x.rows(), 16, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin; r < end; ++r) {
+        const auto* from = source + r * x.stride();
+        float* to = y.f32() + r * y.stride();
+        for (std::int64_t c = 0; c < x.columns(); c += lanes()) {
+          const std::int64_t part = x.columns() - c;
+          store(hn::Add(load(to + c, part), load(from + c, part)), to + c, part);
+        }
+      }
+    });
+  });
+}
+
+void ColumnSum(const Tensor& x, const Tensor& out, bool overwrite) {
+  const std::int64_t columns = x.columns();
+  with_type(x, [&](auto* source) {
+    const std::int64_t tiles = (columns + kColumnTile - 1) / kColumnTile;
+    const std::int64_t tile = tiles >= thread_count() ? kColumnTile : lanes() * 2;
+    parallel_for((columns + tile - 1) / tile, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t first = begin * tile; first < std::min(end * tile, columns);
+           first += tile) {
+        const std::int64_t width = std::min(tile, columns - first);
+        HWY_ALIGN float sums[kColumnTile + kMaxLanes] = {};
+        if (!overwrite)
+          std::memcpy(sums, out.f32() + first, static_cast<std::size_t>(width) * sizeof(float));
+        for (std::int64_t r = 0; r < x.rows(); ++r) {
+          const auto* row = source + r * x.stride() + first;
+          for (std::int64_t c = 0; c < width; c += lanes()) {
+            store(hn::Add(load(sums + c), load(row + c, width - c)), sums + c);
+          }
+        }
+        std::memcpy(out.f32() + first, sums, static_cast<std::size_t>(width) * sizeof(float));
+      }
+    });
+  });
+}
+
+void GeluGate(const Tensor& gate, const Tensor& value, const Tensor& out) {
+  with_type(gate, [&](auto* g) {
+    with_type(value, [&](auto* v) {
+      with_type(out, [&](auto* o) {
+        parallel_for(gate.rows(), 4, [&](std::int64_t begin, std::int64_t end) {
+          for (std::int64_t r = begin; r < end; ++r) {
+            const std::int64_t gr = r * gate.stride(), vr = r * value.stride(),
+                               orow = r * out.stride();
+            for (std::int64_t c = 0; c < gate.columns(); c += lanes()) {
+              const std::int64_t part = gate.columns() - c;
+              const V y = hn::Mul(gelu(load(g + gr + c, part)).value, load(v + vr + c, part));
+              store(y, o + orow + c, part);
+            }
+          }
+        });
+      });
+    });
+  });
+}
+
+void GeluGateBackward(const Tensor& dout, const Tensor& gate, const Tensor& value,
+                      const Tensor& dgate, const Tensor& dvalue) {
+  with_type(dout, [&](auto* d) {
+    with_type(gate, [&](auto* g) {
+      EYRIE_CHECK(gate.dtype() == value.dtype() && gate.dtype() == dgate.dtype(),
+                  "gate, value and dgate: one dtype");
+      const auto* v = static_cast<decltype(g)>(value.data());
+      auto* dg = static_cast<decltype(g)>(dgate.data());
+      with_type(dvalue, [&](auto* dv) {
+        parallel_for(gate.rows(), 4, [&](std::int64_t begin, std::int64_t end) {
+          for (std::int64_t r = begin; r < end; ++r) {
+            for (std::int64_t c = 0; c < gate.columns(); c += lanes()) {
+              const std::int64_t part = gate.columns() - c;
+              const Gelu y = gelu(load(g + r * gate.stride() + c, part));
+              const V upstream = load(d + r * dout.stride() + c, part);
+              const V held = load(v + r * value.stride() + c, part);
+              store(hn::Mul(hn::Mul(upstream, held), y.derivative), dg + r * dgate.stride() + c,
+                    part);
+              store(hn::Mul(upstream, y.value), dv + r * dvalue.stride() + c, part);
+            }
+          }
+        });
+      });
+    });
+  });
+}
+
+void SoftCap(const Tensor& x, float cap) {
+  const float inverse = 1.0f / cap;
+  parallel_for(x.rows(), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      float* row = x.f32() + r * x.stride();
+      for (std::int64_t c = 0; c < x.columns(); c += lanes()) {
+        const std::int64_t part = x.columns() - c;
+        store(hn::Mul(set(cap), hn::Tanh(kF, hn::Mul(load(row + c, part), set(inverse)))), row + c,
+              part);
+      }
+    }
+  });
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace eyrie::tensor
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace eyrie::tensor {
+HWY_EXPORT(Convert);
+void convert(const Tensor& from, const Tensor& to) { HWY_DYNAMIC_DISPATCH(Convert)(from, to); }
+HWY_EXPORT(Add);
+void add(const Tensor& x, const Tensor& y) { HWY_DYNAMIC_DISPATCH(Add)(x, y); }
+HWY_EXPORT(ColumnSum);
+void column_sum(const Tensor& x, const Tensor& out, bool overwrite) {
+  HWY_DYNAMIC_DISPATCH(ColumnSum)(x, out, overwrite);
+}
+HWY_EXPORT(GeluGate);
+void gelu_gate(const Tensor& gate, const Tensor& value, const Tensor& out) {
+  HWY_DYNAMIC_DISPATCH(GeluGate)(gate, value, out);
+}
+HWY_EXPORT(GeluGateBackward);
+void gelu_gate_backward(const Tensor& dout, const Tensor& gate, const Tensor& value,
+                        const Tensor& dgate, const Tensor& dvalue) {
+  HWY_DYNAMIC_DISPATCH(GeluGateBackward)(dout, gate, value, dgate, dvalue);
+}
+HWY_EXPORT(SoftCap);
+void soft_cap(const Tensor& x, float cap) { HWY_DYNAMIC_DISPATCH(SoftCap)(x, cap); }
+
+}  // namespace eyrie::tensor
+#endif

@@ -1,0 +1,77 @@
+// Embedding lookup, and its gradient by sorted tokens.
+#include "tensor/ops/embedding.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tensor/cpu/embedding.cc"
+#include <hwy/foreach_target.h>
+// After foreach_target, which includes this file once per target.
+#include "tensor/cpu/dispatch.h"
+#include "tensor/cpu/simd-inl.h"
+#include "tensor/threads.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace eyrie::tensor {
+namespace HWY_NAMESPACE {
+namespace {
+
+void Embed(const Tensor& table, const Tensor& tokens, float scale, const Tensor& out) {
+  with_type(table, [&](auto* rows) {
+    parallel_for(tokens.count(), 16, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t t = begin; t < end; ++t) {
+        const auto* from = rows + tokens.as<std::int32_t>()[t] * table.stride();
+        float* to = out.f32() + t * out.stride();
+        for (std::int64_t c = 0; c < table.columns(); c += lanes()) {
+          const std::int64_t part = table.columns() - c;
+          store(hn::Mul(load(from + c, part), set(scale)), to + c, part);
+        }
+      }
+    });
+  });
+}
+
+void EmbedBackward(const Tensor& dout, const Tensor& tokens, float scale, const Tensor& dtable) {
+  const auto* ids = tokens.as<std::int32_t>();
+  std::vector<std::int64_t> order(static_cast<std::size_t>(tokens.count()));
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::int64_t a, std::int64_t b) { return ids[a] < ids[b]; });
+  // A thread owns columns: every token's rows are then added in order, whatever the number of
+  // threads.
+  const std::int64_t tile = 4 * lanes(), columns = dtable.columns();
+  parallel_for((columns + tile - 1) / tile, 1, [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t low = begin * tile, high = std::min(end * tile, columns);
+    for (const std::int64_t t : order) {
+      const float* from = dout.f32() + t * dout.stride();
+      float* to = dtable.f32() + ids[t] * dtable.stride();
+      for (std::int64_t c = low; c < high; c += lanes()) {
+        store(hn::MulAdd(load(from + c, high - c), set(scale), load(to + c, high - c)), to + c,
+              high - c);
+      }
+    }
+  });
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace eyrie::tensor
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace eyrie::tensor {
+HWY_EXPORT(Embed);
+void embed(const Tensor& table, const Tensor& tokens, float scale, const Tensor& out) {
+  HWY_DYNAMIC_DISPATCH(Embed)(table, tokens, scale, out);
+}
+HWY_EXPORT(EmbedBackward);
+void embed_backward(const Tensor& dout, const Tensor& tokens, float scale, const Tensor& dtable) {
+  HWY_DYNAMIC_DISPATCH(EmbedBackward)(dout, tokens, scale, dtable);
+}
+
+}  // namespace eyrie::tensor
+#endif

@@ -1,0 +1,180 @@
+// matmul over oneDNN: a cache of primitives a thread, products split by output rows or columns.
+#include "tensor/ops/matmul.h"
+
+#include <fmt/format.h>
+#include <omp.h>
+
+#include <array>
+#include <chrono>
+#include <dnnl.hpp>
+#include <limits>
+#include <map>
+#include <vector>
+
+#include "tensor/ops/elementwise.h"
+#include "tensor/threads.h"
+
+namespace eyrie::tensor {
+namespace {
+
+using Dims = dnnl::memory::dims;
+
+// oneDNN's own threading stays off: products run in our threads, one each.
+class OneThread {
+ public:
+  OneThread() : before_(omp_get_max_threads()) {
+    if (before_ > 1) omp_set_num_threads(1);
+  }
+  ~OneThread() {
+    if (before_ > 1) omp_set_num_threads(before_);
+  }
+
+ private:
+  int before_;
+};
+
+const dnnl::engine& engine() {
+  static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+  return engine;
+}
+
+bool has_bf16_products() {
+  static const bool has = dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core;
+  return has;
+}
+
+dnnl::memory::data_type type_of(DType dtype) {
+  return dtype == DType::kFloat32 ? dnnl::memory::data_type::f32 : dnnl::memory::data_type::bf16;
+}
+
+struct Product {
+  dnnl::matmul primitive;
+  dnnl::memory a, b, out, bias;
+};
+
+// M, N, K, three strides, and all flags in one number.
+using Key = std::array<std::int64_t, 7>;
+
+Product& product(const Key& key, DType in, DType out, MatmulOptions options, bool with_bias) {
+  thread_local std::map<Key, Product> cache;
+  auto found = cache.find(key);
+  if (found != cache.end()) return found->second;
+  const auto [m, n, k, stride_a, stride_b, stride_out, flags] = key;
+  const auto strides = [](bool transposed, std::int64_t stride) {
+    return transposed ? Dims{1, stride} : Dims{stride, 1};
+  };
+  const dnnl::memory::desc a({m, k}, type_of(in), strides(options.transpose_a, stride_a));
+  const dnnl::memory::desc b({k, n}, type_of(in), strides(options.transpose_b, stride_b));
+  const dnnl::memory::desc c({m, n}, type_of(out), strides(false, stride_out));
+  const dnnl::memory::desc bias({1, n}, dnnl::memory::data_type::f32, Dims{n, 1});
+  dnnl::primitive_attr attributes;
+  if (options.accumulate) {
+    dnnl::post_ops sum;
+    sum.append_sum(1.0f);
+    attributes.set_post_ops(sum);
+  }
+  const auto operation =
+      with_bias ? dnnl::matmul::desc(a, b, bias, c) : dnnl::matmul::desc(a, b, c);
+  const auto memory = [](const dnnl::memory::desc& d) {
+    return dnnl::memory(d, engine(), nullptr);
+  };
+  Product made{dnnl::matmul({operation, attributes, engine()}), memory(a), memory(b), memory(c),
+               memory(bias)};
+  return cache.emplace(key, std::move(made)).first->second;
+}
+
+void one_product(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions options,
+                 const Tensor& bias, std::int64_t k) {
+  OneThread guard;
+  const std::int64_t flags = (options.transpose_a ? 1 : 0) | (options.transpose_b ? 2 : 0) |
+                             (options.accumulate ? 4 : 0) | (bias ? 8 : 0) |
+                             (a.dtype() == DType::kBFloat16 ? 16 : 0) |
+                             (out.dtype() == DType::kBFloat16 ? 32 : 0);
+  Product& p = product({out.rows(), out.columns(), k, a.stride(), b.stride(), out.stride(), flags},
+                       a.dtype(), out.dtype(), options, static_cast<bool>(bias));
+  thread_local dnnl::stream stream(engine());
+  p.a.set_data_handle(a.data());
+  p.b.set_data_handle(b.data());
+  p.out.set_data_handle(out.data());
+  if (bias) {
+    p.bias.set_data_handle(bias.data());
+    p.primitive.execute(stream, {{DNNL_ARG_SRC, p.a},
+                                 {DNNL_ARG_WEIGHTS, p.b},
+                                 {DNNL_ARG_DST, p.out},
+                                 {DNNL_ARG_BIAS, p.bias}});
+  } else {
+    p.primitive.execute(stream,
+                        {{DNNL_ARG_SRC, p.a}, {DNNL_ARG_WEIGHTS, p.b}, {DNNL_ARG_DST, p.out}});
+  }
+}
+
+// For processors without bf16 products: the same values, widened.
+void product_in_fp32(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions options,
+                     const Tensor& bias) {
+  const auto widen = [](const Tensor& from, std::vector<float>& memory) {
+    memory.resize(static_cast<std::size_t>(from.count()));
+    Tensor to(memory.data(), DType::kFloat32, from.rows(), from.columns());
+    convert(from, to);
+    return to;
+  };
+  std::vector<float> a_memory, b_memory, out_memory;
+  const Tensor wide_a = widen(a, a_memory), wide_b = widen(b, b_memory);
+  if (out.dtype() == DType::kFloat32) return matmul(wide_a, wide_b, out, options, bias);
+  out_memory.resize(static_cast<std::size_t>(out.count()));
+  const Tensor wide_out(out_memory.data(), DType::kFloat32, out.rows(), out.columns());
+  matmul(wide_a, wide_b, wide_out, options, bias);
+  convert(wide_out, out);
+}
+
+}  // namespace
+
+void matmul(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions options,
+            const Tensor& bias) {
+  const std::int64_t m = out.rows(), n = out.columns();
+  const std::int64_t k = options.transpose_a ? a.rows() : a.columns();
+  EYRIE_CHECK((options.transpose_a ? a.columns() : a.rows()) == m &&
+                  (options.transpose_b ? b.rows() : b.columns()) == n &&
+                  (options.transpose_b ? b.columns() : b.rows()) == k && a.dtype() == b.dtype() &&
+                  (!bias || bias.count() == n) &&
+                  !(options.accumulate && out.dtype() != DType::kFloat32),
+              fmt::format("matmul: a {}x{}{}, b {}x{}{}, out {}x{}", a.rows(), a.columns(),
+                          options.transpose_a ? "^T" : "", b.rows(), b.columns(),
+                          options.transpose_b ? "^T" : "", m, n));
+  if (m == 0 || n == 0) return;
+  if (a.dtype() == DType::kBFloat16 && !has_bf16_products())
+    return product_in_fp32(a, b, out, options, bias);
+  if (m >= 32 * thread_count() || m >= n) {
+    parallel_for(m, 16, [&](std::int64_t begin, std::int64_t end) {
+      const std::int64_t rows = end - begin;
+      const Tensor part_a =
+          options.transpose_a ? a.column_range(begin, rows) : a.row_range(begin, rows);
+      one_product(part_a, b, out.row_range(begin, rows), options, bias, k);
+    });
+  } else {  // few rows (decoding): split the columns
+    parallel_for((n + 63) / 64, 1, [&](std::int64_t begin, std::int64_t end) {
+      const std::int64_t first = begin * 64, columns = std::min(end * 64, n) - first;
+      const Tensor part_b =
+          options.transpose_b ? b.row_range(first, columns) : b.column_range(first, columns);
+      one_product(a, part_b, out.column_range(first, columns), options,
+                  bias ? bias.column_range(first, columns) : bias, k);
+    });
+  }
+}
+
+double measure_matmul_peak(DType dtype, std::int64_t size, int repeats) {
+  const auto elements = static_cast<std::size_t>(size * size);
+  std::vector<float> a(elements, 0.0f), b(elements, 0.0f), out(elements);
+  const Tensor left(a.data(), dtype, size, size), right(b.data(), dtype, size, size);
+  const Tensor result(out.data(), DType::kFloat32, size, size);
+  double best = std::numeric_limits<double>::infinity();
+  for (int i = 0; i <= repeats; ++i) {  // the first warms up
+    const auto start = std::chrono::steady_clock::now();
+    matmul(left, right, result);
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+    if (i > 0) best = std::min(best, taken.count());
+  }
+  return 2.0 * static_cast<double>(size) * static_cast<double>(size) * static_cast<double>(size) /
+         best;
+}
+
+}  // namespace eyrie::tensor

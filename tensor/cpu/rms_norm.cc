@@ -1,0 +1,121 @@
+// RMSNorm, forward and backward, with the residual sum fused into the forward.
+#include "tensor/ops/rms_norm.h"
+
+#include <algorithm>
+#include <cmath>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tensor/cpu/rms_norm.cc"
+#include <hwy/foreach_target.h>
+// After foreach_target, which includes this file once per target.
+#include "tensor/cpu/dispatch.h"
+#include "tensor/cpu/simd-inl.h"
+#include "tensor/threads.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace eyrie::tensor {
+namespace HWY_NAMESPACE {
+namespace {
+
+template <class T>
+void norm_row(const float* x, const float* scale, std::int64_t columns, T* y, float* inverse_rms) {
+  V squares = set(0.0f);
+  for (std::int64_t c = 0; c < columns; c += lanes()) {
+    const V v = load(x + c, columns - c);
+    squares = hn::MulAdd(v, v, squares);
+  }
+  const float inverse =
+      1.0f / std::sqrt(sum(squares) / static_cast<float>(columns) + kRmsNormEpsilon);
+  *inverse_rms = inverse;
+  for (std::int64_t c = 0; c < columns; c += lanes()) {
+    const std::int64_t part = columns - c;
+    const V gain = hn::Add(load(scale + c, part), set(1.0f));
+    store(hn::Mul(hn::Mul(load(x + c, part), set(inverse)), gain), y + c, part);
+  }
+}
+
+void AddRmsNorm(const Tensor& x, const Tensor& delta, const Tensor& total, const Tensor& scale,
+                const Tensor& y, const Tensor& inverse_rms) {
+  const std::int64_t columns = x.columns();
+  with_type(y, [&](auto* out) {
+    parallel_for(x.rows(), 8, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin; r < end; ++r) {
+        const float* row = x.f32() + r * x.stride();
+        if (delta) {
+          float* to = total.f32() + r * total.stride();
+          const float* add = delta.f32() + r * delta.stride();
+          for (std::int64_t c = 0; c < columns; c += lanes()) {
+            const std::int64_t part = columns - c;
+            store(hn::Add(load(row + c, part), load(add + c, part)), to + c, part);
+          }
+          row = to;
+        }
+        norm_row(row, scale.f32(), columns, out + r * y.stride(), inverse_rms.f32() + r);
+      }
+    });
+  });
+}
+
+// With x̂ = x·inverse and g = dy·(1 + scale):  dx += inverse · (g − x̂ · mean(g·x̂)),  dscale = Σ
+// dy·x̂.
+void RmsNormBackward(const Tensor& dy, const Tensor& x, const Tensor& scale,
+                     const Tensor& inverse_rms, const Tensor& dx, const Tensor& dscale) {
+  const std::int64_t columns = x.columns(), rows = x.rows();
+  parallel_for(rows, 8, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      const float* d = dy.f32() + r * dy.stride();
+      const float* v = x.f32() + r * x.stride();
+      float* to = dx.f32() + r * dx.stride();
+      const V inverse = set(inverse_rms.f32()[r]);
+      V dots = set(0.0f);
+      for (std::int64_t c = 0; c < columns; c += lanes()) {
+        const std::int64_t part = columns - c;
+        const V g = hn::Mul(load(d + c, part), hn::Add(load(scale.f32() + c, part), set(1.0f)));
+        dots = hn::MulAdd(g, hn::Mul(load(v + c, part), inverse), dots);
+      }
+      const V mean = set(sum(dots) / static_cast<float>(columns));
+      for (std::int64_t c = 0; c < columns; c += lanes()) {
+        const std::int64_t part = columns - c;
+        const V g = hn::Mul(load(d + c, part), hn::Add(load(scale.f32() + c, part), set(1.0f)));
+        const V unit = hn::Mul(load(v + c, part), inverse);
+        store(hn::MulAdd(inverse, hn::NegMulAdd(unit, mean, g), load(to + c, part)), to + c, part);
+      }
+    }
+  });
+  const std::int64_t tile = 4 * lanes();
+  parallel_for((columns + tile - 1) / tile, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t c = begin * tile; c < std::min(end * tile, columns); c += lanes()) {
+      const std::int64_t part = columns - c;
+      V total = set(0.0f);
+      for (std::int64_t r = 0; r < rows; ++r) {
+        const V unit = hn::Mul(load(x.f32() + r * x.stride() + c, part), set(inverse_rms.f32()[r]));
+        total = hn::MulAdd(load(dy.f32() + r * dy.stride() + c, part), unit, total);
+      }
+      store(total, dscale.f32() + c, part);
+    }
+  });
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace eyrie::tensor
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace eyrie::tensor {
+HWY_EXPORT(AddRmsNorm);
+void add_rms_norm(const Tensor& x, const Tensor& delta, const Tensor& sum, const Tensor& scale,
+                  const Tensor& y, const Tensor& inverse_rms) {
+  HWY_DYNAMIC_DISPATCH(AddRmsNorm)(x, delta, sum, scale, y, inverse_rms);
+}
+void rms_norm(const Tensor& x, const Tensor& scale, const Tensor& y, const Tensor& inverse_rms) {
+  add_rms_norm(x, {}, {}, scale, y, inverse_rms);
+}
+HWY_EXPORT(RmsNormBackward);
+void rms_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& scale,
+                       const Tensor& inverse_rms, const Tensor& dx, const Tensor& dscale) {
+  HWY_DYNAMIC_DISPATCH(RmsNormBackward)(dy, x, scale, inverse_rms, dx, dscale);
+}
+
+}  // namespace eyrie::tensor
+#endif

@@ -1,0 +1,19 @@
+// The output layer's loss: soft cap, log-softmax and cross-entropy over a chunk of logits.
+#pragma once
+
+#include "tensor/tensor.h"
+
+namespace eyrie::tensor {
+
+// logits (n, V) fp32, before the soft cap (cap 0: none); targets int32 (1, n); weight (1, n) fp32:
+// the loss mask. nll (1, n) fp32 = −log softmax(capped logits)[target], where the weight is not 0;
+// 0 elsewhere. With dlogits (n, V) any: d(Σ weight · nll) / dlogits · gradient_scale.
+void cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& weight, float cap,
+                   const Tensor& nll, const Tensor& dlogits, float gradient_scale);
+
+// The same forward only, for scoring: nll[r] of targets[r], and argmax (1, n) int32, ties to the
+// lowest id.
+void score_logits(const Tensor& logits, const Tensor& targets, float cap, const Tensor& nll,
+                  const Tensor& argmax);
+
+}  // namespace eyrie::tensor

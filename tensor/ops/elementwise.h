@@ -1,0 +1,29 @@
+// Element-wise operations and the sums over rows that go with them. Tensors are (rows, columns);
+// "any" means fp32 or bf16, with arithmetic in fp32 and one rounding at the store.
+#pragma once
+
+#include "tensor/tensor.h"
+
+namespace eyrie::tensor {
+
+void convert(const Tensor& from, const Tensor& to);  // any to any, same shape
+
+void add(const Tensor& x, const Tensor& y);  // y += x; x any, y fp32
+
+// out[c] (1, C) += sum over rows of x[r, c]; x any, out fp32. Rows are added in order. With
+// `overwrite`, out = the sum.
+void column_sum(const Tensor& x, const Tensor& out, bool overwrite);
+
+// out = gelu_tanh(gate) * value. GeGLU (Shazeer 2020) of the MLP, and the gated output of the
+// recurrent block. gate, value, out (n, C) any. gelu_tanh(x) = x · sigmoid(2 √(2/π) (x + 0.044715
+// x³)).
+void gelu_gate(const Tensor& gate, const Tensor& value, const Tensor& out);
+
+// From dout (n, C) any: dgate and dvalue, any.
+void gelu_gate_backward(const Tensor& dout, const Tensor& gate, const Tensor& value,
+                        const Tensor& dgate, const Tensor& dvalue);
+
+// x (n, C) fp32 := cap · tanh(x / cap), in place.
+void soft_cap(const Tensor& x, float cap);
+
+}  // namespace eyrie::tensor

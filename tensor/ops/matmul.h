@@ -1,0 +1,25 @@
+// Matrix products. CPU: oneDNN, one single-threaded product a thread over a range of output rows
+// (or columns), so that the bits do not depend on the number of threads.
+#pragma once
+
+#include "tensor/tensor.h"
+
+namespace eyrie::tensor {
+
+struct MatmulOptions {
+  bool transpose_a = false;  // a is stored (K, M)
+  bool transpose_b = false;  // b is stored (N, K)
+  bool accumulate = false;   // out += instead of out =; fp32 outputs only
+};
+
+// out (M, N) = op(a) (M, K) · op(b) (K, N) [+ bias (1, N), fp32]. a and b have one dtype, fp32 or
+// bf16; out either. Sums are made in fp32. Rows may be strided. A processor without bf16 products
+// multiplies the same rounded values in fp32.
+void matmul(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions options = {},
+            const Tensor& bias = {});
+
+// Best of `repeats` products of size³ in this dtype on this rank's threads, FLOP/s: the yardstick
+// of `mfu`.
+double measure_matmul_peak(DType dtype, std::int64_t size = 2048, int repeats = 5);
+
+}  // namespace eyrie::tensor

@@ -1,0 +1,44 @@
+// parallel_for over OpenMP.
+#include "tensor/threads.h"
+
+#include <omp.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <exception>
+
+namespace eyrie::tensor {
+
+int thread_count() { return omp_in_parallel() ? 1 : omp_get_max_threads(); }
+void set_thread_count(int threads) { omp_set_num_threads(std::max(threads, 1)); }
+
+int cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(CPU_COUNT(&set), 1);
+  return omp_get_num_procs();
+}
+
+void parallel_for(std::int64_t count, std::int64_t grain,
+                  const std::function<void(std::int64_t, std::int64_t)>& body) {
+  if (count <= 0) return;
+  grain = std::max<std::int64_t>(grain, 1);
+  const std::int64_t pieces = std::min<std::int64_t>(thread_count(), (count + grain - 1) / grain);
+  if (pieces <= 1) return body(0, count);
+  std::exception_ptr failure;  // an exception must not leave an OpenMP region
+#pragma omp parallel num_threads(static_cast <int>(pieces))
+  {
+    // The runtime may give fewer threads than asked for: the split follows what is there.
+    const std::int64_t threads = omp_get_num_threads(), mine = omp_get_thread_num();
+    try {
+      const std::int64_t begin = count * mine / threads, end = count * (mine + 1) / threads;
+      if (begin < end) body(begin, end);
+    } catch (...) {
+#pragma omp critical(eyrie_parallel_for)
+      failure = std::current_exception();
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
+}
+
+}  // namespace eyrie::tensor
