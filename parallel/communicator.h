@@ -53,6 +53,11 @@ class Communicator {
   // rank throws (in-process).
   [[noreturn]] virtual void abort(const std::string& message, int status) = 0;
 
+  // From any thread: ends this rank's present and later waits for messages on this communicator
+  // with an error. Used to end a thread that waits for ranks which will not come. The other ranks
+  // are not told.
+  virtual void interrupt() = 0;
+
   // A collective copy with its own order of messages.
   virtual std::unique_ptr<Communicator> duplicate() = 0;
 };

@@ -26,6 +26,10 @@ int guard(Communicator& world, const std::function<int()>& body);
 // the last line.
 void print_last_line(int rank, const std::string& message);
 
+// Ends every rank of an MPI job (this process alone where there is no MPI) at once, printing
+// nothing.
+[[noreturn]] void end_all_ranks(int status);
+
 // Called first by Communicator::abort over MPI, before it prints. PeerWatch sets it, so that an
 // error that is only the echo of another rank's death does not hide who died. Empty: nothing is
 // called. At most one at a time; thread-safe.

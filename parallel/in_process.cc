@@ -37,8 +37,10 @@ struct World {
   // Calls `ready` under the lock until it says yes. `stuck` (under the lock too) returns the rank
   // that can no longer do what is waited for, or -1.
   template <class Ready, class Stuck>
-  void wait(std::unique_lock<std::mutex>& lock, Ready ready, Stuck stuck, const std::string& what) {
+  void wait(std::unique_lock<std::mutex>& lock, const bool& interrupted, Ready ready, Stuck stuck,
+            const std::string& what) {
     while (!ready()) {
+      if (interrupted) throw Poisoned(what + ": interrupted");
       if (culprit >= 0) throw Poisoned(fmt::format("rank {} has failed: {}", culprit, message));
       if (const int rank = stuck(); rank >= 0) {
         throw Poisoned(fmt::format("{}: rank {} has already returned", what, rank));
@@ -97,9 +99,14 @@ class Done : public Request {
 
 class Receive : public Request {
  public:
-  Receive(World& world, std::shared_ptr<Group> group, std::span<std::byte> bytes, int from, int to,
-          int tag)
-      : world_(world), group_(std::move(group)), bytes_(bytes), from_(from), tag_(tag) {
+  Receive(World& world, std::shared_ptr<Group> group, std::shared_ptr<const bool> interrupted,
+          std::span<std::byte> bytes, int from, int to, int tag)
+      : world_(world),
+        group_(std::move(group)),
+        interrupted_(std::move(interrupted)),
+        bytes_(bytes),
+        from_(from),
+        tag_(tag) {
     std::lock_guard lock(world_.mutex);
     channel_ = &group_->channels[{from, to, tag}];
     number_ = channel_->expected++;
@@ -112,7 +119,8 @@ class Receive : public Request {
       std::unique_lock lock(world_.mutex);
       auto arrived = [&] { return channel_->waiting.count(number_) != 0; };
       auto stuck = [&] { return world_.ended[from_] ? from_ : -1; };
-      world_.wait(lock, arrived, stuck, fmt::format("waiting for a message with tag {}", tag_));
+      world_.wait(lock, *interrupted_, arrived, stuck,
+                  fmt::format("waiting for a message with tag {}", tag_));
       message = channel_->waiting[number_];
       channel_->waiting.erase(number_);
     }
@@ -128,6 +136,7 @@ class Receive : public Request {
  private:
   World& world_;
   std::shared_ptr<Group> group_;
+  std::shared_ptr<const bool> interrupted_;  // guarded by the world's mutex
   Group::Channel* channel_;
   std::int64_t number_;
   std::span<std::byte> bytes_;
@@ -161,7 +170,7 @@ class InProcessCommunicator : public Communicator {
   std::unique_ptr<Request> receive(std::span<std::byte> bytes, int from, int tag) override {
     EYRIE_CHECK(from >= 0 && from < size_,
                 fmt::format("a message from rank {} of {}", from, size_));
-    return std::make_unique<Receive>(world_, group_, bytes, from, rank_, tag);
+    return std::make_unique<Receive>(world_, group_, interrupted_, bytes, from, rank_, tag);
   }
 
   void barrier() override { exchange("barrier", ""); }
@@ -190,6 +199,12 @@ class InProcessCommunicator : public Communicator {
     print_last_line(rank_, message);
     world_.poison(rank_, message);
     throw base::Error(message);
+  }
+
+  void interrupt() override {
+    std::lock_guard lock(world_.mutex);
+    *interrupted_ = true;
+    world_.changed.notify_all();
   }
 
   std::unique_ptr<Communicator> duplicate() override {
@@ -227,7 +242,7 @@ class InProcessCommunicator : public Communicator {
       }
       return -1;
     };
-    world_.wait(lock, complete, stuck, name);
+    world_.wait(lock, *interrupted_, complete, stuck, name);
     Gathered result = call.complete;
     if (++call.readers == size_) group_->collectives.erase(number);
     return result;
@@ -259,6 +274,7 @@ class InProcessCommunicator : public Communicator {
 
   World& world_;
   std::shared_ptr<Group> group_;
+  std::shared_ptr<bool> interrupted_ = std::make_shared<bool>(false);  // guarded by the mutex
   int rank_;
   int size_;
   std::int64_t collectives_ = 0;

@@ -56,11 +56,15 @@ class Patience {
   int pauses_ = 0;
 };
 
-void wait_for(MPI_Request& request, const char* call, MPI_Status* status = MPI_STATUS_IGNORE) {
+using Flag = std::shared_ptr<std::atomic<bool>>;
+
+void wait_for(MPI_Request& request, const char* call, const std::atomic<bool>& interrupted,
+              MPI_Status* status = MPI_STATUS_IGNORE) {
   Patience patience;
   for (int done = 0;;) {
     check(MPI_Test(&request, &done, status), call);
     if (done) return;
+    if (interrupted) throw base::Error(fmt::format("{}: interrupted", call));
     patience.pause();
   }
 }
@@ -72,13 +76,18 @@ class MpiRequest : public Request {
     MPI_Request request;
     std::size_t expected;
   };
-  MpiRequest(std::vector<Piece> pieces, bool receives, int peer, int tag)
-      : pieces_(std::move(pieces)), receives_(receives), peer_(peer), tag_(tag) {}
+  MpiRequest(std::vector<Piece> pieces, Flag interrupted, bool receives, int peer, int tag)
+      : pieces_(std::move(pieces)),
+        interrupted_(std::move(interrupted)),
+        receives_(receives),
+        peer_(peer),
+        tag_(tag) {}
 
   void wait() override {
     for (; next_ < pieces_.size(); ++next_) {
       MPI_Status status;
-      wait_for(pieces_[next_].request, receives_ ? "MPI receive" : "MPI send", &status);
+      wait_for(pieces_[next_].request, receives_ ? "MPI receive" : "MPI send", *interrupted_,
+               &status);
       if (!receives_) continue;
       int count = 0;
       check(MPI_Get_count(&status, MPI_BYTE, &count), "MPI_Get_count");
@@ -93,6 +102,7 @@ class MpiRequest : public Request {
  private:
   std::vector<Piece> pieces_;
   std::size_t next_ = 0;  // the first piece not waited for
+  Flag interrupted_;
   bool receives_;
   int peer_;
   int tag_;
@@ -129,7 +139,7 @@ class MpiCommunicator : public Communicator {
   void barrier() override {
     MPI_Request request;
     check(MPI_Ibarrier(communicator_, &request), "MPI_Ibarrier");
-    wait_for(request, "MPI_Ibarrier");
+    wait_for(request, "MPI_Ibarrier", *interrupted_);
   }
 
   void broadcast(std::span<std::byte> bytes, int root) override {
@@ -139,7 +149,7 @@ class MpiCommunicator : public Communicator {
       check(MPI_Ibcast(bytes.data() + at, static_cast<int>(count), MPI_BYTE, root, communicator_,
                        &request),
             "MPI_Ibcast");
-      wait_for(request, "MPI_Ibcast");
+      wait_for(request, "MPI_Ibcast", *interrupted_);
     }
   }
 
@@ -168,7 +178,7 @@ class MpiCommunicator : public Communicator {
     check(MPI_Iallgatherv(bytes.data(), static_cast<int>(bytes.size()), MPI_BYTE, joined.data(),
                           counts.data(), starts.data(), MPI_BYTE, communicator_, &request),
           "MPI_Iallgatherv");
-    wait_for(request, "MPI_Iallgatherv");
+    wait_for(request, "MPI_Iallgatherv", *interrupted_);
     for (int from = 0; from < size_; ++from) all[from].assign(joined, starts[from], counts[from]);
     return all;
   }
@@ -204,9 +214,10 @@ class MpiCommunicator : public Communicator {
     // The launcher ends the others as soon as it hears of the abort: the line must have travelled
     // before.
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
-    MPI_Abort(MPI_COMM_WORLD, status);
-    ::_exit(status);
+    end_all_ranks(status);
   }
+
+  void interrupt() override { *interrupted_ = true; }
 
   std::unique_ptr<Communicator> duplicate() override {
     return std::make_unique<MpiCommunicator>(communicator_);
@@ -234,7 +245,7 @@ class MpiCommunicator : public Communicator {
             "MPI_Isend");
       at += count;
     } while (at < bytes.size());
-    return std::make_unique<MpiRequest>(std::move(pieces), false, to, tag);
+    return std::make_unique<MpiRequest>(std::move(pieces), interrupted_, false, to, tag);
   }
   std::unique_ptr<Request> start_receive(std::span<std::byte> bytes, int from, int tag) {
     std::vector<MpiRequest::Piece> pieces;
@@ -247,7 +258,7 @@ class MpiCommunicator : public Communicator {
             "MPI_Irecv");
       at += count;
     } while (at < bytes.size());
-    return std::make_unique<MpiRequest>(std::move(pieces), true, from, tag);
+    return std::make_unique<MpiRequest>(std::move(pieces), interrupted_, true, from, tag);
   }
 
   std::vector<std::int64_t> gathered_lengths(std::size_t own) {
@@ -257,7 +268,7 @@ class MpiCommunicator : public Communicator {
     check(MPI_Iallgather(&length, 1, MPI_INT64_T, lengths.data(), 1, MPI_INT64_T, communicator_,
                          &request),
           "MPI_Iallgather");
-    wait_for(request, "MPI_Iallgather");
+    wait_for(request, "MPI_Iallgather", *interrupted_);
     return lengths;
   }
   static std::vector<std::string> sized_strings(const std::vector<std::int64_t>& lengths) {
@@ -279,7 +290,7 @@ class MpiCommunicator : public Communicator {
     check(MPI_Iallgather(own.data(), bytes, MPI_BYTE, all.data(), bytes, MPI_BYTE, communicator_,
                          &request),
           "MPI_Iallgather");
-    wait_for(request, "MPI_Iallgather");
+    wait_for(request, "MPI_Iallgather", *interrupted_);
     for (std::size_t i = 0; i < count; ++i) {
       Number result = all[i];
       for (int from = 1; from < size_; ++from) {
@@ -296,6 +307,7 @@ class MpiCommunicator : public Communicator {
   }
 
   MPI_Comm communicator_ = MPI_COMM_NULL;
+  Flag interrupted_ = std::make_shared<std::atomic<bool>>(false);
   int rank_ = 0;
   int size_ = 1;
 };
@@ -364,6 +376,14 @@ int launched_ranks() {
 }
 
 }  // namespace
+
+void end_all_ranks(int status) {
+  int started = 0, finalised = 0;
+  MPI_Initialized(&started);
+  MPI_Finalized(&finalised);
+  if (started && !finalised) MPI_Abort(MPI_COMM_WORLD, status);
+  ::_exit(status);
+}
 
 std::unique_ptr<Communicator> open_world(int& argc, char**& argv) {
   const int launched = launched_ranks();

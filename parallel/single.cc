@@ -83,6 +83,7 @@ class SingleCommunicator : public Communicator {
     print_last_line(0, message);
     ::_Exit(status);
   }
+  void interrupt() override {}  // nothing here ever waits
   std::unique_ptr<Communicator> duplicate() override {
     return std::make_unique<SingleCommunicator>();
   }
