@@ -1,0 +1,367 @@
+// The n-gram index: 64-bit hashes of word windows in one sorted array, with a bit map in front that
+// answers nearly all of the questions "is this window in any item?" without touching the array.
+#include "data_pipeline/exclusion.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <unordered_map>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "data_pipeline/documents.h"
+#include "data_pipeline/words.h"
+
+namespace eyrie::data_pipeline {
+namespace {
+
+constexpr Punctuation kWays[] = {Punctuation::kDelete, Punctuation::kSplit};
+constexpr std::size_t kKeptGrams = 4096;  // distinct n-grams a task that one Findings keeps
+
+// Hashes of any window of words in constant time: a polynomial over the words' hashes modulo 2^64.
+class Windows {
+ public:
+  void set(const Words& words) {
+    if (powers_.empty()) {
+      powers_.resize(kGramWords + 1, 1);
+      for (int i = 1; i <= kGramWords; ++i) powers_[i] = powers_[i - 1] * kBase;
+    }
+    sums_.resize(words.hashes.size() + 1);
+    sums_[0] = 0;
+    for (std::size_t i = 0; i < words.hashes.size(); ++i)
+      sums_[i + 1] = sums_[i] * kBase + words.hashes[i];
+  }
+  std::size_t words() const { return sums_.size() - 1; }
+  std::uint64_t hash(std::size_t begin, int count) const {
+    std::uint64_t h = sums_[begin + count] - sums_[begin] * powers_[count];
+    h = (h ^ h >> 32 ^ static_cast<std::uint64_t>(count) << 56) * 0xD6E8FEB86659FD93u;
+    h = (h ^ h >> 32) * 0xD6E8FEB86659FD93u;
+    return h ^ h >> 32;
+  }
+
+ private:
+  static constexpr std::uint64_t kBase = 0x9FB21C651E98DF25u;
+  std::vector<std::uint64_t> sums_, powers_;
+};
+
+class BitMap {
+ public:
+  void resize(std::size_t entries) {
+    std::size_t bits = 64;
+    shift_ = 58;
+    while (bits < entries * 16) bits *= 2, --shift_;
+    words_.assign(bits / 64, 0);
+  }
+  void set(std::uint64_t hash) { words_[hash >> shift_ >> 6] |= bit(hash); }
+  bool test(std::uint64_t hash) const { return words_[hash >> shift_ >> 6] & bit(hash); }
+
+ private:
+  std::uint64_t bit(std::uint64_t hash) const { return std::uint64_t{1} << (hash >> shift_ & 63); }
+  std::vector<std::uint64_t> words_ = {0};
+  int shift_ = 58;
+};
+
+struct Scratch {
+  Words words;
+  Windows windows;
+};
+
+std::string item_id(const text::TaskItem& item) {
+  return fmt::format("{}/{}/{}", item.task, item.split, item.index);
+}
+
+// Of the whole item, so that any change of a task's data or rendering gives another exclusion-set
+// hash.
+std::uint64_t item_hash(const std::string& group, const text::TaskItem& item) {
+  base::Hasher hasher;
+  const auto add = [&](std::string_view text) {
+    const std::uint64_t size = text.size();
+    hasher.add(std::as_bytes(std::span(&size, 1)));
+    hasher.add(text);
+  };
+  add(group);
+  add(item_id(item));
+  add(item.question);
+  for (const std::string& choice : item.choices) add(choice);
+  add(fmt::format("{}", item.gold));
+  add(item.prompt);
+  for (const std::string& target : item.targets) add(target);
+  return hasher.value();
+}
+
+}  // namespace
+
+void TaskFindings::add(const TaskFindings& other) {
+  hits += other.hits;
+  documents += other.documents;
+  bytes += other.bytes;
+  if (other.longest > longest) {
+    longest = other.longest;
+    longest_item = other.longest_item;
+    longest_text = other.longest_text;
+  }
+  for (const auto& [gram, count] : other.grams) grams[gram] += count;
+  items.insert(other.items.begin(), other.items.end());
+}
+
+struct ExclusionIndex::Tables {
+  struct Entry {
+    std::uint64_t gram;
+    std::uint32_t item;
+    auto operator<=>(const Entry&) const = default;
+  };
+  struct Item {
+    std::uint32_t group;
+    std::string id;
+  };
+
+  std::size_t group(const std::string& name) {
+    for (std::size_t i = 0; i < groups.size(); ++i)
+      if (groups[i].name == name) return i;
+    groups.push_back({name, {}, 0, {}});
+    return groups.size() - 1;
+  }
+
+  // All windows of 13 words, in both ways: those with enough verbal words; all where none has.
+  void add_grams(std::string_view form, std::uint32_t item) {
+    for (const Punctuation way : kWays) {
+      split_words(form, way, scratch.words);
+      scratch.windows.set(scratch.words);
+      const std::size_t before = entries.size();
+      for (const bool any : {false, true}) {
+        if (entries.size() > before) break;
+        for (std::size_t i = 0; i + kGramWords <= scratch.windows.words(); ++i)
+          if (any || telling(i)) entries.push_back({scratch.windows.hash(i, kGramWords), item});
+      }
+    }
+  }
+
+  bool telling(std::size_t begin) const {
+    std::array<std::uint64_t, kVerbalWords> seen{};
+    int different = 0;
+    for (std::size_t i = begin; i < begin + kGramWords && different < kVerbalWords; ++i) {
+      const std::uint64_t word = scratch.words.hashes[i];
+      if (scratch.words.verbal[i] &&
+          std::find(seen.begin(), seen.begin() + different, word) == seen.begin() + different)
+        seen[different++] = word;
+    }
+    return different == kVerbalWords;
+  }
+
+  // The form as one window if it has 6 to 12 words.
+  void add_whole(std::string_view form, std::uint32_t item) {
+    for (const Punctuation way : kWays) {
+      split_words(form, way, scratch.words);
+      scratch.windows.set(scratch.words);
+      const int words =
+          static_cast<int>(std::min<std::size_t>(scratch.windows.words(), kGramWords));
+      if (words < kShortestWhole || words >= kGramWords) continue;
+      entries.push_back({scratch.windows.hash(0, words), item});
+      heads.push_back(scratch.windows.hash(0, kShortestWhole));
+    }
+  }
+
+  std::size_t words_in(std::string_view form) {
+    split_words(form, Punctuation::kDelete, scratch.words);
+    return scratch.words.hashes.size();
+  }
+
+  // The entries of a window; empty for nearly all.
+  std::pair<const Entry*, const Entry*> find(std::uint64_t gram) const {
+    if (!grams_there.test(gram)) return {nullptr, nullptr};
+    const Entry* end = entries.data() + entries.size();
+    const Entry* first = std::lower_bound(entries.data(), end, Entry{gram, 0});
+    const Entry* last = first;
+    while (last != end && last->gram == gram) ++last;
+    return {first, last};
+  }
+
+  std::vector<Group> groups;
+  std::vector<Item> items;
+  std::vector<Entry> entries;        // sorted by finish()
+  std::vector<std::uint64_t> heads;  // the first 6 words of every whole form; gone after finish()
+  std::vector<std::uint64_t> item_hashes;
+  BitMap grams_there, heads_there;
+  std::size_t distinct = 0;
+  Scratch scratch;  // of add()
+};
+
+ExclusionIndex::ExclusionIndex() : tables_(std::make_unique<Tables>()) { finish(); }
+ExclusionIndex::~ExclusionIndex() = default;
+ExclusionIndex::ExclusionIndex(ExclusionIndex&&) noexcept = default;
+ExclusionIndex& ExclusionIndex::operator=(ExclusionIndex&&) noexcept = default;
+
+ExclusionIndex::ExclusionIndex(const std::vector<std::string>& tasks,
+                               const std::vector<std::string>& files,
+                               const text::TaskPlaces& places)
+    : tables_(std::make_unique<Tables>()) {
+  for (const std::string& task : tasks)
+    for (const text::TaskItem& item : text::all_items(task, places)) add(task, item);
+  for (const std::string& file : files) {
+    LineReader lines(file);
+    DocumentParser parser("text");
+    std::string_view line;
+    while (lines.next(line)) {
+      if (!parser.parse(line))
+        throw base::InputError(at_line(file, lines.number(), parser.column(), parser.problem()));
+      text::TaskItem item;
+      item.task = file;
+      item.split = "line";
+      item.index = lines.number();
+      item.question = std::string(parser.text());
+      add("file:" + file, item);
+    }
+  }
+  finish();
+}
+
+void ExclusionIndex::add(const std::string& group_name, const text::TaskItem& item) {
+  Tables& t = *tables_;
+  const std::size_t group_index = t.group(group_name);
+  Group& group = t.groups[group_index];
+  const auto index = static_cast<std::uint32_t>(t.items.size());
+  t.items.push_back({static_cast<std::uint32_t>(group_index), item_id(item)});
+  t.item_hashes.push_back(item_hash(group_name, item));
+  ++group.items;
+  if (std::find(group.leaf_tasks.begin(), group.leaf_tasks.end(), item.task) ==
+      group.leaf_tasks.end())
+    group.leaf_tasks.push_back(item.task);
+
+  const std::size_t first_entry = t.entries.size();
+  t.add_grams(item.question, index);
+  for (const std::string& choice : item.choices) {
+    t.add_grams(choice, index);
+    t.add_grams(item.question + " " + choice, index);
+  }
+  for (const std::string& target : item.targets) t.add_grams(item.prompt + " " + target, index);
+  if (item.targets.empty()) t.add_grams(item.prompt, index);
+
+  std::size_t most_words = 0;
+  const auto whole = [&](std::size_t choice) {
+    std::string joined = item.question;
+    if (choice < item.choices.size()) joined += " " + item.choices[choice];
+    const std::size_t words = t.words_in(joined);
+    most_words = std::max(most_words, words);
+    t.add_whole(joined, index);
+    if (words >= kShortestWhole && choice < item.targets.size())
+      t.add_whole(item.prompt + " " + item.targets[choice], index);
+  };
+  if (item.gold >= 0 || item.choices.empty()) {
+    whole(item.gold >= 0 ? static_cast<std::size_t>(item.gold) : 0);
+  } else {
+    for (std::size_t choice = 0; choice < item.choices.size(); ++choice) whole(choice);
+  }
+  if (most_words < kShortestWhole) group.too_short.push_back(t.items.back().id);
+
+  // The forms of an item overlap: its windows are kept once.
+  std::sort(t.entries.begin() + first_entry, t.entries.end());
+  t.entries.erase(std::unique(t.entries.begin() + first_entry, t.entries.end()), t.entries.end());
+}
+
+void ExclusionIndex::finish() {
+  Tables& t = *tables_;
+  std::sort(t.entries.begin(), t.entries.end());
+  t.entries.shrink_to_fit();
+  t.grams_there.resize(t.entries.size());
+  t.distinct = 0;
+  for (std::size_t i = 0; i < t.entries.size(); ++i) {
+    t.grams_there.set(t.entries[i].gram);
+    t.distinct += i == 0 || t.entries[i].gram != t.entries[i - 1].gram;
+  }
+  t.heads_there.resize(t.heads.size());
+  for (const std::uint64_t head : t.heads) t.heads_there.set(head);
+  std::sort(t.item_hashes.begin(), t.item_hashes.end());
+}
+
+bool ExclusionIndex::screen(std::string_view document, Findings& findings, Match* match) const {
+  const Tables& t = *tables_;
+  if (t.entries.empty()) return false;
+  findings.resize(t.groups.size());
+  thread_local Scratch scratch;
+
+  struct Run {  // consecutive windows shared with one item
+    std::size_t begin, last, end;
+  };
+  struct Shared {  // with one group
+    std::set<std::string> grams;
+    std::set<std::uint32_t> items,
+        places;  // places: bytes of the document where a shared window begins
+  };
+  std::map<std::uint32_t, Shared> shared;  // by group
+
+  for (const Punctuation way : kWays) {
+    split_words(document, way, scratch.words);
+    scratch.windows.set(scratch.words);
+    const std::vector<std::uint32_t>& begins = scratch.words.begins;
+    const std::size_t words = scratch.windows.words();
+    std::unordered_map<std::uint32_t, Run> runs;  // by item
+    const auto text_of = [&](std::size_t begin, std::size_t end) {
+      const std::size_t to = end < words ? begins[end] : document.size();
+      return normalised(document.substr(begins[begin], to - begins[begin]), way);
+    };
+    const auto look = [&](std::size_t begin, int count) {
+      const auto [first, last] = t.find(scratch.windows.hash(begin, count));
+      for (const Tables::Entry* entry = first; entry != last; ++entry) {
+        const std::uint32_t group = t.items[entry->item].group;
+        Shared& with = shared[group];
+        with.items.insert(entry->item);
+        with.places.insert(begins[begin]);
+        if (with.grams.size() < kKeptGrams) with.grams.insert(text_of(begin, begin + count));
+        Run& run = runs.try_emplace(entry->item, Run{begin, begin, 0}).first->second;
+        if (begin > run.last + 1) run = {begin, begin, 0};
+        run.last = begin;
+        run.end = std::max(run.end, begin + count);
+        const auto length = static_cast<std::int64_t>(run.end - run.begin);
+        TaskFindings& task = findings[group];
+        const std::string& id = t.items[entry->item].id;
+        if (length > task.longest) {
+          task.longest = length;
+          task.longest_item = id;
+          task.longest_text = text_of(run.begin, run.end);
+        }
+        if (match && length > match->words)
+          *match = {group, id, length, text_of(run.begin, run.end)};
+      }
+    };
+    for (std::size_t i = 0; i + kShortestWhole <= words; ++i) {
+      if (i + kGramWords <= words) look(i, kGramWords);
+      if (t.heads_there.test(scratch.windows.hash(i, kShortestWhole)))
+        for (int count = kShortestWhole; count < kGramWords && i + count <= words; ++count)
+          look(i, count);
+    }
+  }
+  for (const auto& [group, with] : shared) {
+    TaskFindings& task = findings[group];
+    task.hits += static_cast<std::int64_t>(with.places.size());
+    ++task.documents;
+    task.bytes += static_cast<std::int64_t>(document.size());
+    for (const std::string& gram : with.grams)
+      if (task.grams.size() < kKeptGrams || task.grams.contains(gram)) ++task.grams[gram];
+    for (const std::uint32_t item : with.items) task.items.insert(t.items[item].id);
+  }
+  return !shared.empty();
+}
+
+const std::vector<ExclusionIndex::Group>& ExclusionIndex::groups() const { return tables_->groups; }
+std::size_t ExclusionIndex::size() const { return tables_->distinct; }
+
+std::vector<std::string> ExclusionIndex::screened_tasks() const {
+  std::set<std::string> names;
+  for (const Group& group : tables_->groups) {
+    if (group.name.starts_with("file:")) continue;
+    names.insert(group.name);
+    names.insert(group.leaf_tasks.begin(), group.leaf_tasks.end());
+  }
+  return {names.begin(), names.end()};
+}
+
+std::string ExclusionIndex::hash() const {
+  base::Hasher hasher;
+  hasher.add(
+      fmt::format("ngram 1 words {} verbal {} whole {}", kGramWords, kVerbalWords, kShortestWhole));
+  hasher.add(std::as_bytes(std::span(tables_->item_hashes)));
+  return base::hex(hasher.value());
+}
+
+}  // namespace eyrie::data_pipeline
