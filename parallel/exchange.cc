@@ -157,15 +157,20 @@ ExchangeQueue::ExchangeQueue(Communicator& communicator)
       }) {}
 
 ExchangeQueue::~ExchangeQueue() {
-  // The ranks that an unfinished task waits for may be failing too: do not wait for them.
-  const bool give_up = std::uncaught_exceptions() > exceptions_at_start_;
   {
-    std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     ending_ = true;
-    if (give_up) tasks_.clear();
+    changed_.notify_all();
+    // With an error on its way out, the ranks that a task waits for may never come. Where all ranks
+    // fail alike they do, and ending in good order leaves no message behind that would arrive in
+    // freed memory: so they get a second.
+    const bool failing = std::uncaught_exceptions() > exceptions_at_start_;
+    const auto idle = [this] { return finished_ == posted_ || failure_; };
+    if (failing && !changed_.wait_for(lock, std::chrono::seconds(1), idle)) {
+      tasks_.clear();
+      communicator_->interrupt();
+    }
   }
-  if (give_up) communicator_->interrupt();
-  changed_.notify_all();
   thread_.join();
 }
 

@@ -39,15 +39,16 @@ std::int64_t all_gather(Communicator& communicator, std::span<std::byte> buffer,
                         std::span<const std::int64_t> cuts, std::int64_t element_bytes);
 
 // One thread that exchanges while the caller computes. Tasks run one after the other in the order
-// posted, which must be the same on all ranks. Buffers belong to the caller and must live,
-// untouched, until wait() of their ticket.
+// posted, which must be the same on all ranks. Buffers belong to the caller and must live, untouched,
+// until wait() of their ticket: declare the queue after the buffers, so that it goes first when an
+// error ends the work.
 class ExchangeQueue {
  public:
   using Ticket = std::int64_t;
 
   // Collective: works on a duplicate of `communicator`, which must outlive the queue.
   explicit ExchangeQueue(Communicator& communicator);
-  // Runs what was posted to its end; when an exception is on its way out, gives up instead.
+  // Runs what was posted to its end; when an exception is on its way out, gives up after a second.
   ~ExchangeQueue();
   ExchangeQueue(const ExchangeQueue&) = delete;
   ExchangeQueue& operator=(const ExchangeQueue&) = delete;

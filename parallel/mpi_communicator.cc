@@ -83,6 +83,20 @@ class MpiRequest : public Request {
         peer_(peer),
         tag_(tag) {}
 
+  // Not waited for, because of an error: the buffer is about to go, so the message should no longer
+  // arrive in it.
+  ~MpiRequest() override {
+    for (; next_ < pieces_.size(); ++next_) {
+      MPI_Request& request = pieces_[next_].request;
+      if (request == MPI_REQUEST_NULL) continue;
+      if (receives_) MPI_Cancel(&request);
+      int done = 0;
+      for (int tries = 0; tries < 10 && !done; ++tries) {
+        if (MPI_Test(&request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS) break;
+      }
+    }
+  }
+
   void wait() override {
     for (; next_ < pieces_.size(); ++next_) {
       MPI_Status status;

@@ -1,0 +1,330 @@
+// The watch over the other ranks' processes: one thread sleeps in poll() on their pidfds, which the
+// kernel wakes the moment one ends. A page of memory shared by the ranks of a host says who leaves
+// in good order or with a message of its own, so that a death is reported once and a failing rank's
+// own message stays the last.
+#include "parallel/watch.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <exception>
+#include <fstream>
+#include <mutex>
+#include <new>
+#include <thread>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "parallel/guard.h"
+
+namespace eyrie::parallel {
+namespace {
+
+using namespace std::chrono_literals;
+
+// How a process that is gone, or going, left: done, with a message of its own, or by a SIGTERM that
+// nobody caught.
+enum Leaving : std::uint8_t { kRunning, kFinished, kFailing, kTerminated };
+
+// Shared by the ranks of a host; one byte a rank of the job. All zero at first.
+struct Page {
+  std::atomic<std::uint32_t> reported;
+  std::atomic<std::uint8_t> leaving[1];  // as many as there are ranks
+
+  static std::size_t bytes(int ranks) { return sizeof(Page) + ranks; }
+};
+
+struct Peer {
+  int rank;
+  pid_t pid;
+  std::string host;
+  int pidfd;  // -1: this kernel has none
+};
+
+std::string first_line(const char* path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+std::string host_name() {
+  char name[256] = {};
+  ::gethostname(name, sizeof(name) - 1);
+  return name;
+}
+
+// Equal where process numbers mean the same: host name, boot, and name space (containers on one
+// host differ).
+std::string host_key() {
+  char space[64] = {};
+  (void)!::readlink("/proc/self/ns/pid", space, sizeof(space) - 1);
+  return fmt::format("{} {} {}", host_name(), first_line("/proc/sys/kernel/random/boot_id"), space);
+}
+
+int open_pidfd(pid_t pid) { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); }
+
+void* map_page(const std::string& name, int flags, std::size_t bytes) {
+  const int file = ::shm_open(name.c_str(), flags, 0600);
+  if (file < 0) return nullptr;
+  void* memory = nullptr;
+  if ((flags & O_CREAT) == 0 || ::ftruncate(file, static_cast<off_t>(bytes)) == 0) {
+    memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (memory == MAP_FAILED) memory = nullptr;
+  }
+  ::close(file);
+  return memory;
+}
+
+// Where a SIGTERM that nobody else handles is noted: an eventfd that the watch's thread polls.
+std::atomic<int> terminate_event{-1};
+void on_terminate(int) {
+  const int saved = errno;
+  const std::uint64_t one = 1;
+  (void)!::write(terminate_event.load(), &one, sizeof(one));
+  errno = saved;
+}
+
+void (*handler_of(int signal))(int) {
+  struct sigaction action = {};
+  ::sigaction(signal, nullptr, &action);
+  return action.sa_handler;
+}
+
+}  // namespace
+
+struct PeerWatch::State {
+  Communicator* world = nullptr;  // for open() and finish()
+  int rank = 0;
+  std::vector<Peer> peers;  // of this host, other processes
+  Page* page = nullptr;     // null where there is no shared memory: every survivor then reports
+  std::size_t page_bytes = 0;
+  int stop_event = -1;
+  std::atomic<bool> peer_gone = false;
+  std::thread thread;
+  int exceptions_at_start = std::uncaught_exceptions();
+  bool finished = false;
+
+  std::mutex mutex;  // guards doing and advice
+  std::string doing = "the start of the job";
+  std::string advice = "Start the job again.";
+
+  ~State();
+  void open();
+  void share_page();
+  void start();
+  void stop();
+  void watch();
+  void look_at(const Peer& peer, pollfd& file, bool terminating);
+  void before_failing();
+  [[noreturn]] void end_after(const Peer& peer, const std::string& why);
+
+  Leaving leaving(int other) const {
+    return page == nullptr ? kRunning : static_cast<Leaving>(page->leaving[other].load());
+  }
+  void note_leaving(Leaving how) {
+    if (page != nullptr) page->leaving[rank].store(how);
+  }
+};
+
+PeerWatch::State::~State() {
+  for (const Peer& peer : peers) {
+    if (peer.pidfd >= 0) ::close(peer.pidfd);
+  }
+  if (stop_event >= 0) ::close(stop_event);
+  if (page != nullptr) ::munmap(page, page_bytes);
+}
+
+// Who is where. The pidfds are opened while all are certainly alive: nobody passes share_page's
+// barrier before.
+void PeerWatch::State::open() {
+  rank = world->rank();
+  const std::string key = host_key();
+  const std::vector<std::string> all = world->all_gather(fmt::format("{} {}", ::getpid(), key));
+  for (int other = 0; other < world->size(); ++other) {
+    const std::size_t blank = all[other].find(' ');
+    const pid_t pid = static_cast<pid_t>(std::stol(all[other].substr(0, blank)));
+    if (all[other].substr(blank + 1) != key || pid == ::getpid()) continue;
+    peers.push_back({other, pid, host_name(), open_pidfd(pid)});
+  }
+  share_page();
+}
+
+// The lowest rank of a host makes the page, the others open it by its name, which then goes.
+void PeerWatch::State::share_page() {
+  page_bytes = Page::bytes(world->size());
+  const bool makes = !peers.empty() && rank < peers.front().rank;
+  std::string name;
+  void* memory = nullptr;
+  if (makes) {
+    const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
+    name = fmt::format("/eyrie-{}-{}", ::getpid(), now);
+    memory = map_page(name, O_CREAT | O_EXCL | O_RDWR, page_bytes);
+  }
+  const std::vector<std::string> names = world->all_gather(memory != nullptr ? name : "");
+  if (!makes && !peers.empty() && !names[peers.front().rank].empty()) {
+    memory = map_page(names[peers.front().rank], O_RDWR, page_bytes);
+  }
+  page = static_cast<Page*>(memory);
+  world->barrier();
+  if (makes && memory != nullptr) ::shm_unlink(name.c_str());
+}
+
+void PeerWatch::State::start() {
+  stop_event = ::eventfd(0, EFD_CLOEXEC);
+  if (terminate_event.load() < 0) terminate_event.store(::eventfd(0, EFD_CLOEXEC));
+  if (handler_of(SIGTERM) == SIG_DFL) ::signal(SIGTERM, on_terminate);
+  // Signals go to the threads of the program, never to this one.
+  sigset_t all, before;
+  sigfillset(&all);
+  ::pthread_sigmask(SIG_BLOCK, &all, &before);
+  thread = std::thread([this] {
+    base::set_rank(rank);
+    watch();
+  });
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+void PeerWatch::State::stop() {
+  if (!thread.joinable()) return;
+  const std::uint64_t one = 1;
+  (void)!::write(stop_event, &one, sizeof(one));
+  thread.join();
+  if (handler_of(SIGTERM) == on_terminate) ::signal(SIGTERM, SIG_DFL);
+}
+
+void PeerWatch::State::watch() {
+  std::vector<pollfd> files;
+  int timeout_ms = -1;
+  for (const Peer& peer : peers) {
+    files.push_back({peer.pidfd, POLLIN, 0});
+    if (peer.pidfd < 0) timeout_ms = 100;  // no pidfds here: look at the process numbers instead
+  }
+  files.push_back({terminate_event.load(), POLLIN, 0});
+  files.push_back({stop_event, POLLIN, 0});
+  pollfd &terminate = files[peers.size()], &stop = files[peers.size() + 1];
+  bool terminating = false;
+  for (;;) {
+    const int ready = ::poll(files.data(), files.size(), terminating ? 500 : timeout_ms);
+    if (ready < 0) {
+      if (errno == EINTR) continue;
+      return;
+    }
+    for (std::size_t i = 0; i < peers.size(); ++i) look_at(peers[i], files[i], terminating);
+    if (terminating && ready == 0) {  // no rank has died: the signal was meant
+      note_leaving(kTerminated);
+      ::signal(SIGTERM, SIG_DFL);
+      ::kill(::getpid(), SIGTERM);
+    }
+    if (terminate.revents != 0) {
+      terminating = true;
+      terminate.fd = -1;
+    }
+    if (stop.revents != 0) return;
+  }
+}
+
+void PeerWatch::State::look_at(const Peer& peer, pollfd& file, bool terminating) {
+  const bool ended = peer.pidfd >= 0 ? file.fd >= 0 && file.revents != 0
+                                     : ::kill(peer.pid, 0) != 0 && errno == ESRCH;
+  if (!ended) return;
+  const Leaving how = leaving(peer.rank);
+  if (how == kFinished || (how == kTerminated && terminating)) {
+    file.fd = -1;  // poll() skips it from now on
+    return;
+  }
+  end_after(peer, how == kTerminated
+                      ? "ended by SIGTERM"
+                      : "killed, out of memory or crashed (its own last words, if any, are above)");
+}
+
+// An error is about to be this rank's last message. Is it only the echo of another rank's death?
+void PeerWatch::State::before_failing() {
+  if (peers.empty()) return;
+  std::vector<pollfd> files;
+  for (const Peer& peer : peers) {
+    if (leaving(peer.rank) != kFinished) files.push_back({peer.pidfd, POLLIN, 0});
+  }
+  // Connections break a little before or after the process is gone.
+  const bool gone = ::poll(files.data(), files.size(), 300) > 0 || peer_gone.load();
+  if (gone) std::this_thread::sleep_for(10s);  // the thread reports and ends the process
+  note_leaving(kFailing);
+}
+
+void PeerWatch::State::end_after(const Peer& peer, const std::string& why) {
+  peer_gone.store(true);
+  if (leaving(peer.rank) == kFailing) {
+    // It has printed why, and aborts the job. Should nobody end this rank, it ends by itself.
+    std::this_thread::sleep_for(5s);
+    end_all_ranks(base::kExitFailure);
+  }
+  if (page == nullptr || page->reported.exchange(1) == 0) {
+    std::string where = peer.pid > 0 ? fmt::format(" (pid {} on {})", peer.pid, peer.host) : "";
+    std::string line;
+    {
+      std::lock_guard lock(mutex);
+      line = fmt::format("rank {}: rank {}{} is gone: {}; in {}. {}\n", rank, peer.rank, where, why,
+                         doing, advice);
+    }
+    // Straight to the descriptor: another thread may hold the locks of the streams for good.
+    (void)!::write(STDERR_FILENO, line.data(), line.size());
+    std::this_thread::sleep_for(200ms);  // the line must travel before the launcher ends everything
+    std::thread(end_all_ranks, base::kExitFailure).detach();
+  }
+  std::this_thread::sleep_for(1s);
+  ::_exit(base::kExitFailure);
+}
+
+PeerWatch::PeerWatch(Communicator& world) : state_(std::make_shared<State>()) {
+  state_->world = &world;
+  state_->open();
+  if (state_->peers.empty()) return;
+  state_->start();
+  set_before_abort([state = state_] { state->before_failing(); });
+}
+
+PeerWatch::~PeerWatch() {
+  if (!state_->finished) {
+    if (std::uncaught_exceptions() > state_->exceptions_at_start) state_->before_failing();
+    state_->note_leaving(kFailing);
+  }
+  if (!state_->peers.empty()) set_before_abort({});
+  state_->stop();
+}
+
+void PeerWatch::set_doing(const std::string& doing) {
+  std::lock_guard lock(state_->mutex);
+  state_->doing = doing;
+}
+
+void PeerWatch::set_advice(const std::string& advice) {
+  std::lock_guard lock(state_->mutex);
+  state_->advice = advice;
+}
+
+void PeerWatch::finish() {
+  // Everyone is done when the barrier opens; a rank is allowed to go once it has said so.
+  state_->world->barrier();
+  state_->note_leaving(kFinished);
+  state_->finished = true;
+}
+
+void PeerWatch::report_gone(int rank, const std::string& why) {
+  for (const Peer& peer : state_->peers) {
+    if (peer.rank == rank) state_->end_after(peer, why);
+  }
+  state_->end_after({rank, 0, "", -1}, why);
+}
+
+}  // namespace eyrie::parallel
