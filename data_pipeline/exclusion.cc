@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <tuple>
 #include <unordered_map>
 
 #include "base/error.h"
@@ -96,7 +97,9 @@ void TaskFindings::add(const TaskFindings& other) {
   hits += other.hits;
   documents += other.documents;
   bytes += other.bytes;
-  if (other.longest > longest) {
+  // Ties go by name, so that the order of adding does not matter.
+  if (std::tuple(-other.longest, other.longest_item, other.longest_text) <
+      std::tuple(-longest, longest_item, longest_text)) {
     longest = other.longest;
     longest_item = other.longest_item;
     longest_text = other.longest_text;

@@ -1,0 +1,104 @@
+// Reading and checking DATA.yaml.
+#include "data_pipeline/data_config.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "data_pipeline/documents.h"
+
+namespace eyrie::data_pipeline {
+namespace {
+
+// Planned names are told apart from slips of the pen.
+const std::vector<std::string> kFilters = {"utf8"};
+const std::vector<std::string> kLaterFilters = {"language", "repetition", "quality",
+                                                "unsafe",   "personal",   "duplicate"};
+const std::vector<std::string> kMethods = {"ngram", "none"};
+
+bool contains(const std::vector<std::string>& list, const std::string& value) {
+  return std::find(list.begin(), list.end(), value) != list.end();
+}
+
+std::vector<std::string> one_or_more(base::Config& config, const std::string& key) {
+  if (config.is_scalar(key)) return {config.get<std::string>(key)};
+  return config.get<std::vector<std::string>>(key);
+}
+
+SourceConfig read_source(base::Config config) {
+  SourceConfig source;
+  source.name = config.get<std::string>("name");
+  const bool plain = std::all_of(source.name.begin(), source.name.end(), [](unsigned char c) {
+    return std::isalnum(c) || c == '_' || c == '-';
+  });
+  if (source.name.empty() || !plain)
+    throw config.error("name",
+                       fmt::format("'{}': a name is of letters, digits, '_' and '-'", source.name));
+  for (const std::string& pattern : one_or_more(config, "files")) {
+    const std::vector<base::Path> files = matching_files(pattern);
+    if (files.empty()) throw config.error("files", fmt::format("no file matches {}", pattern));
+    source.files.insert(source.files.end(), files.begin(), files.end());
+  }
+  std::sort(source.files.begin(), source.files.end());
+  source.files.erase(std::unique(source.files.begin(), source.files.end()), source.files.end());
+  source.text = config.get<std::string>("text", "text");
+  source.filters = config.get<std::vector<std::string>>("filters", {});
+  for (const std::string& filter : source.filters) {
+    if (contains(kFilters, filter)) continue;
+    if (contains(kLaterFilters, filter))
+      throw config.error("filters",
+                         fmt::format("'{}' is not available in this version; available: {}", filter,
+                                     fmt::join(kFilters, ", ")));
+    throw config.error("filters", fmt::format("unknown filter '{}'; available: {}", filter,
+                                              fmt::join(kFilters, ", ")));
+  }
+  const std::string on_error = config.get<std::string>("on_error", "stop");
+  if (on_error != "stop" && on_error != "skip")
+    throw config.error("on_error", fmt::format("'{}' is neither stop nor skip", on_error));
+  source.skip_bad_lines = on_error == "skip";
+  return source;
+}
+
+}  // namespace
+
+DataConfig read_data_config(base::Config config) {
+  DataConfig data;
+  data.tokenizer = config.get<std::string>("tokenizer");
+  data.output = config.get<std::string>("output");
+  data.shard_tokens = config.get<std::int64_t>("shard_tokens", data.shard_tokens);
+  if (data.shard_tokens < 1 || data.shard_tokens > (std::int64_t{1} << 31))
+    throw config.error("shard_tokens",
+                       fmt::format("{} is not between 1 and 2Gi", data.shard_tokens));
+  data.validation = config.get<double>("validation", data.validation);
+  if (!(data.validation >= 0 && data.validation < 1))
+    throw config.error("validation",
+                       fmt::format("{} is not a share: at least 0, below 1", data.validation));
+
+  base::Config exclude = config.map("exclude");
+  data.exclude_tasks = exclude.get<std::vector<std::string>>("tasks", {});
+  data.exclude_files = exclude.get<std::vector<std::string>>("files", {});
+  const bool any = !data.exclude_tasks.empty() || !data.exclude_files.empty();
+  data.exclude_method = exclude.get<std::string>("method", any ? "ngram" : "none");
+  if (!contains(kMethods, data.exclude_method))
+    throw exclude.error("method",
+                        fmt::format("'{}' is not available in this version; available: {}",
+                                    data.exclude_method, fmt::join(kMethods, ", ")));
+  if (data.exclude_method == "none" && any)
+    throw exclude.error(
+        "method", "none, but there are tasks or files to exclude: write ngram, or remove them");
+
+  for (const base::Config& source : config.list("sources")) {
+    data.sources.push_back(read_source(source));
+    for (std::size_t i = 0; i + 1 < data.sources.size(); ++i)
+      if (data.sources[i].name == data.sources.back().name)
+        throw source.error("name", fmt::format("a second source named {}", data.sources[i].name));
+  }
+  if (data.sources.empty())
+    throw config.error("sources", "no sources: a list of maps with name and files");
+  config.finish();
+  return data;
+}
+
+}  // namespace eyrie::data_pipeline

@@ -1,0 +1,35 @@
+// DATA.yaml as structs.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/config.h"
+#include "base/file.h"
+
+namespace eyrie::data_pipeline {
+
+struct SourceConfig {
+  std::string name;               // of letters, digits, '_' and '-'
+  std::vector<base::Path> files;  // those that match, sorted; at least one
+  std::string text = "text";      // the JSON field
+  std::vector<std::string> filters;
+  bool skip_bad_lines = false;  // on_error: skip; else a bad line is an error
+};
+
+struct DataConfig {
+  std::string tokenizer;
+  base::Path output;
+  std::int64_t shard_tokens = 16 << 20;
+  double validation = 0.005;  // share of the documents
+  std::vector<std::string> exclude_tasks, exclude_files;
+  std::string exclude_method = "none";  // ngram where there are tasks or files
+  std::vector<SourceConfig> sources;
+};
+
+// InputError names file, line and key: unknown key or value, nothing matches, a filter that this
+// version does not have.
+DataConfig read_data_config(base::Config config);
+
+}  // namespace eyrie::data_pipeline

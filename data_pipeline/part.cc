@@ -1,0 +1,77 @@
+// A part in a file: xxh3 of all that follows, length of the JSON, the JSON (counts, findings,
+// lengths), the arrays.
+#include "data_pipeline/part.h"
+
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "base/hash.h"
+
+namespace eyrie::data_pipeline {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+template <class T>
+void put(std::string& out, const std::vector<T>& values) {
+  out.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+}
+
+template <class T>
+void take(std::string_view& in, std::size_t count, std::vector<T>& values) {
+  values.resize(count);
+  if (count != 0) std::memcpy(values.data(), in.data(), count * sizeof(T));
+  in.remove_prefix(count * sizeof(T));
+}
+
+}  // namespace
+
+void write_part(const base::Path& path, const Part& part) {
+  const DocumentCounts& c = part.counts;
+  const ShardDocuments& d = part.documents;
+  const std::string header = Json{
+      {"counts",
+       {c.read, c.bad_lines, c.empty, c.filtered, c.excluded, c.written, c.validation, c.tokens,
+        c.validation_tokens}},
+      {"findings", to_json(part.findings)},
+      {"tokens", d.tokens.size()},
+      {"documents",
+       d.quality.size()}}.dump();
+  std::string body;
+  put(body, std::vector<std::uint64_t>{header.size()});
+  body += header;
+  put(body, d.tokens);
+  put(body, d.offsets);
+  put(body, d.quality);
+  put(body, d.hash);
+  put(body, d.validation);
+  std::string all;
+  put(all, std::vector<std::uint64_t>{base::hash_text(body)});
+  base::write_file(path, all + body);
+}
+
+std::optional<Part> read_part(const base::Path& path) {
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  const std::string all = base::read_file(path);
+  std::string_view in = all;
+  std::vector<std::uint64_t> number;
+  if (in.size() < 16) return std::nullopt;
+  take(in, 1, number);
+  if (number[0] != base::hash_text(in)) return std::nullopt;
+  take(in, 1, number);
+  const Json header = Json::parse(in.substr(0, number[0]));
+  in.remove_prefix(number[0]);
+  Part part;
+  const auto c = header.at("counts").get<std::vector<std::int64_t>>();
+  part.counts = {c.at(0), c.at(1), c.at(2), c.at(3), c.at(4), c.at(5), c.at(6), c.at(7), c.at(8)};
+  part.findings = findings_from_json(header.at("findings").get<std::string>());
+  const std::size_t tokens = header.at("tokens"), documents = header.at("documents");
+  take(in, tokens, part.documents.tokens);
+  take(in, documents + 1, part.documents.offsets);
+  take(in, documents, part.documents.quality);
+  take(in, documents, part.documents.hash);
+  take(in, documents, part.documents.validation);
+  return part;
+}
+
+}  // namespace eyrie::data_pipeline
