@@ -85,6 +85,12 @@ File File::open(const Path& path) {
   return file;
 }
 
+File File::modify(const Path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (descriptor < 0) fail("opening", path, errno);
+  return File(path, descriptor);
+}
+
 File File::create(const Path& path) {
   ask_for_fault("create", "creating", path);
   const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);

@@ -22,6 +22,7 @@ class File {
  public:
   static File open(const Path& path);    // for reading
   static File create(const Path& path);  // for reading and writing; truncates
+  static File modify(const Path& path);  // for reading and writing; as it is, which must be there
   File(File&& other) noexcept;
   File& operator=(File&& other) noexcept;
   ~File();  // closes without sync; errors are lost: call close() where they matter

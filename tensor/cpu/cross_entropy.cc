@@ -96,13 +96,12 @@ void CrossEntropy(const Tensor& logits, const Tensor& targets, const Tensor& wei
   });
 }
 
-void ScoreLogits(const Tensor& logits, const Tensor& targets, float cap, const Tensor& nll,
-                 const Tensor& argmax) {
+void ScoreLogits(const Tensor& logits, float cap, const Tensor& log_sum, const Tensor& argmax) {
   parallel_for(logits.rows(), 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       float* row = logits.f32() + r * logits.stride();
       const float most = cap_row(row, logits.columns(), cap);
-      nll.f32()[r] = log_sum_row(row, logits.columns(), most) - row[targets.as<std::int32_t>()[r]];
+      log_sum.f32()[r] = log_sum_row(row, logits.columns(), most);
       std::int64_t best = 0;
       while (best + 1 < logits.columns() && row[best] < most) ++best;
       argmax.as<std::int32_t>()[r] = static_cast<std::int32_t>(best);
@@ -123,9 +122,8 @@ void cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& we
   HWY_DYNAMIC_DISPATCH(CrossEntropy)(logits, targets, weight, cap, nll, dlogits, gradient_scale);
 }
 HWY_EXPORT(ScoreLogits);
-void score_logits(const Tensor& logits, const Tensor& targets, float cap, const Tensor& nll,
-                  const Tensor& argmax) {
-  HWY_DYNAMIC_DISPATCH(ScoreLogits)(logits, targets, cap, nll, argmax);
+void score_logits(const Tensor& logits, float cap, const Tensor& log_sum, const Tensor& argmax) {
+  HWY_DYNAMIC_DISPATCH(ScoreLogits)(logits, cap, log_sum, argmax);
 }
 
 }  // namespace eyrie::tensor

@@ -11,9 +11,8 @@ namespace eyrie::tensor {
 void cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& weight, float cap,
                    const Tensor& nll, const Tensor& dlogits, float gradient_scale);
 
-// The same forward only, for scoring: nll[r] of targets[r], and argmax (1, n) int32, ties to the
-// lowest id.
-void score_logits(const Tensor& logits, const Tensor& targets, float cap, const Tensor& nll,
-                  const Tensor& argmax);
+// For scoring: caps logits (n, V) fp32 in place; log_sum (1, n) fp32 = log Σ exp of a row, so that a token's
+// log-likelihood is its capped logit less log_sum; argmax (1, n) int32, ties to the lowest id.
+void score_logits(const Tensor& logits, float cap, const Tensor& log_sum, const Tensor& argmax);
 
 }  // namespace eyrie::tensor

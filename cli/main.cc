@@ -1,0 +1,69 @@
+// The eyrie command: finds the verb, runs it, and turns what it throws into an exit status.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "cli/command.h"
+
+namespace {
+
+struct Command {
+  const char* name;  // one or two words
+  const char* summary;
+  int (*run)(int argc, char** argv);
+};
+
+using namespace eyrie::cli;
+constexpr Command kCommands[] = {
+    {"train", "the main job: stages of training with an evaluation after each; goes on from the newest checkpoint", run_train},
+    {"eval list", "the tasks known, their data files, and whether these are there", run_eval_list},
+    {"eval show", "one item of a task as the model gets it, shots and all", run_eval_show},
+    {"eval", "scores of a model on benchmarks, with lm-evaluation-harness's numbers", run_eval},
+    {"score", "log-likelihoods of (context, continuation) pairs", run_score},
+    {"generate", "text from a model", run_generate},
+    {"data build", "documents to HDF5 shards, cleared of evaluation sets", run_data_build},
+    {"data screen", "overlaps of documents with evaluation sets; changes nothing", run_data_screen},
+    {"data inspect", "what a shard holds", run_data_inspect},
+    {"version", "version, compiler, and what the processor can run", run_version},
+};
+
+void print_commands(std::FILE* out) {
+  fmt::print(out, "eyrie trains and evaluates Griffin models. Commands:\n\n");
+  for (const Command& command : kCommands) fmt::print(out, "  {:14} {}\n", command.name, command.summary);
+  fmt::print(out, "\n`eyrie COMMAND --help` lists a command's flags. Documentation: docs/.\n");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2 || std::string(argv[1]) == "--help" || std::string(argv[1]) == "-h" || std::string(argv[1]) == "help") {
+    print_commands(argc < 2 ? stderr : stdout);
+    return argc < 2 ? eyrie::base::kExitInput : eyrie::base::kExitDone;
+  }
+  const std::string one = argv[1], two = argc > 2 ? one + " " + argv[2] : one;
+  for (const Command& command : kCommands) {
+    const int words = command.name == two && argc > 2 ? 2 : command.name == one ? 1 : 0;
+    if (words == 0) continue;
+    static std::string name = std::string("eyrie ") + command.name;
+    argv[words] = name.data();
+    try {
+      return command.run(argc - words, argv + words);
+    } catch (const eyrie::base::InputError& error) {
+      fmt::print(stderr, "eyrie: {}\n", eyrie::base::with_rank(error.what()));
+      return eyrie::base::kExitInput;
+    } catch (const std::exception& error) {
+      fmt::print(stderr, "eyrie: {}\n", eyrie::base::with_rank(error.what()));
+      return eyrie::base::kExitFailure;
+    }
+  }
+  std::vector<std::string> names;
+  for (const Command& command : kCommands) names.emplace_back(command.name);
+  const std::string near = eyrie::base::nearest(two, names);
+  fmt::print(stderr, "eyrie: there is no command '{}'{}\n\n", one, near.empty() ? "" : "; did you mean '" + near + "'?");
+  print_commands(stderr);
+  return eyrie::base::kExitInput;
+}

@@ -1,0 +1,11 @@
+// What this processor runs: for `eyrie version` and logs.
+#pragma once
+
+#include <string>
+
+namespace eyrie::tensor {
+
+// Lines of "name  value": backends, SIMD target in use, instruction set of the products, cores.
+std::string describe_processor();
+
+}  // namespace eyrie::tensor

@@ -1,0 +1,77 @@
+// Streaming detokenisation.
+#include "text/utf8_stream.h"
+
+#include <algorithm>
+
+namespace eyrie::text {
+namespace {
+
+constexpr std::size_t kTailTokens = 16;
+
+// The length of `text` without a character that is cut off at its end.
+std::size_t whole_characters(const std::string& text) {
+  std::size_t start = text.size();
+  while (start > 0 && text.size() - start < 4) {
+    const auto byte = static_cast<unsigned char>(text[--start]);
+    if ((byte & 0xc0) == 0x80) continue;  // inside of a character: look further back
+    const std::size_t length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
+    return start + length <= text.size() ? text.size() : start;
+  }
+  return text.size();
+}
+
+}  // namespace
+
+Utf8Stream::Utf8Stream(const Tokenizer& tokenizer, const std::vector<std::int32_t>& before, std::string stop)
+    : tokenizer_(tokenizer), stop_(std::move(stop)) {
+  tail_.assign(before.end() - static_cast<std::ptrdiff_t>(std::min(before.size(), kTailTokens)), before.end());
+  decoded_ = tokenizer_.decode(tail_);
+}
+
+std::string Utf8Stream::add(std::int32_t token) {
+  if (stopped_) return "";
+  tail_.push_back(token);
+  const std::string text = tokenizer_.decode(tail_);
+  // Byte pieces that do not make a character yet decode to the replacement character: wait for the rest of it.
+  std::size_t certain = whole_characters(text);
+  const std::string replacement = "\xef\xbf\xbd";
+  while (certain >= 3 && text.compare(certain - 3, 3, replacement) == 0 && text.size() - certain < 12) certain -= 3;
+  if (certain > decoded_.size() && text.compare(0, decoded_.size(), decoded_) == 0) {
+    pending_ += text.substr(decoded_.size(), certain - decoded_.size());
+    decoded_ = text.substr(0, certain);
+  }
+  if (tail_.size() >= 2 * kTailTokens && decoded_.size() == text.size()) {
+    // Keep a tail whose first token gives the context that a leading blank depends on.
+    tail_.erase(tail_.begin(), tail_.end() - kTailTokens);
+    decoded_ = tokenizer_.decode(tail_);
+  }
+  return release(false);
+}
+
+std::string Utf8Stream::finish() {
+  if (stopped_) return "";
+  const std::string text = tokenizer_.decode(tail_);
+  if (text.size() > decoded_.size() && text.compare(0, decoded_.size(), decoded_) == 0) pending_ += text.substr(decoded_.size());
+  return release(true);
+}
+
+std::string Utf8Stream::release(bool all) {
+  std::size_t end = pending_.size();
+  if (!stop_.empty()) {
+    const std::size_t found = pending_.find(stop_);
+    if (found != std::string::npos) {
+      stopped_ = true;
+      end = found;
+    } else if (!all) {
+      // Hold back the longest end that begins the stop text.
+      std::size_t held = std::min(stop_.size() - 1, pending_.size());
+      while (held > 0 && pending_.compare(pending_.size() - held, held, stop_, 0, held) != 0) --held;
+      end -= held;
+    }
+  }
+  const std::string out = pending_.substr(0, end);
+  pending_.erase(0, end);
+  return out;
+}
+
+}  // namespace eyrie::text

@@ -1,0 +1,30 @@
+// A model from wherever it lies: a run directory (its newest valid checkpoint), a checkpoint, or a Hugging Face directory.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "model/griffin.h"
+#include "model/language_model.h"
+#include "text/tokenizer.h"
+
+namespace eyrie::trainer {
+
+struct OpenModelOptions {
+  std::string precision;           // "fp32", "bf16", or "" for what it was trained in (Hugging Face: fp32)
+  std::int64_t batch_tokens = 4096;
+  std::string tokenizer;           // a file, in place of the model's own
+};
+
+struct OpenedModel {
+  std::unique_ptr<model::Griffin> griffin;
+  std::unique_ptr<model::Parameters> parameters;
+  std::unique_ptr<model::LanguageModel> model;  // of the two above
+  std::shared_ptr<const text::Tokenizer> tokenizer;
+  std::string description;  // "runs/quickstart/checkpoints/step-00000200 (griffin-10m, bf16)"
+};
+
+// Every rank opens the whole model. InputError: no model there (says what was looked for), damaged, no tokenizer.
+OpenedModel open_model(const std::string& place, const OpenModelOptions& options);
+
+}  // namespace eyrie::trainer

@@ -1,0 +1,63 @@
+// RUN.yaml bound to structs: everything that a run is, before any rank does anything.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/config.h"
+#include "model/config.h"
+
+namespace eyrie::trainer {
+
+// Learning rate over a stage; see schedule.h.
+struct ScheduleConfig {
+  double peak = 1e-3, final = 1e-4;
+  std::int64_t warmup = 0;  // steps from 0 to peak
+  std::string shape = "cosine";
+  double decay_share = 0.2;  // wsd: the last share of the steps falls from peak to final
+};
+
+struct StageConfig {
+  std::string name;
+  std::int64_t steps = 0;
+  std::int64_t batch_sequences = 0, micro_shards = 0, sequence_length = 0;
+  std::string shards;                                    // folder
+  std::vector<std::pair<std::string, double>> mixture;   // source → weight; empty: all alike
+  double best = 1.0;                                     // share of each source with the highest quality score
+  bool reset_moments = false;
+  ScheduleConfig learning_rate;
+  std::int64_t validate_every = 0, validate_sequences = 0;  // every 0: at the stage's end only
+  std::vector<std::string> tasks;                        // evaluated at the stage's end
+  std::map<std::string, std::int64_t> limits;            // documents a leaf task, by task; "" stands for all others
+};
+
+struct OptimizerConfig {
+  double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weight_decay = 0.1, clip = 1.0;
+  bool decay_all = false;
+};
+
+struct RunConfig {
+  std::string name;
+  std::string directory;  // runs/NAME, or as given
+  std::int64_t seed = 1;
+  model::GriffinConfig model;
+  std::string tokenizer;
+  std::int64_t threads = 0;  // 0: auto
+  bool bf16 = true;
+  std::int64_t data_ranks = 0;  // 0: all there are
+  OptimizerConfig optimizer;
+  std::vector<StageConfig> stages;
+  std::int64_t checkpoint_every = 100, checkpoint_keep = 3, checkpoint_keep_every = 0;
+  std::string evaluation_data;
+  std::string resolved;  // the whole as YAML, defaults written out
+
+  std::int64_t total_steps() const;
+};
+
+// Reads, applies "key.path=value" assignments, checks. InputError names file, line, key and what to do.
+RunConfig read_run(const base::Path& path, const std::vector<std::string>& assignments);
+
+}  // namespace eyrie::trainer

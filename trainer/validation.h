@@ -1,0 +1,26 @@
+// Validation loss over held-out documents, by source and in all: the same sequences every time, shared out among the ranks,
+// summed in the order of the sequences.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "data_pipeline/stream.h"
+#include "model/griffin.h"
+#include "parallel/communicator.h"
+
+namespace eyrie::trainer {
+
+struct ValidationLoss {
+  double all = 0;  // nats a target token, over all sources' sequences
+  std::vector<std::pair<std::string, double>> by_source;
+};
+
+// Collective. `sequences` in all, shared out among the sources of the stream.
+ValidationLoss validation_loss(const model::Griffin& griffin, const model::Parameters& parameters,
+                               const data_pipeline::BatchStream& stream, std::int64_t sequences,
+                               parallel::Communicator& ranks, model::Workspace& workspace);
+
+}  // namespace eyrie::trainer
