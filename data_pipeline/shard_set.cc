@@ -1,0 +1,104 @@
+// Opening and checking a folder of shards.
+#include "data_pipeline/shard_set.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "data_pipeline/dataset.h"
+
+namespace eyrie::data_pipeline {
+namespace {
+
+void check_needs(const Shard& shard, const Dataset& dataset, const DataNeeds& needs) {
+  const ShardInfo& info = shard.info();
+  if (info.tokenizer_hash != needs.tokenizer_hash)
+    throw base::InputError(
+        fmt::format("{}: made with tokenizer {} (hash {}), the run's is {} (hash {}): build the "
+                    "shards with the run's tokenizer, or "
+                    "name the other one in the run",
+                    shard.path().string(), dataset.tokenizer_file, info.tokenizer_hash,
+                    needs.tokenizer_file, needs.tokenizer_hash));
+  for (const std::string& task : needs.tasks)
+    if (std::find(info.screened_tasks.begin(), info.screened_tasks.end(), task) ==
+        info.screened_tasks.end())
+      throw base::InputError(
+          fmt::format("{}: not screened for task {}, which this run evaluates (screened for: {}): "
+                      "add {} to exclude.tasks in "
+                      "DATA.yaml and build again, or do not evaluate it",
+                      shard.path().string(), task,
+                      dataset.exclusion_tasks.empty()
+                          ? "nothing"
+                          : fmt::format("{}", fmt::join(dataset.exclusion_tasks, ", ")),
+                      task));
+}
+
+}  // namespace
+
+std::shared_ptr<const ShardSet> ShardSet::open(const base::Path& directory,
+                                               const DataNeeds& needs) {
+  const Dataset dataset = read_dataset(directory);
+  auto set = std::make_shared<ShardSet>();
+  set->directory_ = directory;
+  set->vocabulary_ = dataset.vocabulary;
+  std::set<std::string> named;
+  for (const SourceSummary& summary : dataset.sources) {
+    Source source;
+    source.name = summary.name;
+    for (const ShardEntry& entry : summary.shards) {
+      named.insert(entry.file);
+      const base::Path path = directory / entry.file;
+      const auto refuse = [&](const std::string& what) {
+        return base::InputError(
+            fmt::format("{}: {}: build the shards again (eyrie data build)", path.string(), what));
+      };
+      if (!std::filesystem::exists(path))
+        throw refuse(fmt::format("{} names it, but it is not there", kDatasetFile));
+      Shard shard(path);
+      if (shard.info().build != dataset.build || shard.content() != entry.content ||
+          shard.info().source != summary.name || shard.info().vocabulary != dataset.vocabulary)
+        throw refuse(fmt::format("not the shard that {} names (of another build)", kDatasetFile));
+      check_needs(shard, dataset, needs);
+      const auto number = static_cast<std::uint32_t>(source.shards.size());
+      for (std::int64_t d = 0; d < shard.documents(); ++d) {
+        if (shard.offset(d + 1) == shard.offset(d)) continue;
+        (shard.validation(d) ? source.validation : source.training)
+            .push_back({number, static_cast<std::uint32_t>(d)});
+      }
+      source.shards.push_back(std::move(shard));
+    }
+    set->sources_.push_back(std::move(source));
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(directory))
+    if (entry.path().extension() == ".h5" && !named.contains(entry.path().filename().string()))
+      throw base::InputError(fmt::format(
+          "{}: {} does not name it, so nobody knows what it was screened for: remove it, "
+          "or build the shards again",
+          entry.path().string(), kDatasetFile));
+  return set;
+}
+
+const ShardSet::Source& ShardSet::source(const std::string& name) const {
+  std::vector<std::string> known;
+  for (const Source& source : sources_) {
+    if (source.name == name) return source;
+    known.push_back(source.name);
+  }
+  throw base::InputError(fmt::format("mixture: {} has no source '{}'; it has: {}",
+                                     directory_.string(), name, fmt::join(known, ", ")));
+}
+
+std::string ShardSet::fingerprint(const std::vector<std::string>& names) const {
+  base::Hasher hasher;
+  for (const std::string& name : names) {
+    hasher.add(name + "\n");
+    for (const Shard& shard : source(name).shards) hasher.add(shard.content());
+  }
+  return base::hex(hasher.value());
+}
+
+}  // namespace eyrie::data_pipeline

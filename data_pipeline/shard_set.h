@@ -1,0 +1,51 @@
+// A finished folder of shards, opened for a run: every check that a run needs before its first
+// step.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data_pipeline/shard.h"
+
+namespace eyrie::data_pipeline {
+
+// What a run asks of its data.
+struct DataNeeds {
+  std::string tokenizer_file, tokenizer_hash;  // of the run
+  std::vector<std::string> tasks;  // that it evaluates, in any stage: groups or leaf tasks
+};
+
+// Read-only and thread-safe once open.
+class ShardSet {
+ public:
+  struct Document {
+    std::uint32_t shard, document;
+  };
+  struct Source {
+    std::string name;
+    std::vector<Shard> shards;
+    std::vector<Document> training, validation;  // in the order of the shards; none without tokens
+  };
+
+  // InputError: no finished build there; a shard is missing, cut off, damaged, of another build, or
+  // not named by dataset.json; made with another tokenizer (both hashes and files); not screened
+  // for a task that the run evaluates (task and file).
+  static std::shared_ptr<const ShardSet> open(const base::Path& directory, const DataNeeds& needs);
+
+  const base::Path& directory() const { return directory_; }
+  const std::vector<Source>& sources() const { return sources_; }
+  const Source& source(const std::string& name) const;  // InputError names the known ones
+  std::int64_t vocabulary() const { return vocabulary_; }
+  // Over the contents of the shards of these sources: a run that goes on from a checkpoint needs
+  // the same.
+  std::string fingerprint(const std::vector<std::string>& sources) const;
+
+ private:
+  base::Path directory_;
+  std::vector<Source> sources_;
+  std::int64_t vocabulary_ = 0;
+};
+
+}  // namespace eyrie::data_pipeline

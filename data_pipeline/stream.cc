@@ -1,0 +1,157 @@
+// Training and validation batches.
+#include "data_pipeline/stream.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/error.h"
+
+namespace eyrie::data_pipeline {
+namespace {
+
+std::vector<double> weights_of(const StreamConfig& config) {
+  std::vector<double> weights;
+  for (const auto& [source, weight] : config.mixture) weights.push_back(weight);
+  return weights;
+}
+
+// The share of the documents with the highest score, at least one, in their old order. Ties go by
+// hash, then by place.
+std::vector<ShardSet::Document> best_documents(const ShardSet::Source& source, double share) {
+  std::vector<ShardSet::Document> documents = source.training;
+  if (share >= 1) return documents;
+  const auto wanted = static_cast<std::size_t>(
+      std::max(1.0, std::ceil(share * static_cast<double>(documents.size()))));
+  const auto key = [&](const ShardSet::Document& d) {
+    const Shard& shard = source.shards[d.shard];
+    return std::tuple(-shard.quality(d.document), shard.hash(d.document), d.shard, d.document);
+  };
+  std::sort(documents.begin(), documents.end(),
+            [&](const auto& a, const auto& b) { return key(a) < key(b); });
+  documents.resize(std::min(wanted, documents.size()));
+  std::sort(documents.begin(), documents.end(), [](const auto& a, const auto& b) {
+    return std::pair(a.shard, a.document) < std::pair(b.shard, b.document);
+  });
+  return documents;
+}
+
+}  // namespace
+
+Batch::Batch(std::int64_t rows_, std::int64_t length_)
+    : rows(rows_),
+      length(length_),
+      tokens(rows_ * length_),
+      targets(rows_ * length_),
+      positions(rows_ * length_),
+      loss_mask(rows_ * length_) {}
+
+RowPiece Batch::row(std::int64_t r) {
+  return {std::span(tokens).subspan(r * length, length),
+          std::span(targets).subspan(r * length, length),
+          std::span(positions).subspan(r * length, length),
+          std::span(loss_mask).subspan(r * length, length)};
+}
+
+BatchStream::BatchStream(std::shared_ptr<const ShardSet> shards, StreamConfig config)
+    : shards_(std::move(shards)), config_(std::move(config)), mixture_(weights_of(config_)) {
+  const auto refuse = [&](const std::string& what) {
+    return base::InputError(fmt::format("stage {}: {}", config_.stage, what));
+  };
+  if (config_.packing != "documents")
+    throw refuse(fmt::format("packing '{}' is not available in this version; available: documents",
+                             config_.packing));
+  if (config_.sequence_length < 1 || config_.batch_sequences < 1 || config_.micro_shards < 1)
+    throw refuse(
+        fmt::format("sequence_length {}, batch_sequences {} and micro_shards {} must be at least 1",
+                    config_.sequence_length, config_.batch_sequences, config_.micro_shards));
+  if (config_.batch_sequences % config_.micro_shards != 0)
+    throw refuse(fmt::format("micro_shards {} does not divide batch_sequences {}",
+                             config_.micro_shards, config_.batch_sequences));
+  if (!(config_.best > 0 && config_.best <= 1))
+    throw refuse(fmt::format("best {} is not a share: above 0, at most 1", config_.best));
+  std::vector<std::string> used;
+  for (const auto& [name, weight] : config_.mixture) {
+    const ShardSet::Source& source = shards_->source(name);
+    lines_.emplace_back();
+    if (weight == 0) continue;
+    if (source.training.empty())
+      throw refuse(fmt::format(
+          "source {} in {} has no documents to train on: give it weight 0, or build it again", name,
+          shards_->directory().string()));
+    lines_.back() = std::make_unique<DocumentLine>(
+        source, best_documents(source, config_.best),
+        base::Philox(config_.seed, fmt::format("data order {} {}", config_.stage, name)));
+    used.push_back(name);
+  }
+  fingerprint_ = shards_->fingerprint(used);
+}
+
+Batch BatchStream::micro_shard(std::int64_t stage_step, std::int64_t micro_shard) const {
+  EYRIE_CHECK(stage_step >= 0 && micro_shard >= 0 && micro_shard < config_.micro_shards,
+              "a micro-shard that does not exist");
+  Batch batch(config_.batch_sequences / config_.micro_shards, config_.sequence_length);
+  const std::int64_t first = stage_step * config_.batch_sequences + micro_shard * batch.rows;
+  for (std::int64_t r = 0; r < batch.rows; ++r) {
+    const Mixture::Place place = mixture_.row(first + r);
+    lines_[place.source]->read(place.index * batch.length, batch.row(r));
+  }
+  return batch;
+}
+
+std::int64_t BatchStream::target_count(std::int64_t stage_step) const {
+  std::int64_t count = 0;
+  for (std::int64_t r = 0; r < config_.batch_sequences; ++r) {
+    const Mixture::Place place = mixture_.row(stage_step * config_.batch_sequences + r);
+    count += lines_[place.source]->targets(place.index * config_.sequence_length,
+                                           config_.sequence_length);
+  }
+  return count;
+}
+
+std::vector<std::pair<std::string, double>> BatchStream::epochs(std::int64_t stage_steps) const {
+  std::vector<std::pair<std::string, double>> result;
+  for (std::size_t s = 0; s < lines_.size(); ++s) {
+    if (!lines_[s]) continue;
+    const std::int64_t rows = mixture_.given(s, stage_steps * config_.batch_sequences);
+    result.emplace_back(config_.mixture[s].first,
+                        static_cast<double>(rows * config_.sequence_length) /
+                            static_cast<double>(lines_[s]->tokens()));
+  }
+  return result;
+}
+
+ValidationStream::ValidationStream(std::shared_ptr<const ShardSet> shards,
+                                   std::int64_t sequence_length)
+    : shards_(std::move(shards)), length_(sequence_length) {
+  EYRIE_CHECK(length_ >= 1, "rows without tokens");
+  for (const ShardSet::Source& source : shards_->sources()) {
+    if (source.validation.empty()) continue;
+    names_.push_back(source.name);
+    lines_.push_back(std::make_unique<DocumentLine>(
+        source, source.validation, base::Philox(0, "validation order " + source.name)));
+  }
+}
+
+std::int64_t ValidationStream::sequences(std::size_t source) const {
+  return (lines_.at(source)->tokens() + length_ - 1) / length_;
+}
+
+Batch ValidationStream::rows(std::size_t source, std::int64_t first, std::int64_t count) const {
+  EYRIE_CHECK(first >= 0 && count >= 0 && first + count <= sequences(source),
+              "validation rows that do not exist");
+  Batch batch(count, length_);
+  for (std::int64_t r = 0; r < count; ++r) {
+    const std::int64_t begin = (first + r) * length_;
+    const std::int64_t there = std::min(length_, lines_[source]->tokens() - begin);
+    const RowPiece row = batch.row(r);
+    lines_[source]->read(begin, {row.tokens.first(there), row.targets.first(there),
+                                 row.positions.first(there), row.loss_mask.first(there)});
+    std::iota(row.positions.begin() + there, row.positions.end(), 0);
+  }
+  return batch;
+}
+
+}  // namespace eyrie::data_pipeline
