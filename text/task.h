@@ -1,5 +1,6 @@
-// Evaluation tasks as data: one YAML file a task (prompt, choices, gold, shots, metrics, files), and the items of its
-// data files rendered by it. Evaluation scores the items, the exclusion screens documents against the same items.
+// Evaluation tasks as data: one YAML file a task (prompt, choices, gold, shots, metrics, files;
+// task_file.h), and the items of its data files rendered by it. Evaluation scores the items, the
+// exclusion screens documents against the same items.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "text/task_file.h"
 
 namespace eyrie::text {
 
@@ -19,28 +21,50 @@ struct TaskItem {
   std::string question;              // the question's own text (PIQA's goal, HellaSwag's context)
   std::vector<std::string> choices;  // the answers' own texts ("13", not "B")
   int gold = -1;                     // index of the right choice; -1 where the split has no labels
-  std::string prompt;                // doc_to_text: what is put to the model, without shots and description
-  std::vector<std::string> targets;  // what is scored for each choice, without the delimiter (" A" is scored as "A")
+  std::string prompt;  // doc_to_text: what is put to the model, without shots and description
+  std::vector<std::string> targets;  // what is scored for each choice, without the delimiter (" A"
+                                     // is scored as "A")
+  // Partial scoring only (WinoGrande): each choice's own prompt; `prompt` is then the right one's,
+  // or the first.
+  std::vector<std::string> prompts;
+  std::uint64_t document_hash =
+      0;  // of the document as it is in the file: equal documents, equal hashes
+
+  const std::string& prompt_of(std::size_t choice) const {
+    return prompts.empty() ? prompt : prompts[choice];
+  }
 };
+
+// $EYRIE_EVAL_DATA; else the first that is there of data/eval in the working directory and above
+// the executable; else "data/eval".
+base::Path default_evaluation_data();
 
 // Where tasks and their data are looked for.
 struct TaskPlaces {
-  base::Path data = "data/eval";              // the original files of each benchmark, under its name
-  std::vector<base::Path> task_directories;   // searched in order, before Eyrie's own eval/tasks
+  base::Path data =
+      default_evaluation_data();             // the original files of each benchmark, under its name
+  std::vector<base::Path> task_directories;  // searched in order, before Eyrie's own eval/tasks
 };
 
-// A leaf task. Items are read when first asked for and kept. Thread-safe after that.
+// A leaf task. Items are read when first asked for and kept. Thread-safe.
 class Task {
  public:
   virtual ~Task() = default;
   virtual const std::string& name() const = 0;
   virtual const std::vector<std::string>& splits() const = 0;  // those that its YAML names
+  // InputError: file missing or damaged; names file, line and field.
   virtual const std::vector<TaskItem>& items(const std::string& split) const = 0;
+  virtual const TaskDefinition& definition() const = 0;
 };
 
-// The leaf tasks that `name` stands for: itself, or the members of a group such as mmlu, in the group's order.
-// InputError: unknown task (names the nearest), data file missing (names the file and the folder searched).
-std::vector<std::shared_ptr<const Task>> open_tasks(const std::string& name, const TaskPlaces& places);
+// The leaf tasks that `name` stands for: itself, or the members of a group such as mmlu, in the
+// group's order. InputError: unknown task (names the nearest), a data file of an evaluated split or
+// of a pool of shots missing (names the file and the folder searched).
+std::vector<std::shared_ptr<const Task>> open_tasks(const std::string& name,
+                                                    const TaskPlaces& places);
+std::vector<std::shared_ptr<const Task>> open_tasks(const std::string& name,
+                                                    const TaskCatalog& catalog,
+                                                    const TaskPlaces& places);
 
 // Every item of every split of the task or group (few-shot pools too): what exclusion indexes.
 std::vector<TaskItem> all_items(const std::string& name, const TaskPlaces& places);

@@ -1,0 +1,23 @@
+// What Python's str does to a text, for prompts that must be those of a Python program. UTF-8 in
+// and out; a character is a code point.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace eyrie::text {
+
+// White space is str.isspace(): Unicode's, with the separators U+001C to U+001F.
+std::string_view strip(std::string_view text);
+std::string_view lstrip(std::string_view text);
+std::string_view rstrip(std::string_view text);
+
+std::int64_t length(std::string_view text);  // code points
+std::string lower(std::string_view text);
+std::string capitalize(
+    std::string_view text);  // the first character as in a title, all others lower
+// Every `from` (not empty) becomes `to`, in one pass from left to right.
+std::string replace_all(std::string_view text, std::string_view from, std::string_view to);
+
+}  // namespace eyrie::text
