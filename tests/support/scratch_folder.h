@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -31,6 +32,16 @@ class ScratchFolder {
  private:
   std::filesystem::path path_;
 };
+
+// Flips one bit of a file in place.
+inline void flip_bit(const std::filesystem::path& path, std::size_t byte, std::size_t bit) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekg(static_cast<std::streamoff>(byte));
+  const int value = file.get();
+  file.seekp(static_cast<std::streamoff>(byte));
+  file.put(static_cast<char>(value ^ (1 << bit)));
+  if (!file.flush()) throw std::runtime_error("cannot flip a bit of " + path.string());
+}
 
 // The message of what `body` throws as an Exception; a mark when nothing or something else is
 // thrown.

@@ -1,0 +1,47 @@
+// What the writer and the reader of checkpoints share: names, types, and the arithmetic of flat
+// ranges inside rectangles. Not for others.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/hdf5_file.h"
+#include "trainer/checkpoint.h"
+
+namespace eyrie::trainer {
+
+constexpr const char* kCheckpointFormat = "eyrie-checkpoint";
+constexpr std::int64_t kCheckpointVersion = 1;
+constexpr const char* kManifestName = "manifest.json";
+constexpr const char* kReplacedSuffix = ".replaced";
+constexpr const char* kCheckpointAdvice =
+    "use an older checkpoint (a run goes on from its newest sound one by itself)";
+
+const char* name_of(PieceType type);
+PieceType piece_type_from(const std::string& name);  // InputError
+base::Hdf5Type stored_type(PieceType type);
+
+// The axes' product; 1 for none.
+std::int64_t elements_of(const std::vector<std::int64_t>& shape);
+
+// Whether the range is one of a tensor of this shape.
+bool fits(const TensorRange& range, const std::vector<std::int64_t>& global_shape);
+
+// "blocks.0/w float32 [4, 6] [0, 2] [4, 3] 5 7 0123456789abcdef\n": a line of a file's fingerprint.
+std::string describe_piece(const std::string& name, PieceType type,
+                           const std::vector<std::int64_t>& global_shape, const TensorRange& range,
+                           const std::string& checksum);
+
+// `count` elements from `from` of one range are at `to` of another.
+struct Copy {
+  std::int64_t from, to, count;
+};
+// What `source` has of `target`, both ranges of one tensor; positions count from flat_begin.
+std::vector<Copy> copies_between(const TensorRange& source, const TensorRange& target);
+
+// The first position of [0, count) that no copy writes; count when there is none. Sorts `copies`.
+std::int64_t first_gap(std::vector<Copy>& copies, std::int64_t count);
+
+}  // namespace eyrie::trainer

@@ -1,0 +1,133 @@
+// The checkpoints of a run: which are there, the newest that is sound, and which to remove.
+#include <algorithm>
+#include <charconv>
+#include <functional>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "trainer/checkpoint.h"
+#include "trainer/checkpoint_format.h"
+
+namespace eyrie::trainer {
+namespace {
+
+// The step in "step-00000200" or "step-00000200.replaced"; -1 for another name.
+std::int64_t step_of(std::string name, bool* replaced) {
+  constexpr std::string_view kPrefix = "step-";
+  *replaced = name.ends_with(kReplacedSuffix);
+  if (*replaced) name.resize(name.size() - std::string_view(kReplacedSuffix).size());
+  if (!name.starts_with(kPrefix) || name.size() < kPrefix.size() + 8) return -1;
+  std::int64_t step = -1;
+  const auto [end, error] =
+      std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), step);
+  return error == std::errc() && end == name.data() + name.size() ? step : -1;
+}
+
+// Why a checkpoint cannot be used, or "".
+std::string fault_of(const base::Path& path, int part, int parts) {
+  try {
+    CheckpointReader(path).verify(part, parts);
+    return "";
+  } catch (const base::Error& error) {
+    return error.what();
+  }
+}
+
+// Newest first; `fault` tells why one cannot be used.
+std::optional<base::Path> newest(const std::vector<CheckpointInfo>& all,
+                                 std::vector<std::string>* why_not,
+                                 const std::function<std::string(const base::Path&)>& fault) {
+  for (auto info = all.rbegin(); info != all.rend(); ++info) {
+    const std::string reason = fault(info->path);
+    if (reason.empty()) return info->path;
+    if (why_not != nullptr) why_not->push_back("checkpoint passed over: " + reason);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::vector<CheckpointInfo> list_checkpoints(const base::Path& checkpoints_directory) {
+  std::map<std::int64_t, CheckpointInfo> found;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(checkpoints_directory, error)) {
+    bool replaced = false;
+    const std::int64_t step = step_of(entry.path().filename().string(), &replaced);
+    if (step < 0 || !entry.is_directory()) continue;
+    const bool complete = std::filesystem::exists(entry.path() / kManifestName);
+    // One that was moved aside counts only where its successor was never finished.
+    const auto [other, added] = found.emplace(step, CheckpointInfo{entry.path(), step, complete});
+    if (!added && complete && (!replaced || !other->second.complete)) {
+      other->second = {entry.path(), step, complete};
+    }
+  }
+  std::vector<CheckpointInfo> all;
+  for (auto& [step, info] : found) all.push_back(std::move(info));
+  return all;
+}
+
+std::optional<base::Path> newest_valid_checkpoint(const base::Path& run_directory,
+                                                  std::vector<std::string>* why_not) {
+  return newest(list_checkpoints(run_directory / "checkpoints"), why_not,
+                [](const base::Path& path) { return fault_of(path, 0, 1); });
+}
+
+std::optional<base::Path> newest_valid_checkpoint(const base::Path& run_directory,
+                                                  parallel::Communicator& communicator,
+                                                  std::vector<std::string>* why_not) {
+  // Rank 0's list counts: others may see a shared directory later.
+  std::string names;
+  if (communicator.rank() == 0) {
+    for (const CheckpointInfo& info : list_checkpoints(run_directory / "checkpoints")) {
+      names += info.path.filename().string() + "\n";
+    }
+  }
+  names = communicator.all_gather(names)[0];
+  std::vector<CheckpointInfo> all;
+  for (std::size_t at = 0; at < names.size();) {
+    const std::size_t end = names.find('\n', at);
+    all.push_back({run_directory / "checkpoints" / names.substr(at, end - at), 0, true});
+    at = end + 1;
+  }
+  return newest(all, why_not, [&](const base::Path& path) {
+    const std::string mine = fault_of(path, communicator.rank(), communicator.size());
+    for (std::string& reason : communicator.all_gather(mine)) {
+      if (!reason.empty()) return std::move(reason);
+    }
+    return std::string();
+  });
+}
+
+std::vector<base::Path> prune_checkpoints(const base::Path& run_directory, std::int64_t keep,
+                                          std::int64_t keep_every) {
+  const std::vector<CheckpointInfo> all = list_checkpoints(run_directory / "checkpoints");
+  std::vector<base::Path> removed;
+  std::int64_t kept = 0;
+  for (auto info = all.rbegin(); info != all.rend(); ++info) {
+    base::Path aside = info->path;
+    aside += kReplacedSuffix;
+    if (info->complete && std::filesystem::exists(aside)) base::remove_tree(aside);
+    if (!info->complete) {
+      // The newest of all may be a save that is going on.
+      if (kept == 0) continue;
+    } else if (kept < std::max<std::int64_t>(keep, 1)) {
+      // One that cannot even be opened must not push out one that can.
+      try {
+        const CheckpointReader reader(info->path);
+        ++kept;
+      } catch (const base::Error&) {
+      }
+      continue;
+    } else if (keep_every > 0 && info->step % keep_every == 0) {
+      continue;
+    }
+    base::remove_tree(info->path / kManifestName);  // first, so that no half checkpoint looks whole
+    base::remove_tree(info->path);
+    removed.push_back(info->path);
+  }
+  return removed;
+}
+
+}  // namespace eyrie::trainer
