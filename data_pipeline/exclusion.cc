@@ -309,8 +309,8 @@ bool ExclusionIndex::screen(std::string_view document, Findings& findings, Match
         const std::uint32_t group = t.items[entry->item].group;
         Shared& with = shared[group];
         with.items.insert(entry->item);
-        with.places.insert(begins[begin]);
-        if (with.grams.size() < kKeptGrams) with.grams.insert(text_of(begin, begin + count));
+        const bool new_place = with.places.insert(begins[begin]).second;
+        if (new_place && with.grams.size() < kKeptGrams) with.grams.insert(text_of(begin, begin + count));
         Run& run = runs.try_emplace(entry->item, Run{begin, begin, 0}).first->second;
         if (begin > run.last + 1) run = {begin, begin, 0};
         run.last = begin;

@@ -47,7 +47,13 @@ void write_part(const base::Path& path, const Part& part) {
   put(body, d.validation);
   std::string all;
   put(all, std::vector<std::uint64_t>{base::hash_text(body)});
-  base::write_file(path, all + body);
+  all += body;
+  // Not synced: a part that a crash spoils is noticed by its hash and made again.
+  const base::Path unfinished = base::temporary_name(path);
+  base::File file = base::File::create(unfinished);
+  file.write_at(std::as_bytes(std::span(all)), 0);
+  file.close();
+  std::filesystem::rename(unfinished, path);
 }
 
 std::optional<Part> read_part(const base::Path& path) {

@@ -1,0 +1,51 @@
+// eyrie data build DATA.yaml: documents to shards, on all ranks.
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include "base/config.h"
+#include "base/log.h"
+#include "cli/command.h"
+#include "data_pipeline/build.h"
+#include "parallel/guard.h"
+#include "text/task.h"
+
+namespace eyrie::cli {
+
+int run_data_build(int argc, char** argv) {
+  const auto world = parallel::open_world(argc, argv);
+  std::string file;
+  std::vector<std::string> assignments, task_folders;
+  std::string data = text::default_evaluation_data().string();
+  CLI::App app(
+      "Builds HDF5 shards from documents, without what evaluation sets hold (docs/data.md).",
+      argv[0]);
+  app.add_option("DATA.yaml", file, "sources, tokenizer, exclusion")->required();
+  app.add_option("ASSIGNMENTS", assignments, "key.path=value, over the file");
+  app.add_option("--data", data, "the folder of the evaluation sets; also by $EYRIE_EVAL_DATA")
+      ->capture_default_str();
+  app.add_option("--include-path", task_folders, "more folders of task files");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return world->rank() == 0 ? (app.exit(error) == 0 ? base::kExitDone : base::kExitInput)
+                              : (error.get_exit_code() == 0 ? base::kExitDone : base::kExitInput);
+  }
+  return parallel::guard(*world, [&] {
+    data_pipeline::DataConfig config;
+    text::TaskPlaces places{data, {task_folders.begin(), task_folders.end()}};
+    parallel::agree(*world, [&] {
+      base::Config yaml = base::Config::read(file);
+      for (const std::string& assignment : assignments) yaml.set(assignment);
+      config = data_pipeline::read_data_config(yaml);
+    });
+    const data_pipeline::Dataset dataset = data_pipeline::build_dataset(config, places, *world);
+    if (world->rank() == 0) {
+      fmt::print("{}\nexclusion {} ({}), report and counts in {}\n",
+                 data_pipeline::dataset_table(dataset), dataset.exclusion_hash,
+                 dataset.exclusion_method, (config.output / data_pipeline::kDatasetFile).string());
+    }
+    return base::kExitDone;
+  });
+}
+
+}  // namespace eyrie::cli

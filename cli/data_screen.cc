@@ -1,0 +1,70 @@
+// eyrie data screen --tasks … FILE…: overlaps with evaluation sets; changes nothing.
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "data_pipeline/documents.h"
+#include "data_pipeline/screen.h"
+#include "parallel/guard.h"
+#include "text/task.h"
+
+namespace eyrie::cli {
+
+int run_data_screen(int argc, char** argv) {
+  const auto world = parallel::open_world(argc, argv);
+  std::vector<std::string> tasks, item_files, files, task_folders;
+  std::string field = "text", output;
+  std::size_t shown = 20;
+  std::string data = text::default_evaluation_data().string();
+  CLI::App app(
+      "Reports which documents share words with evaluation sets (docs/data.md); changes nothing.",
+      argv[0]);
+  app.add_option("FILE", files, "JSONL, plain or compressed by gzip or zstd")->required();
+  app.add_option("--tasks", tasks, "tasks, separated by commas")->delimiter(',');
+  app.add_option("--items", item_files, "JSONL files of your own whose texts count as items");
+  app.add_option("--text", field, "the JSON field of the text")->capture_default_str();
+  app.add_option("--output", output, "write the whole report there, as JSON");
+  app.add_option("--show", shown, "documents to name at the most")->capture_default_str();
+  app.add_option("--data", data, "the folder of the evaluation sets; also by $EYRIE_EVAL_DATA")
+      ->capture_default_str();
+  app.add_option("--include-path", task_folders, "more folders of task files");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return world->rank() == 0 ? (app.exit(error) == 0 ? base::kExitDone : base::kExitInput)
+                              : (error.get_exit_code() == 0 ? base::kExitDone : base::kExitInput);
+  }
+  return parallel::guard(*world, [&] {
+    data_pipeline::ExclusionIndex index;
+    std::vector<base::Path> paths;
+    parallel::agree(*world, [&] {
+      if (tasks.empty() && item_files.empty())
+        throw base::InputError("eyrie data screen: nothing to screen for: name --tasks or --items");
+      for (const std::string& pattern : files) {
+        const std::vector<base::Path> found = data_pipeline::matching_files(pattern);
+        if (found.empty()) throw base::InputError(fmt::format("{}: no such file", pattern));
+        paths.insert(paths.end(), found.begin(), found.end());
+      }
+      index = data_pipeline::ExclusionIndex(tasks, item_files,
+                                            {data, {task_folders.begin(), task_folders.end()}});
+    });
+    const data_pipeline::ScreenResult result =
+        data_pipeline::screen_files(paths, field, index, *world);
+    if (world->rank() != 0) return base::kExitDone;
+    for (std::size_t i = 0; i < std::min(shown, result.hits.size()); ++i) {
+      const auto& hit = result.hits[i];
+      fmt::print("{}:{}: {} words of {}: {}\n", hit.file, hit.line, hit.match.words, hit.match.item,
+                 hit.match.text);
+    }
+    if (result.hits.size() > shown)
+      fmt::print("… and {} more documents\n", result.hits.size() - shown);
+    fmt::print("{}{} of {} documents share something\n",
+               data_pipeline::report_table(index, result.findings), result.hits.size(),
+               result.documents);
+    if (!output.empty()) base::write_file(output, data_pipeline::to_json(result, index));
+    return base::kExitDone;
+  });
+}
+
+}  // namespace eyrie::cli
