@@ -19,7 +19,10 @@ struct Command {
 
 using namespace eyrie::cli;
 constexpr Command kCommands[] = {
-    {"train", "the main job: stages of training with an evaluation after each; goes on from the newest checkpoint", run_train},
+    {"train",
+     "the main job: stages of training with an evaluation after each; goes on from the newest "
+     "checkpoint",
+     run_train},
     {"eval list", "the tasks known, their data files, and whether these are there", run_eval_list},
     {"eval show", "one item of a task as the model gets it, shots and all", run_eval_show},
     {"eval", "scores of a model on benchmarks, with lm-evaluation-harness's numbers", run_eval},
@@ -33,14 +36,16 @@ constexpr Command kCommands[] = {
 
 void print_commands(std::FILE* out) {
   fmt::print(out, "eyrie trains and evaluates Griffin models. Commands:\n\n");
-  for (const Command& command : kCommands) fmt::print(out, "  {:14} {}\n", command.name, command.summary);
+  for (const Command& command : kCommands)
+    fmt::print(out, "  {:14} {}\n", command.name, command.summary);
   fmt::print(out, "\n`eyrie COMMAND --help` lists a command's flags. Documentation: docs/.\n");
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 2 || std::string(argv[1]) == "--help" || std::string(argv[1]) == "-h" || std::string(argv[1]) == "help") {
+  if (argc < 2 || std::string(argv[1]) == "--help" || std::string(argv[1]) == "-h" ||
+      std::string(argv[1]) == "help") {
     print_commands(argc < 2 ? stderr : stdout);
     return argc < 2 ? eyrie::base::kExitInput : eyrie::base::kExitDone;
   }
@@ -63,7 +68,8 @@ int main(int argc, char** argv) {
   std::vector<std::string> names;
   for (const Command& command : kCommands) names.emplace_back(command.name);
   const std::string near = eyrie::base::nearest(two, names);
-  fmt::print(stderr, "eyrie: there is no command '{}'{}\n\n", one, near.empty() ? "" : "; did you mean '" + near + "'?");
+  fmt::print(stderr, "eyrie: there is no command '{}'{}\n\n", one,
+             near.empty() ? "" : "; did you mean '" + near + "'?");
   print_commands(stderr);
   return eyrie::base::kExitInput;
 }

@@ -18,7 +18,8 @@ constexpr std::int64_t kPrefillTokens = 2048;  // a prompt of any length is read
 
 }  // namespace
 
-std::int32_t sample(std::span<const float> logits, const SamplingOptions& options, std::uint64_t index) {
+std::int32_t sample(std::span<const float> logits, const SamplingOptions& options,
+                    std::uint64_t index) {
   const auto best = std::max_element(logits.begin(), logits.end());
   if (options.temperature <= 0) return static_cast<std::int32_t>(best - logits.begin());
   // Most probable first; equal ones by id.
@@ -31,7 +32,8 @@ std::int32_t sample(std::span<const float> logits, const SamplingOptions& option
   std::size_t kept = order.size();
   if (options.top_k > 0) kept = std::min(kept, static_cast<std::size_t>(options.top_k));
   if (kept < order.size()) {
-    std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept), order.end(), more);
+    std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept), order.end(),
+                      more);
   } else if (options.top_p < 1) {
     std::sort(order.begin(), order.end(), more);
   }
@@ -39,7 +41,9 @@ std::int32_t sample(std::span<const float> logits, const SamplingOptions& option
   std::vector<double> chance(kept);
   double total = 0;
   for (std::size_t i = 0; i < kept; ++i) {
-    chance[i] = std::exp((static_cast<double>(logits[static_cast<std::size_t>(order[i])]) - static_cast<double>(*best)) / options.temperature);
+    chance[i] = std::exp((static_cast<double>(logits[static_cast<std::size_t>(order[i])]) -
+                          static_cast<double>(*best)) /
+                         options.temperature);
     total += chance[i];
   }
   if (options.top_p < 1) {
@@ -57,8 +61,9 @@ std::int32_t sample(std::span<const float> logits, const SamplingOptions& option
   return order[kept - 1];
 }
 
-std::int64_t generate(const Griffin& griffin, const Parameters& parameters, std::span<const std::int32_t> prompt,
-                      std::int64_t most, const SamplingOptions& options,
+std::int64_t generate(const Griffin& griffin, const Parameters& parameters,
+                      std::span<const std::int32_t> prompt, std::int64_t most,
+                      const SamplingOptions& options,
                       const std::function<bool(std::int32_t)>& take) {
   EYRIE_CHECK(!prompt.empty(), "generate from an empty prompt");
   Workspace workspace;
@@ -67,8 +72,8 @@ std::int64_t generate(const Griffin& griffin, const Parameters& parameters, std:
   const Tensor out(logits.data(), DType::kFloat32, 1, griffin.config().vocabulary);
   const auto read = [&](std::span<const std::int32_t> tokens) {
     const auto count = static_cast<std::int64_t>(tokens.size());
-    const Tensor hidden = griffin.read(parameters, tokens, count, state, workspace);
-    griffin.logits(parameters, hidden.row_range(count - 1, 1), out);
+    const Tensor hidden = griffin.read(parameters, tokens, count, state, workspace, count == 1);
+    griffin.logits(parameters, hidden.row_range(count - 1, 1), out, true, true);
   };
   for (std::size_t begin = 0; begin < prompt.size(); begin += kPrefillTokens) {
     read(prompt.subspan(begin, std::min<std::size_t>(kPrefillTokens, prompt.size() - begin)));

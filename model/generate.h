@@ -17,14 +17,16 @@ struct SamplingOptions {
   std::uint64_t seed = 1;
 };
 
-// The token drawn from `logits` as the `index`-th of a text: a pure function of (options, index, logits). Ties go to the
-// lowest id.
-std::int32_t sample(std::span<const float> logits, const SamplingOptions& options, std::uint64_t index);
+// The token drawn from `logits` as the `index`-th of a text: a pure function of (options, index,
+// logits). Ties go to the lowest id.
+std::int32_t sample(std::span<const float> logits, const SamplingOptions& options,
+                    std::uint64_t index);
 
-// Reads `prompt` (at least one token) and hands each new token to `take` until that returns false or `most` were made.
-// Returns the number of tokens made.
-std::int64_t generate(const Griffin& griffin, const Parameters& parameters, std::span<const std::int32_t> prompt,
-                      std::int64_t most, const SamplingOptions& options,
+// Reads `prompt` (at least one token) and hands each new token to `take` until that returns false
+// or `most` were made. Returns the number of tokens made.
+std::int64_t generate(const Griffin& griffin, const Parameters& parameters,
+                      std::span<const std::int32_t> prompt, std::int64_t most,
+                      const SamplingOptions& options,
                       const std::function<bool(std::int32_t)>& take);
 
 }  // namespace eyrie::model

@@ -92,7 +92,7 @@ Tensor Griffin::run(Pass& pass, const std::int32_t* tokens, std::vector<Tape>& t
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const Block& block = *blocks_[i];
     Tape& tape = tapes[training ? i : 0];
-    const UnitView view{pass.parameters, i + 1};
+    const UnitView view{pass.parameters, i + 1, nullptr, pass.decode};
     tape.before = pass.saved.mark();
     const auto normed_sum = [&](int scale, Tensor& normed, Tensor& inverse_rms) {
       normed = pass.keep(width);
@@ -268,11 +268,12 @@ double Griffin::loss(const Parameters& parameters, const BatchView& batch, Works
 }
 
 Tensor Griffin::read(const Parameters& parameters, std::span<const std::int32_t> tokens,
-                     std::int64_t length, State& state, Workspace& workspace) const {
+                     std::int64_t length, State& state, Workspace& workspace, bool decode) const {
   EYRIE_CHECK(static_cast<std::int64_t>(tokens.size()) == state.sequences() * length,
               "read: tokens for every sequence");
   Pass pass =
       begin_pass(config_, parameters, state.sequences(), length, nullptr, &state, workspace);
+  pass.decode = decode;
   std::vector<Tape> tapes;
   const Tensor hidden = run(pass, tokens.data(), tapes, false);
   state.position_ += length;
@@ -281,8 +282,9 @@ Tensor Griffin::read(const Parameters& parameters, std::span<const std::int32_t>
 }
 
 void Griffin::logits(const Parameters& parameters, const Tensor& hidden, const Tensor& out,
-                     bool capped) const {
-  tensor::matmul(hidden, parameters.weight(0, 0), out, {.transpose_b = true});
+                     bool capped, bool decode) const {
+  tensor::matmul(hidden, parameters.weight(0, 0), out,
+                 {.transpose_b = true, .split_columns = decode});
   if (capped && config_.soft_cap > 0) tensor::soft_cap(out, static_cast<float>(config_.soft_cap));
 }
 

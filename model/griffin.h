@@ -61,11 +61,12 @@ class Griffin {
   // Reads sequences · length tokens (n) into `state`. Returns the output of the final norm (n, D)
   // in compute dtype; it lives in workspace.saved, which the next pass empties.
   tensor::Tensor read(const Parameters& parameters, std::span<const std::int32_t> tokens,
-                      std::int64_t length, State& state, Workspace& workspace) const;
+                      std::int64_t length, State& state, Workspace& workspace,
+                      bool decode = false) const;
 
   // (rows of hidden, vocabulary) fp32, soft cap applied unless told otherwise.
   void logits(const Parameters& parameters, const tensor::Tensor& hidden, const tensor::Tensor& out,
-              bool capped = true) const;
+              bool capped = true, bool decode = false) const;
 
   // FLOPs a token of forward and backward, by the formula in docs/performance.md; attention counted
   // for `length` tokens.

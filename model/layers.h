@@ -25,6 +25,7 @@ struct Pass {
   tensor::Arena& saved;           // what the backward pass reads; a stack
   tensor::Arena& scratch;
   State* state = nullptr;  // read and carried on; training has none
+  bool decode = false;     // few tokens: products share out columns, see MatmulOptions
   std::int64_t tokens() const { return sequences * length; }
   tensor::Tensor keep(std::int64_t columns) const {
     return saved.allocate(compute, tokens(), columns);
@@ -40,6 +41,7 @@ struct UnitView {
   const Parameters& parameters;
   std::size_t unit;
   float* gradients = nullptr;
+  bool decode = false;
   tensor::Tensor weight(int row) const { return parameters.weight(unit, row); }
   tensor::Tensor gradient(int row) const {
     return row_of(parameters.units()[unit].rows[static_cast<std::size_t>(row)], gradients);

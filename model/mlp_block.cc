@@ -32,8 +32,10 @@ void MlpBlock::forward(const Tensor& x, const UnitView& view, Pass& pass, Saved&
   saved.up = pass.keep(config_.mlp_width);
   saved.hidden = pass.keep(config_.mlp_width);
   const Tensor w = view.weight(up_w_), b = view.weight(up_b_);
-  tensor::matmul(x, w.row_range(0, width), saved.gate, {}, b.row_range(0, 1));
-  tensor::matmul(x, w.row_range(width, width), saved.up, {}, b.row_range(1, 1));
+  tensor::matmul(x, w.row_range(0, width), saved.gate, {.split_columns = pass.decode},
+                 b.row_range(0, 1));
+  tensor::matmul(x, w.row_range(width, width), saved.up, {.split_columns = pass.decode},
+                 b.row_range(1, 1));
   tensor::gelu_gate(saved.gate, saved.up, saved.hidden);
   ffw_down_.forward(saved.hidden, view, y);
 }

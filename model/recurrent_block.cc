@@ -25,7 +25,8 @@ Linear::Linear(const std::string& name, std::int64_t in, std::int64_t out, doubl
 }
 
 void Linear::forward(const Tensor& x, const UnitView& view, const Tensor& y) const {
-  tensor::matmul(x, view.weight(kernel_), y, {}, bias_ < 0 ? Tensor() : view.weight(bias_));
+  tensor::matmul(x, view.weight(kernel_), y, {.split_columns = view.decode},
+                 bias_ < 0 ? Tensor() : view.weight(bias_));
 }
 
 void Linear::backward(const Tensor& dy, const Tensor& x, const UnitView& view, const Tensor& dx,

@@ -22,7 +22,8 @@ float from_float16(std::uint16_t bits) {
   if (exponent == 0) {
     if (fraction == 0) return std::bit_cast<float>(sign);
     exponent = 1;
-    while ((fraction & 0x400u) == 0) fraction <<= 1, --exponent;  // wraps below 0 and comes back in the sum
+    while ((fraction & 0x400u) == 0)
+      fraction <<= 1, --exponent;  // wraps below 0 and comes back in the sum
     fraction &= 0x3ffu;
   }
   return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (fraction << 13));
@@ -33,7 +34,8 @@ float from_float16(std::uint16_t bits) {
 Safetensors::Safetensors(const base::Path& path) : file_(path) {
   const auto bytes = file_.bytes();
   const auto fail = [&](const std::string& why) -> base::InputError {
-    return base::InputError(fmt::format("{}: not a whole safetensors file: {}", path.string(), why));
+    return base::InputError(
+        fmt::format("{}: not a whole safetensors file: {}", path.string(), why));
   };
   if (bytes.size() < 8) throw fail("it is shorter than its header length");
   std::uint64_t header = 0;
@@ -60,23 +62,28 @@ Safetensors::Safetensors(const base::Path& path) : file_(path) {
       } else if (dtype == "F16") {
         entry.dtype = DType::kFloat16;
       } else {
-        throw fail(fmt::format("tensor {} is of dtype {}; F32, BF16 and F16 are read", name, dtype));
+        throw fail(
+            fmt::format("tensor {} is of dtype {}; F32, BF16 and F16 are read", name, dtype));
       }
       std::uint64_t count = 1;
       for (const auto& size : value.at("shape")) {
-        if (!size.is_number_unsigned()) throw fail(fmt::format("tensor {} has a shape of other than whole numbers", name));
+        if (!size.is_number_unsigned())
+          throw fail(fmt::format("tensor {} has a shape of other than whole numbers", name));
         const auto extent = size.get<std::uint64_t>();
-        if (extent != 0 && count > data_size / extent) throw fail(fmt::format("tensor {} is larger than the file", name));
+        if (extent != 0 && count > data_size / extent)
+          throw fail(fmt::format("tensor {} is larger than the file", name));
         count *= extent;
         entry.shape.push_back(static_cast<std::int64_t>(extent));
       }
       const auto& offsets = value.at("data_offsets");
-      if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() || !offsets[1].is_number_unsigned()) {
+      if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
+          !offsets[1].is_number_unsigned()) {
         throw fail(fmt::format("tensor {} has no two data_offsets", name));
       }
       const auto begin = offsets[0].get<std::uint64_t>(), end = offsets[1].get<std::uint64_t>();
       if (begin > end || end > data_size || end - begin != count * element) {
-        throw fail(fmt::format("tensor {} lies at {}–{} of {} bytes, its shape needs {}", name, begin, end, data_size, count * element));
+        throw fail(fmt::format("tensor {} lies at {}–{} of {} bytes, its shape needs {}", name,
+                               begin, end, data_size, count * element));
       }
       entry.data = data + begin;
       entry.count = static_cast<std::int64_t>(count);
@@ -95,7 +102,8 @@ void Safetensors::widen(const Entry& entry, float* out) {
   for (std::int64_t i = 0; i < entry.count; ++i) {
     std::uint16_t bits = 0;
     std::memcpy(&bits, entry.data + 2 * i, 2);
-    out[i] = entry.dtype == DType::kBFloat16 ? tensor::to_float(tensor::BFloat16{bits}) : from_float16(bits);
+    out[i] = entry.dtype == DType::kBFloat16 ? tensor::to_float(tensor::BFloat16{bits})
+                                             : from_float16(bits);
   }
 }
 

@@ -1,5 +1,5 @@
-// Safetensors files: an 8-byte little-endian header length, a JSON header (name → dtype, shape, data_offsets), then the data.
-// Everything in the header is checked before anything is read by it.
+// Safetensors files: an 8-byte little-endian header length, a JSON header (name → dtype, shape,
+// data_offsets), then the data. Everything in the header is checked before anything is read by it.
 #pragma once
 
 #include <cstdint>

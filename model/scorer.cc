@@ -25,7 +25,7 @@ constexpr std::int64_t kPrefillTokens = 4096;
 // What is read for one or more requests: context and continuation without the last token.
 struct Scorer::Sequence {
   std::vector<std::int32_t> tokens;
-  std::int64_t first = 0;            // the first place whose logits are wanted by any of its requests
+  std::int64_t first = 0;  // the first place whose logits are wanted by any of its requests
   std::vector<std::size_t> requests;
   std::int64_t length() const { return static_cast<std::int64_t>(tokens.size()); }
 };
@@ -34,17 +34,22 @@ namespace {
 
 template <class Sequence>
 std::int64_t common_prefix(const Sequence& a, const Sequence& b) {
-  const auto end = std::mismatch(a.tokens.begin(), a.tokens.end(), b.tokens.begin(), b.tokens.end()).first;
+  const auto end =
+      std::mismatch(a.tokens.begin(), a.tokens.end(), b.tokens.begin(), b.tokens.end()).first;
   return end - a.tokens.begin();
 }
 
 }  // namespace
 
 Scorer::Scorer(const Griffin& griffin, const Parameters& parameters, std::int64_t batch_tokens)
-    : griffin_(griffin), parameters_(parameters), batch_tokens_(std::max<std::int64_t>(batch_tokens, 1)) {}
+    : griffin_(griffin),
+      parameters_(parameters),
+      batch_tokens_(std::max<std::int64_t>(batch_tokens, 1)) {}
 Scorer::~Scorer() = default;
 
-std::int32_t Scorer::vocabulary() const { return static_cast<std::int32_t>(griffin_.config().vocabulary); }
+std::int32_t Scorer::vocabulary() const {
+  return static_cast<std::int32_t>(griffin_.config().vocabulary);
+}
 
 // Neighbours of the sorted list join a group while the tokens that the group saves grow.
 std::vector<Scorer::Group> Scorer::share_prefixes(std::vector<Sequence*>& sorted) const {
@@ -53,7 +58,8 @@ std::vector<Scorer::Group> Scorer::share_prefixes(std::vector<Sequence*>& sorted
     std::int64_t shared = std::min(sorted[begin]->first, sorted[begin]->length());
     std::size_t end = begin + 1;
     while (end < sorted.size()) {
-      const std::int64_t next = std::min({shared, common_prefix(*sorted[end - 1], *sorted[end]), sorted[end]->first});
+      const std::int64_t next =
+          std::min({shared, common_prefix(*sorted[end - 1], *sorted[end]), sorted[end]->first});
       const auto members = static_cast<std::int64_t>(end - begin);
       if (next * members < shared * (members - 1) || next < 1) break;
       shared = next;
@@ -71,13 +77,16 @@ std::vector<Score> Scorer::score(std::span<const ScoreRequest> requests,
   for (std::size_t r = 0; r < requests.size(); ++r) {
     const ScoreRequest& request = requests[r];
     if (request.context.empty() || request.continuation.empty()) {
-      throw base::InputError(fmt::format("score request {}: context and continuation must each have a token", r));
+      throw base::InputError(
+          fmt::format("score request {}: context and continuation must each have a token", r));
     }
     for (const auto* part : {&request.context, &request.continuation}) {
       for (const std::int32_t token : *part) {
         if (token < 0 || token >= vocabulary()) {
-          throw base::InputError(fmt::format("score request {}: token {} is outside of the model's vocabulary of {}; is it the "
-                                             "model's own tokenizer?", r, token, vocabulary()));
+          throw base::InputError(fmt::format(
+              "score request {}: token {} is outside of the model's vocabulary of {}; is it the "
+              "model's own tokenizer?",
+              r, token, vocabulary()));
         }
       }
     }
@@ -122,33 +131,40 @@ void Scorer::run_group(Group group, std::int64_t prefix, std::span<const ScoreRe
   const std::span<const std::int32_t> tokens = group.front()->tokens;
   for (std::int64_t begin = 0; begin < prefix; begin += kPrefillTokens) {
     const std::int64_t count = std::min(kPrefillTokens, prefix - begin);
-    griffin_.read(parameters_, tokens.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)), count, state, workspace_);
+    griffin_.read(parameters_,
+                  tokens.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)),
+                  count, state, workspace_);
   }
   std::vector<Sequence*> by_length(group.begin(), group.end());
-  std::stable_sort(by_length.begin(), by_length.end(), [](const Sequence* a, const Sequence* b) { return a->length() > b->length(); });
+  std::stable_sort(by_length.begin(), by_length.end(),
+                   [](const Sequence* a, const Sequence* b) { return a->length() > b->length(); });
   for (std::size_t begin = 0; begin < by_length.size();) {
     const std::int64_t longest = by_length[begin]->length() - prefix;  // the first is the longest
-    const auto room = static_cast<std::size_t>(std::max<std::int64_t>(1, batch_tokens_ / std::max<std::int64_t>(1, longest)));
+    const auto room = static_cast<std::size_t>(
+        std::max<std::int64_t>(1, batch_tokens_ / std::max<std::int64_t>(1, longest)));
     const std::size_t count = std::min(room, by_length.size() - begin);
     const Group batch = Group(by_length).subspan(begin, count);
     run_batch(batch, prefix, state, requests, scores);
     std::int64_t answered = 0;
-    for (const Sequence* sequence : batch) answered += static_cast<std::int64_t>(sequence->requests.size());
+    for (const Sequence* sequence : batch)
+      answered += static_cast<std::int64_t>(sequence->requests.size());
     done(answered);
     begin += count;
   }
 }
 
-void Scorer::run_batch(Group batch, std::int64_t prefix, const State& state, std::span<const ScoreRequest> requests,
-                       std::vector<Score>& scores) {
+void Scorer::run_batch(Group batch, std::int64_t prefix, const State& state,
+                       std::span<const ScoreRequest> requests, std::vector<Score>& scores) {
   const auto count = static_cast<std::int64_t>(batch.size());
   const std::int64_t length = batch.front()->length() - prefix, width = griffin_.config().width;
-  std::vector<std::int32_t> tokens(static_cast<std::size_t>(count * length), 0);  // padded behind: nothing looks ahead
-  std::vector<std::int64_t> rows;  // of the hidden states: the places whose logits are wanted
+  std::vector<std::int32_t> tokens(static_cast<std::size_t>(count * length),
+                                   0);  // padded behind: nothing looks ahead
+  std::vector<std::int64_t> rows;       // of the hidden states: the places whose logits are wanted
   for (std::int64_t s = 0; s < count; ++s) {
     const Sequence& sequence = *batch[static_cast<std::size_t>(s)];
     std::copy(sequence.tokens.begin() + prefix, sequence.tokens.end(), tokens.begin() + s * length);
-    for (std::int64_t t = sequence.first; t < sequence.length(); ++t) rows.push_back(s * length + t - prefix);
+    for (std::int64_t t = sequence.first; t < sequence.length(); ++t)
+      rows.push_back(s * length + t - prefix);
   }
   State forked = state.fork(0, count);
   const Tensor hidden = griffin_.read(parameters_, tokens, length, forked, workspace_);
@@ -157,7 +173,8 @@ void Scorer::run_batch(Group batch, std::int64_t prefix, const State& state, std
   tensor::ArenaScope scope(scratch);
   const auto wanted = static_cast<std::int64_t>(rows.size());
   const std::int64_t vocabulary = griffin_.config().vocabulary;
-  const std::int64_t at_once = std::clamp<std::int64_t>((std::int64_t{4} << 20) / vocabulary, 1, 512);
+  const std::int64_t at_once =
+      std::clamp<std::int64_t>((std::int64_t{4} << 20) / vocabulary, 1, 512);
   const Tensor chosen = scratch.allocate(hidden.dtype(), at_once, width);
   const Tensor logits = scratch.allocate(DType::kFloat32, at_once, vocabulary);
   const Tensor log_sum = scratch.allocate(DType::kFloat32, 1, at_once);
@@ -170,7 +187,8 @@ void Scorer::run_batch(Group batch, std::int64_t prefix, const State& state, std
   for (std::int64_t begin = 0; begin < wanted; begin += at_once) {
     const std::int64_t here = std::min(at_once, wanted - begin);
     for (std::int64_t i = 0; i < here; ++i) {
-      std::memcpy(chosen.row_range(i, 1).data(), hidden.row_range(rows[static_cast<std::size_t>(begin + i)], 1).data(),
+      std::memcpy(chosen.row_range(i, 1).data(),
+                  hidden.row_range(rows[static_cast<std::size_t>(begin + i)], 1).data(),
                   static_cast<std::size_t>(width * size_of(hidden.dtype())));
     }
     const Tensor out = logits.row_range(0, here);
@@ -182,7 +200,8 @@ void Scorer::run_batch(Group batch, std::int64_t prefix, const State& state, std
         const std::int64_t k = place + 1 - static_cast<std::int64_t>(requests[r].context.size());
         if (k < 0) continue;
         const std::int32_t target = requests[r].continuation[static_cast<std::size_t>(k)];
-        scores[r].log_likelihood += static_cast<double>(out.row_range(i, 1).f32()[target]) - static_cast<double>(log_sum.f32()[i]);
+        scores[r].log_likelihood += static_cast<double>(out.row_range(i, 1).f32()[target]) -
+                                    static_cast<double>(log_sum.f32()[i]);
         scores[r].is_greedy = scores[r].is_greedy && argmax.as<std::int32_t>()[i] == target;
       }
       ++place;

@@ -22,9 +22,11 @@ std::size_t whole_characters(const std::string& text) {
 
 }  // namespace
 
-Utf8Stream::Utf8Stream(const Tokenizer& tokenizer, const std::vector<std::int32_t>& before, std::string stop)
+Utf8Stream::Utf8Stream(const Tokenizer& tokenizer, const std::vector<std::int32_t>& before,
+                       std::string stop)
     : tokenizer_(tokenizer), stop_(std::move(stop)) {
-  tail_.assign(before.end() - static_cast<std::ptrdiff_t>(std::min(before.size(), kTailTokens)), before.end());
+  tail_.assign(before.end() - static_cast<std::ptrdiff_t>(std::min(before.size(), kTailTokens)),
+               before.end());
   decoded_ = tokenizer_.decode(tail_);
 }
 
@@ -32,10 +34,13 @@ std::string Utf8Stream::add(std::int32_t token) {
   if (stopped_) return "";
   tail_.push_back(token);
   const std::string text = tokenizer_.decode(tail_);
-  // Byte pieces that do not make a character yet decode to the replacement character: wait for the rest of it.
+  // Byte pieces that do not make a character yet decode to the replacement character: wait for the
+  // rest of it.
   std::size_t certain = whole_characters(text);
   const std::string replacement = "\xef\xbf\xbd";
-  while (certain >= 3 && text.compare(certain - 3, 3, replacement) == 0 && text.size() - certain < 12) certain -= 3;
+  while (certain >= 3 && text.compare(certain - 3, 3, replacement) == 0 &&
+         text.size() - certain < 12)
+    certain -= 3;
   if (certain > decoded_.size() && text.compare(0, decoded_.size(), decoded_) == 0) {
     pending_ += text.substr(decoded_.size(), certain - decoded_.size());
     decoded_ = text.substr(0, certain);
@@ -51,7 +56,8 @@ std::string Utf8Stream::add(std::int32_t token) {
 std::string Utf8Stream::finish() {
   if (stopped_) return "";
   const std::string text = tokenizer_.decode(tail_);
-  if (text.size() > decoded_.size() && text.compare(0, decoded_.size(), decoded_) == 0) pending_ += text.substr(decoded_.size());
+  if (text.size() > decoded_.size() && text.compare(0, decoded_.size(), decoded_) == 0)
+    pending_ += text.substr(decoded_.size());
   return release(true);
 }
 
@@ -65,7 +71,8 @@ std::string Utf8Stream::release(bool all) {
     } else if (!all) {
       // Hold back the longest end that begins the stop text.
       std::size_t held = std::min(stop_.size() - 1, pending_.size());
-      while (held > 0 && pending_.compare(pending_.size() - held, held, stop_, 0, held) != 0) --held;
+      while (held > 0 && pending_.compare(pending_.size() - held, held, stop_, 0, held) != 0)
+        --held;
       end -= held;
     }
   }

@@ -9,11 +9,12 @@
 
 namespace eyrie::text {
 
-// Pieces depend on their neighbours (blanks, byte pieces), so a short tail is decoded again with each token. What could be the
-// beginning of the stop text is held back until it is decided.
+// Pieces depend on their neighbours (blanks, byte pieces), so a short tail is decoded again with
+// each token. What could be the beginning of the stop text is held back until it is decided.
 class Utf8Stream {
  public:
-  // `before`: the tokens that the text goes on from (a leading blank depends on them); `stop` may be empty: none.
+  // `before`: the tokens that the text goes on from (a leading blank depends on them); `stop` may
+  // be empty: none.
   Utf8Stream(const Tokenizer& tokenizer, const std::vector<std::int32_t>& before, std::string stop);
 
   std::string add(std::int32_t token);  // the text that is certain now and was not before

@@ -17,7 +17,8 @@ std::string kept_lines(const base::Path& path, std::int64_t last_step) {
   std::string line, kept;
   while (std::getline(lines, line)) {
     const auto json = nlohmann::json::parse(line, nullptr, false);
-    if (json.is_discarded() || !json.is_object() || json.value("step", last_step + 1) > last_step) continue;
+    if (json.is_discarded() || !json.is_object() || json.value("step", last_step + 1) > last_step)
+      continue;
     kept += line + "\n";
   }
   return kept;

@@ -1,4 +1,5 @@
-// metrics.jsonl: one JSON object a line, written by rank 0. Numbers are shortest decimals that read back to the same value.
+// metrics.jsonl: one JSON object a line, written by rank 0. Numbers are shortest decimals that read
+// back to the same value.
 #pragma once
 
 #include <cstdint>
@@ -13,15 +14,16 @@ namespace eyrie::trainer {
 
 class Metrics {
  public:
-  // Opens the file for appending. Lines of steps after `last_step` are cut first (a run that goes on from a checkpoint writes
-  // them again), and so is a last line that was not finished.
+  // Opens the file for appending. Lines of steps after `last_step` are cut first (a run that goes
+  // on from a checkpoint writes them again), and so is a last line that was not finished.
   Metrics(const base::Path& path, std::int64_t last_step);
 
   struct Line {
     std::int64_t step = 0;
     std::string stage;
-    std::vector<std::pair<std::string, double>> numbers;                          // in this order
-    std::vector<std::pair<std::string, std::vector<std::pair<std::string, double>>>> groups;  // name → members
+    std::vector<std::pair<std::string, double>> numbers;  // in this order
+    std::vector<std::pair<std::string, std::vector<std::pair<std::string, double>>>>
+        groups;  // name → members
   };
   void append(const Line& line);
 

@@ -23,12 +23,16 @@ tensor::DType dtype_of(const std::string& precision, const std::string& fallback
   throw base::InputError(fmt::format("precision '{}' is not known; use fp32 or bf16", name));
 }
 
-// A tokenizer named by a run is a path as the run was started: from the same folder it is found again.
+// A tokenizer named by a run is a path as the run was started: from the same folder it is found
+// again.
 std::string tokenizer_of(const json& state, const std::string& checkpoint) {
   const std::string name = state.at("tokenizer").get<std::string>();
   if (name == "bytes" || std::filesystem::exists(name)) return name;
-  throw base::InputError(fmt::format("{} was trained with tokenizer '{}', which is not found from here; run from the folder of the "
-                                     "training, or name it with --tokenizer", checkpoint, name));
+  throw base::InputError(
+      fmt::format("{} was trained with tokenizer '{}', which is not found from here; run from the "
+                  "folder of the "
+                  "training, or name it with --tokenizer",
+                  checkpoint, name));
 }
 
 OpenedModel open_checkpoint(const base::Path& path, const OpenModelOptions& options) {
@@ -38,17 +42,23 @@ OpenedModel open_checkpoint(const base::Path& path, const OpenModelOptions& opti
     const json state = json::parse(reader.state());
     const auto config = model::from_json(state.at("model").dump());
     opened.griffin = std::make_unique<model::Griffin>(config);
-    opened.parameters = std::make_unique<model::Parameters>(opened.griffin->units(), dtype_of(options.precision, state.at("precision").get<std::string>()));
-    opened.tokenizer = text::open_tokenizer(options.tokenizer.empty() ? tokenizer_of(state, path.string()) : options.tokenizer);
+    opened.parameters = std::make_unique<model::Parameters>(
+        opened.griffin->units(),
+        dtype_of(options.precision, state.at("precision").get<std::string>()));
+    opened.tokenizer = text::open_tokenizer(
+        options.tokenizer.empty() ? tokenizer_of(state, path.string()) : options.tokenizer);
     if (options.tokenizer.empty() && state.at("tokenizer_hash") != opened.tokenizer->hash()) {
-      throw base::InputError(fmt::format("{}: the tokenizer {} has changed since the training", path.string(), state.at("tokenizer").get<std::string>()));
+      throw base::InputError(fmt::format("{}: the tokenizer {} has changed since the training",
+                                         path.string(), state.at("tokenizer").get<std::string>()));
     }
   } catch (const json::exception& error) {
-    throw base::InputError(fmt::format("{}: its state is not that of a training run: {}", path.string(), error.what()));
+    throw base::InputError(fmt::format("{}: its state is not that of a training run: {}",
+                                       path.string(), error.what()));
   }
   for (std::size_t u = 0; u < opened.parameters->units().size(); ++u) {
     for (const auto& row : opened.parameters->units()[u].rows) {
-      reader.read("parameters/" + row.name, row.start, row.extent, 0, row.count(), opened.parameters->master(u) + row.offset);
+      reader.read("parameters/" + row.name, row.start, row.extent, 0, row.count(),
+                  opened.parameters->master(u) + row.offset);
     }
   }
   opened.parameters->refresh_all();
@@ -59,13 +69,16 @@ OpenedModel open_checkpoint(const base::Path& path, const OpenModelOptions& opti
 OpenedModel open_hugging_face(const base::Path& path, const OpenModelOptions& options) {
   OpenedModel opened;
   opened.griffin = std::make_unique<model::Griffin>(model::read_hugging_face_config(path));
-  opened.parameters = std::make_unique<model::Parameters>(opened.griffin->units(), dtype_of(options.precision, "fp32"));
+  opened.parameters = std::make_unique<model::Parameters>(opened.griffin->units(),
+                                                          dtype_of(options.precision, "fp32"));
   model::read_hugging_face_weights(path, *opened.parameters);
   const base::Path beside = path / "tokenizer.model";
   if (options.tokenizer.empty() && !std::filesystem::exists(beside)) {
-    throw base::InputError(fmt::format("{} has no tokenizer.model; name one with --tokenizer", path.string()));
+    throw base::InputError(
+        fmt::format("{} has no tokenizer.model; name one with --tokenizer", path.string()));
   }
-  opened.tokenizer = text::open_tokenizer(options.tokenizer.empty() ? beside.string() : options.tokenizer);
+  opened.tokenizer =
+      text::open_tokenizer(options.tokenizer.empty() ? beside.string() : options.tokenizer);
   opened.description = path.string();
   return opened;
 }
@@ -81,20 +94,28 @@ OpenedModel open_model(const std::string& place, const OpenModelOptions& options
     std::vector<std::string> why_not;
     const auto newest = newest_valid_checkpoint(path, &why_not);
     for (const std::string& why : why_not) base::log_warning("passed over: " + why);
-    if (!newest) throw base::InputError(fmt::format("{}: the run has no valid checkpoint yet", place));
+    if (!newest)
+      throw base::InputError(fmt::format("{}: the run has no valid checkpoint yet", place));
     opened = open_checkpoint(*newest, options);
   } else if (std::filesystem::exists(path / "config.json")) {
     opened = open_hugging_face(path, options);
   } else {
-    throw base::InputError(fmt::format("{}: no model there: neither a run (checkpoints/), a checkpoint (manifest.json) nor a Hugging Face "
-                                       "directory (config.json)", place));
+    throw base::InputError(
+        fmt::format("{}: no model there: neither a run (checkpoints/), a checkpoint "
+                    "(manifest.json) nor a Hugging Face "
+                    "directory (config.json)",
+                    place));
   }
   const auto& config = opened.griffin->config();
   if (opened.tokenizer->size() > config.vocabulary) {
-    throw base::InputError(fmt::format("{}: the tokenizer has {} pieces, the model a vocabulary of {}", place, opened.tokenizer->size(), config.vocabulary));
+    throw base::InputError(
+        fmt::format("{}: the tokenizer has {} pieces, the model a vocabulary of {}", place,
+                    opened.tokenizer->size(), config.vocabulary));
   }
-  opened.description += fmt::format(" ({}, {})", config.preset, name_of(opened.parameters->compute()));
-  opened.model = std::make_unique<model::Scorer>(*opened.griffin, *opened.parameters, options.batch_tokens);
+  opened.description +=
+      fmt::format(" ({}, {})", config.preset, name_of(opened.parameters->compute()));
+  opened.model =
+      std::make_unique<model::Scorer>(*opened.griffin, *opened.parameters, options.batch_tokens);
   return opened;
 }
 

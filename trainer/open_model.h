@@ -1,4 +1,5 @@
-// A model from wherever it lies: a run directory (its newest valid checkpoint), a checkpoint, or a Hugging Face directory.
+// A model from wherever it lies: a run directory (its newest valid checkpoint), a checkpoint, or a
+// Hugging Face directory.
 #pragma once
 
 #include <memory>
@@ -11,9 +12,9 @@
 namespace eyrie::trainer {
 
 struct OpenModelOptions {
-  std::string precision;           // "fp32", "bf16", or "" for what it was trained in (Hugging Face: fp32)
+  std::string precision;  // "fp32", "bf16", or "" for what it was trained in (Hugging Face: fp32)
   std::int64_t batch_tokens = 4096;
-  std::string tokenizer;           // a file, in place of the model's own
+  std::string tokenizer;  // a file, in place of the model's own
 };
 
 struct OpenedModel {
@@ -24,7 +25,8 @@ struct OpenedModel {
   std::string description;  // "runs/quickstart/checkpoints/step-00000200 (griffin-10m, bf16)"
 };
 
-// Every rank opens the whole model. InputError: no model there (says what was looked for), damaged, no tokenizer.
+// Every rank opens the whole model. InputError: no model there (says what was looked for), damaged,
+// no tokenizer.
 OpenedModel open_model(const std::string& place, const OpenModelOptions& options);
 
 }  // namespace eyrie::trainer

@@ -2,6 +2,7 @@
 #include "trainer/optimizer.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "tensor/ops/adamw.h"
 
@@ -12,17 +13,18 @@ using parallel::UnitBlock;
 
 struct Optimizer::UnitState {
   std::vector<UnitBlock> blocks;
-  std::int64_t first_block = 0;             // its number over all units
-  std::vector<std::int64_t> cuts;           // of the unit's buffer over ranks
-  std::int64_t begin = 0, end = 0;          // this rank's part
-  tensor::Buffer moment1, moment2;          // of the part
+  std::int64_t first_block = 0;     // its number over all units
+  std::vector<std::int64_t> cuts;   // of the unit's buffer over ranks
+  std::int64_t begin = 0, end = 0;  // this rank's part
+  tensor::Buffer moment1, moment2;  // of the part
   std::unique_ptr<parallel::GradientAccumulator> accumulator;
   parallel::ExchangeQueue::Ticket ticket = 0;
 
   bool owns(const UnitBlock& block) const { return block.begin >= begin && block.begin < end; }
 };
 
-Optimizer::Optimizer(const OptimizerConfig& config, model::Parameters& parameters, parallel::Communicator& ranks)
+Optimizer::Optimizer(const OptimizerConfig& config, model::Parameters& parameters,
+                     parallel::Communicator& ranks)
     : config_(config), parameters_(parameters), ranks_(ranks), queue_(ranks) {
   for (const parallel::Unit& unit : parameters.units()) {
     auto state = std::make_unique<UnitState>();
@@ -57,7 +59,8 @@ void Optimizer::begin(const parallel::MicroShardPlan& plan) {
     if (same) {
       units_[u]->accumulator->reset();
     } else {
-      units_[u]->accumulator = std::make_unique<parallel::GradientAccumulator>(*plan_, ranks_.rank(), parameters_.units()[u].size);
+      units_[u]->accumulator = std::make_unique<parallel::GradientAccumulator>(
+          *plan_, ranks_.rank(), parameters_.units()[u].size);
     }
   }
 }
@@ -96,23 +99,32 @@ double Optimizer::norm(std::span<const double> squares) {
 void Optimizer::apply(double learning_rate, double grad_norm) {
   ++updates_;
   const bool clipped = config_.clip > 0 && grad_norm > config_.clip;
-  tensor::AdamWStep step{static_cast<float>(learning_rate), static_cast<float>(config_.beta1),
-                         static_cast<float>(config_.beta2), static_cast<float>(config_.epsilon), 0.0f,
-                         clipped ? static_cast<float>(config_.clip / grad_norm) : 1.0f, updates_};
+  tensor::AdamWStep step{static_cast<float>(learning_rate),
+                         static_cast<float>(config_.beta1),
+                         static_cast<float>(config_.beta2),
+                         static_cast<float>(config_.epsilon),
+                         0.0f,
+                         clipped ? static_cast<float>(config_.clip / grad_norm) : 1.0f,
+                         updates_};
   std::vector<parallel::ExchangeQueue::Ticket> tickets(units_.size());
   for (std::size_t u = 0; u < units_.size(); ++u) {
     UnitState& state = *units_[u];
     float* master = parameters_.master(u);
     const float* sum = state.accumulator->sum().data();
     for (const ParameterRow& row : parameters_.units()[u].rows) {
-      const std::int64_t from = std::max(row.offset, state.begin), to = std::min(row.offset + row.count(), state.end);
+      const std::int64_t from = std::max(row.offset, state.begin),
+                         to = std::min(row.offset + row.count(), state.end);
       if (from >= to) continue;
-      step.weight_decay = row.decay || config_.decay_all ? static_cast<float>(config_.weight_decay) : 0.0f;
+      step.weight_decay =
+          row.decay || config_.decay_all ? static_cast<float>(config_.weight_decay) : 0.0f;
       const auto count = static_cast<std::size_t>(to - from);
-      tensor::adamw({master + from, count}, {sum + from, count}, {state.moment1.f32() + from - state.begin, count},
+      tensor::adamw({master + from, count}, {sum + from, count},
+                    {state.moment1.f32() + from - state.begin, count},
                     {state.moment2.f32() + from - state.begin, count}, step);
     }
-    tickets[u] = queue_.post_all_gather(std::span<float>(master, static_cast<std::size_t>(parameters_.units()[u].size)), state.cuts);
+    tickets[u] = queue_.post_all_gather(
+        std::span<float>(master, static_cast<std::size_t>(parameters_.units()[u].size)),
+        state.cuts);
   }
   for (std::size_t u = 0; u < units_.size(); ++u) {
     queue_.wait(tickets[u]);
@@ -125,10 +137,12 @@ std::vector<TensorPiece> Optimizer::pieces() const {
   for (std::size_t u = 0; u < units_.size(); ++u) {
     const UnitState& state = *units_[u];
     for (const ParameterRow& row : parameters_.units()[u].rows) {
-      const std::int64_t from = std::max(row.offset, state.begin), to = std::min(row.offset + row.count(), state.end);
+      const std::int64_t from = std::max(row.offset, state.begin),
+                         to = std::min(row.offset + row.count(), state.end);
       if (from >= to) continue;
       const auto piece = [&](const std::string& group, const float* data) {
-        pieces.push_back({group + row.name, row.shape, row.start, row.extent, from - row.offset, to - from, data});
+        pieces.push_back({group + row.name, row.shape, row.start, row.extent, from - row.offset,
+                          to - from, data});
       };
       piece("parameters/", parameters_.master(u) + from);
       piece("moment1/", state.moment1.f32() + from - state.begin);
@@ -142,11 +156,15 @@ void Optimizer::load(const CheckpointReader& reader) {
   for (std::size_t u = 0; u < units_.size(); ++u) {
     UnitState& state = *units_[u];
     for (const ParameterRow& row : parameters_.units()[u].rows) {
-      reader.read("parameters/" + row.name, row.start, row.extent, 0, row.count(), parameters_.master(u) + row.offset);
-      const std::int64_t from = std::max(row.offset, state.begin), to = std::min(row.offset + row.count(), state.end);
+      reader.read("parameters/" + row.name, row.start, row.extent, 0, row.count(),
+                  parameters_.master(u) + row.offset);
+      const std::int64_t from = std::max(row.offset, state.begin),
+                         to = std::min(row.offset + row.count(), state.end);
       if (from >= to) continue;
-      reader.read("moment1/" + row.name, row.start, row.extent, from - row.offset, to - from, state.moment1.f32() + from - state.begin);
-      reader.read("moment2/" + row.name, row.start, row.extent, from - row.offset, to - from, state.moment2.f32() + from - state.begin);
+      reader.read("moment1/" + row.name, row.start, row.extent, from - row.offset, to - from,
+                  state.moment1.f32() + from - state.begin);
+      reader.read("moment2/" + row.name, row.start, row.extent, from - row.offset, to - from,
+                  state.moment2.f32() + from - state.begin);
     }
   }
   parameters_.refresh_all();

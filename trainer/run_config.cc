@@ -11,14 +11,17 @@ namespace {
 
 using base::Config;
 
-std::int64_t at_least(Config& section, const std::string& key, std::int64_t value, std::int64_t least) {
-  if (value < least) throw section.error(key, fmt::format("{} is too small; it must be at least {}", value, least));
+std::int64_t at_least(Config& section, const std::string& key, std::int64_t value,
+                      std::int64_t least) {
+  if (value < least)
+    throw section.error(key, fmt::format("{} is too small; it must be at least {}", value, least));
   return value;
 }
 
 double between(Config& section, const std::string& key, double value, double low, double high) {
   if (!(value >= low && value <= high)) {
-    throw section.error(key, fmt::format("{} is out of range; it must lie in [{}, {}]", value, low, high));
+    throw section.error(
+        key, fmt::format("{} is out of range; it must lie in [{}, {}]", value, low, high));
   }
   return value;
 }
@@ -27,7 +30,8 @@ std::string one_of(Config& section, const std::string& key, const std::string& f
                    const std::vector<std::string>& choices) {
   const std::string value = section.get<std::string>(key, fallback);
   if (std::find(choices.begin(), choices.end(), value) == choices.end()) {
-    throw section.error(key, fmt::format("'{}' is not one of: {}", value, fmt::join(choices, ", ")));
+    throw section.error(key,
+                        fmt::format("'{}' is not one of: {}", value, fmt::join(choices, ", ")));
   }
   return value;
 }
@@ -36,21 +40,27 @@ std::string one_of(Config& section, const std::string& key, const std::string& f
 void only(Config& section, const std::string& key, const std::string& fallback) {
   const std::string value = section.get<std::string>(key, fallback);
   if (value != fallback) {
-    throw section.error(key, fmt::format("'{}' is not available in this version; the only choice is '{}'", value, fallback));
+    throw section.error(
+        key, fmt::format("'{}' is not available in this version; the only choice is '{}'", value,
+                         fallback));
   }
 }
 
 ScheduleConfig read_schedule(Config section, std::int64_t steps) {
   ScheduleConfig schedule;
   schedule.peak = between(section, "peak", section.get<double>("peak", schedule.peak), 0, 10);
-  schedule.final = between(section, "final", section.get<double>("final", schedule.peak / 10), 0, schedule.peak);
+  schedule.final =
+      between(section, "final", section.get<double>("final", schedule.peak / 10), 0, schedule.peak);
   schedule.warmup = at_least(section, "warmup", section.get<std::int64_t>("warmup", 0), 0);
   if (schedule.warmup > steps) {
-    throw section.error("warmup", fmt::format("{} steps of warm-up in a stage of {} steps", schedule.warmup, steps));
+    throw section.error("warmup", fmt::format("{} steps of warm-up in a stage of {} steps",
+                                              schedule.warmup, steps));
   }
-  schedule.shape = one_of(section, "shape", schedule.shape, {"cosine", "linear", "constant", "wsd"});
+  schedule.shape =
+      one_of(section, "shape", schedule.shape, {"cosine", "linear", "constant", "wsd"});
   if (schedule.shape == "wsd") {
-    schedule.decay_share = between(section, "decay_share", section.get<double>("decay_share", schedule.decay_share), 0, 1);
+    schedule.decay_share = between(section, "decay_share",
+                                   section.get<double>("decay_share", schedule.decay_share), 0, 1);
   }
   return schedule;
 }
@@ -64,7 +74,8 @@ void read_limits(Config section, StageConfig& stage) {
   Config limits = section.map("limit");
   for (const auto& [task, limit] : limits.entries<std::int64_t>()) {
     if (std::find(stage.tasks.begin(), stage.tasks.end(), task) == stage.tasks.end()) {
-      throw limits.error(task, fmt::format("not one of the tasks evaluated here: {}", fmt::join(stage.tasks, ", ")));
+      throw limits.error(task, fmt::format("not one of the tasks evaluated here: {}",
+                                           fmt::join(stage.tasks, ", ")));
     }
     stage.limits[task] = at_least(limits, task, limit, 1);
   }
@@ -77,15 +88,20 @@ StageConfig read_stage(Config section) {
     throw section.error("name", "a stage's name is part of file names: no blanks and no slashes");
   }
   only(section, "objective", "next_token");
-  stage.batch_sequences = at_least(section, "batch_sequences", section.get<std::int64_t>("batch_sequences"), 1);
-  stage.micro_shards = at_least(section, "micro_shards", section.get<std::int64_t>("micro_shards", 8), 1);
-  stage.sequence_length = at_least(section, "sequence_length", section.get<std::int64_t>("sequence_length"), 2);
+  stage.batch_sequences =
+      at_least(section, "batch_sequences", section.get<std::int64_t>("batch_sequences"), 1);
+  stage.micro_shards =
+      at_least(section, "micro_shards", section.get<std::int64_t>("micro_shards", 8), 1);
+  stage.sequence_length =
+      at_least(section, "sequence_length", section.get<std::int64_t>("sequence_length"), 2);
   if (stage.batch_sequences % stage.micro_shards != 0) {
-    throw section.error("micro_shards", fmt::format("{} micro_shards do not divide batch_sequences {}",
-                                                    stage.micro_shards, stage.batch_sequences));
+    throw section.error("micro_shards",
+                        fmt::format("{} micro_shards do not divide batch_sequences {}",
+                                    stage.micro_shards, stage.batch_sequences));
   }
   if (section.has("tokens")) {
-    if (section.has("steps")) throw section.error("tokens", "give either steps or tokens, not both");
+    if (section.has("steps"))
+      throw section.error("tokens", "give either steps or tokens, not both");
     const std::int64_t tokens = section.get<std::int64_t>("tokens");
     const std::int64_t a_step = stage.batch_sequences * stage.sequence_length;
     stage.steps = at_least(section, "tokens", (tokens + a_step - 1) / a_step, 1);
@@ -109,7 +125,8 @@ StageConfig read_stage(Config section) {
   stage.learning_rate = read_schedule(section.map("learning_rate"), stage.steps);
   Config validate = section.map("validate");
   stage.validate_every = at_least(validate, "every", validate.get<std::int64_t>("every", 0), 0);
-  stage.validate_sequences = at_least(validate, "sequences", validate.get<std::int64_t>("sequences", 64), 0);
+  stage.validate_sequences =
+      at_least(validate, "sequences", validate.get<std::int64_t>("sequences", 64), 0);
   Config evaluate = section.map("evaluate");
   stage.tasks = evaluate.get<std::vector<std::string>>("tasks", {});
   only(evaluate, "every", "end");
@@ -126,9 +143,12 @@ void read_mesh(Config mesh, RunConfig& run) {
       throw mesh.error(axis, "this version runs data-parallel meshes; the only choice is 1");
     }
   }
-  if (mesh.get<bool>("sequence", false)) throw mesh.error("sequence", "this version runs data-parallel meshes; leave it false");
+  if (mesh.get<bool>("sequence", false))
+    throw mesh.error("sequence", "this version runs data-parallel meshes; leave it false");
   const std::int64_t zero = mesh.get<std::int64_t>("zero", 1);
-  if (zero != 1) throw mesh.error("zero", "this version shards the optimizer state (1); there is no other choice yet");
+  if (zero != 1)
+    throw mesh.error("zero",
+                     "this version shards the optimizer state (1); there is no other choice yet");
 }
 
 }  // namespace
@@ -156,27 +176,35 @@ RunConfig read_run(const base::Path& path, const std::vector<std::string>& assig
   }
   run.bf16 = one_of(file, "precision", "bf16", {"bf16", "fp32"}) == "bf16";
   const std::string device = one_of(file, "device", "auto", {"auto", "cpu", "cuda"});
-  if (device == "cuda") throw file.error("device", "this build has no CUDA backend; use cpu or auto");
+  if (device == "cuda")
+    throw file.error("device", "this build has no CUDA backend; use cpu or auto");
   read_mesh(file.map("mesh"), run);
   only(file, "recompute", "none");
   Config optimizer = file.map("optimizer");
   only(optimizer, "name", "adamw");
-  run.optimizer.beta1 = between(optimizer, "beta1", optimizer.get<double>("beta1", 0.9), 0, 0.999999);
-  run.optimizer.beta2 = between(optimizer, "beta2", optimizer.get<double>("beta2", 0.95), 0, 0.999999);
-  run.optimizer.epsilon = between(optimizer, "epsilon", optimizer.get<double>("epsilon", 1e-8), 0, 1);
-  run.optimizer.weight_decay = between(optimizer, "weight_decay", optimizer.get<double>("weight_decay", 0.1), 0, 10);
+  run.optimizer.beta1 =
+      between(optimizer, "beta1", optimizer.get<double>("beta1", 0.9), 0, 0.999999);
+  run.optimizer.beta2 =
+      between(optimizer, "beta2", optimizer.get<double>("beta2", 0.95), 0, 0.999999);
+  run.optimizer.epsilon =
+      between(optimizer, "epsilon", optimizer.get<double>("epsilon", 1e-8), 0, 1);
+  run.optimizer.weight_decay =
+      between(optimizer, "weight_decay", optimizer.get<double>("weight_decay", 0.1), 0, 10);
   run.optimizer.clip = between(optimizer, "clip", optimizer.get<double>("clip", 1.0), 0, 1e9);
   run.optimizer.decay_all = one_of(optimizer, "decay", "matrices", {"matrices", "all"}) == "all";
   std::set<std::string> names;
   for (Config section : file.list("stages")) {
     run.stages.push_back(read_stage(section));
-    if (!names.insert(run.stages.back().name).second) throw section.error("name", "two stages have this name");
+    if (!names.insert(run.stages.back().name).second)
+      throw section.error("name", "two stages have this name");
   }
   if (run.stages.empty()) throw file.error("stages", "a run needs at least one stage");
   Config checkpoint = file.map("checkpoint");
-  run.checkpoint_every = at_least(checkpoint, "every", checkpoint.get<std::int64_t>("every", 100), 1);
+  run.checkpoint_every =
+      at_least(checkpoint, "every", checkpoint.get<std::int64_t>("every", 100), 1);
   run.checkpoint_keep = at_least(checkpoint, "keep", checkpoint.get<std::int64_t>("keep", 3), 1);
-  run.checkpoint_keep_every = at_least(checkpoint, "keep_every", checkpoint.get<std::int64_t>("keep_every", 0), 0);
+  run.checkpoint_keep_every =
+      at_least(checkpoint, "keep_every", checkpoint.get<std::int64_t>("keep_every", 0), 0);
   run.evaluation_data = file.map("evaluation").get<std::string>("data", "data/eval");
   file.finish();
   run.resolved = file.resolved();

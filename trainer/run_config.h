@@ -24,14 +24,15 @@ struct StageConfig {
   std::string name;
   std::int64_t steps = 0;
   std::int64_t batch_sequences = 0, micro_shards = 0, sequence_length = 0;
-  std::string shards;                                    // folder
-  std::vector<std::pair<std::string, double>> mixture;   // source → weight; empty: all alike
-  double best = 1.0;                                     // share of each source with the highest quality score
+  std::string shards;                                   // folder
+  std::vector<std::pair<std::string, double>> mixture;  // source → weight; empty: all alike
+  double best = 1.0;  // share of each source with the highest quality score
   bool reset_moments = false;
   ScheduleConfig learning_rate;
   std::int64_t validate_every = 0, validate_sequences = 0;  // every 0: at the stage's end only
-  std::vector<std::string> tasks;                        // evaluated at the stage's end
-  std::map<std::string, std::int64_t> limits;            // documents a leaf task, by task; "" stands for all others
+  std::vector<std::string> tasks;                           // evaluated at the stage's end
+  std::map<std::string, std::int64_t>
+      limits;  // documents a leaf task, by task; "" stands for all others
 };
 
 struct OptimizerConfig {
@@ -57,7 +58,8 @@ struct RunConfig {
   std::int64_t total_steps() const;
 };
 
-// Reads, applies "key.path=value" assignments, checks. InputError names file, line, key and what to do.
+// Reads, applies "key.path=value" assignments, checks. InputError names file, line, key and what to
+// do.
 RunConfig read_run(const base::Path& path, const std::vector<std::string>& assignments);
 
 }  // namespace eyrie::trainer

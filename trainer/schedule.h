@@ -7,9 +7,9 @@
 
 namespace eyrie::trainer {
 
-// `stage_step` counts from 0. Linear warm-up to `peak` over `warmup` steps (the first step has peak / warmup), then by
-// shape: constant; cosine or linear from peak to final at the last step; wsd stays at peak and falls linearly to final over the
-// last decay_share of the steps.
+// `stage_step` counts from 0. Linear warm-up to `peak` over `warmup` steps (the first step has peak
+// / warmup), then by shape: constant; cosine or linear from peak to final at the last step; wsd
+// stays at peak and falls linearly to final over the last decay_share of the steps.
 double learning_rate(const ScheduleConfig& schedule, std::int64_t stage_step, std::int64_t steps);
 
 }  // namespace eyrie::trainer

@@ -10,6 +10,8 @@
 #include <cmath>
 #include <ctime>
 #include <filesystem>
+#include <map>
+#include <mutex>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
@@ -51,7 +53,6 @@ std::string clock_text(double seconds) {
 data_pipeline::StreamConfig stream_config(const RunConfig& run, std::size_t index) {
   const StageConfig& stage = run.stages[index];
   data_pipeline::StreamConfig config;
-  config.shards = stage.shards;
   config.mixture = stage.mixture;
   config.best = stage.best;
   config.sequence_length = stage.sequence_length;
@@ -59,7 +60,6 @@ data_pipeline::StreamConfig stream_config(const RunConfig& run, std::size_t inde
   config.micro_shards = stage.micro_shards;
   config.seed = static_cast<std::uint64_t>(run.seed);
   config.stage = stage.name;
-  config.tasks = stage.tasks;
   return config;
 }
 
@@ -74,11 +74,26 @@ std::vector<std::string> all_tasks(const RunConfig& run) {
   return tasks;
 }
 
+// Of this rank's threads. Measured once a process: in-process ranks share the figure.
+double matmul_peak(tensor::DType dtype) {
+  static std::mutex mutex;
+  static std::map<std::pair<tensor::DType, int>, double> known;
+  const std::lock_guard<std::mutex> lock(mutex);
+  double& peak = known[{dtype, tensor::thread_count()}];
+  if (peak == 0) peak = tensor::measure_matmul_peak(dtype);
+  return peak;
+}
+
 class Trainer {
  public:
   Trainer(const RunConfig& run, parallel::Communicator& world, const TrainOptions& options)
-      : run_(run), world_(world), options_(options), directory_(run.directory), griffin_(run.model),
-        parameters_(griffin_.units(), run.bf16 ? tensor::DType::kBFloat16 : tensor::DType::kFloat32),
+      : run_(run),
+        world_(world),
+        options_(options),
+        directory_(run.directory),
+        griffin_(run.model),
+        parameters_(griffin_.units(),
+                    run.bf16 ? tensor::DType::kBFloat16 : tensor::DType::kFloat32),
         optimizer_(run.optimizer, parameters_, world) {}
 
   void open();  // everything that can be wrong is found here
@@ -107,7 +122,8 @@ class Trainer {
   Optimizer optimizer_;
   model::Workspace workspace_;
   std::shared_ptr<const text::Tokenizer> tokenizer_;
-  std::vector<std::unique_ptr<BatchStream>> streams_;
+  std::vector<std::unique_ptr<BatchStream>> streams_;                       // by stage
+  std::vector<std::unique_ptr<data_pipeline::ValidationStream>> held_out_;  // by stage
   std::unique_ptr<Metrics> metrics_;
   std::unique_ptr<parallel::PeerWatch> watch_;
   double peak_flops_ = 0;
@@ -118,52 +134,77 @@ class Trainer {
   bool fresh_ = true;  // nothing was loaded
 
   // Of the last step.
-  double loss_ = 0, grad_norm_ = 0, rate_ = 0, step_s_ = 0, data_s_ = 0, exchange_s_ = 0, checkpoint_s_ = 0, memory_mb_ = 0;
+  double loss_ = 0, grad_norm_ = 0, rate_ = 0, step_s_ = 0, data_s_ = 0, exchange_s_ = 0,
+         checkpoint_s_ = 0, memory_mb_ = 0;
   bool stop_ = false;
   std::int64_t steps_here_ = 0;
   Clock::time_point last_line_{}, began_{};
 };
 
 void Trainer::open() {
-  open_mesh();
-  parallel::agree(world_, [&] { open_data(); });
+  parallel::agree(world_, [&] {
+    open_mesh();
+    open_data();
+  });
   watch_ = std::make_unique<parallel::PeerWatch>(world_);
 }
 
 void Trainer::open_mesh() {
   if (run_.data_ranks != 0 && run_.data_ranks != world_.size()) {
-    throw base::InputError(fmt::format("mesh.data is {}, but the job has {} ranks; start it with {} ranks, or set mesh.data to {} or auto",
-                                       run_.data_ranks, world_.size(), run_.data_ranks, world_.size()));
+    throw base::InputError(
+        fmt::format("mesh.data is {}, but the job has {} ranks; start it with {} ranks, or set "
+                    "mesh.data to {} or auto",
+                    run_.data_ranks, world_.size(), run_.data_ranks, world_.size()));
   }
-  for (const StageConfig& stage : run_.stages) parallel::MicroShardPlan(stage.micro_shards, world_.size());
+  for (const StageConfig& stage : run_.stages)
+    parallel::MicroShardPlan(stage.micro_shards, world_.size());
 }
 
 void Trainer::open_data() {
   if (first() && options_.fresh && std::filesystem::exists(directory_)) {
-    throw base::InputError(fmt::format("{} is there already and --fresh does not touch it; choose another name, or leave out --fresh to go on",
-                                       directory_.string()));
+    throw base::InputError(
+        fmt::format("{} is there already and --fresh does not touch it; choose another name, or "
+                    "leave out --fresh to go on",
+                    directory_.string()));
   }
   tokenizer_ = text::open_tokenizer(run_.tokenizer);
   if (tokenizer_->size() > run_.model.vocabulary) {
-    throw base::InputError(fmt::format("tokenizer {} has {} pieces, but model.vocabulary is {}; set it to at least {}",
-                                       run_.tokenizer, tokenizer_->size(), run_.model.vocabulary, tokenizer_->size()));
+    throw base::InputError(
+        fmt::format("tokenizer {} has {} pieces, but model.vocabulary is {}; set it to at least {}",
+                    run_.tokenizer, tokenizer_->size(), run_.model.vocabulary, tokenizer_->size()));
   }
-  const auto tasks = all_tasks(run_);
+  const data_pipeline::DataNeeds needs{run_.tokenizer, tokenizer_->hash(), all_tasks(run_)};
   for (std::size_t i = 0; i < run_.stages.size(); ++i) {
+    const auto shards = data_pipeline::ShardSet::open(run_.stages[i].shards, needs);
     auto config = stream_config(run_, i);
-    config.tasks = tasks;
-    streams_.push_back(std::make_unique<BatchStream>(config, tokenizer_->hash()));
+    if (config.mixture.empty()) {  // all sources alike
+      for (const auto& source : shards->sources()) config.mixture.emplace_back(source.name, 1.0);
+    }
+    streams_.push_back(std::make_unique<BatchStream>(shards, config));
+    held_out_.push_back(
+        std::make_unique<data_pipeline::ValidationStream>(shards, run_.stages[i].sequence_length));
   }
 }
 
 std::string Trainer::state_json() const {
   json data = json::array();
   for (const auto& stream : streams_) data.push_back(stream->fingerprint());
-  return json{{"model", json::parse(model::to_json(run_.model))}, {"run", run_.resolved}, {"seed", run_.seed},
-              {"step", step_}, {"stage", stage_}, {"stage_name", run_.stages[stage_].name}, {"stage_step", stage_step_},
-              {"tokens", tokens_}, {"updates", optimizer_.updates()}, {"data", data}, {"tokenizer", run_.tokenizer},
-              {"tokenizer_hash", tokenizer_->hash()}, {"precision", run_.bf16 ? "bf16" : "fp32"},
-              {"threads", tensor::thread_count()}, {"ranks", world_.size()}}.dump();
+  return json{{"model", json::parse(model::to_json(run_.model))},
+              {"run", run_.resolved},
+              {"seed", run_.seed},
+              {"step", step_},
+              {"stage", stage_},
+              {"stage_name", run_.stages[stage_].name},
+              {"stage_step", stage_step_},
+              {"tokens", tokens_},
+              {"updates", optimizer_.updates()},
+              {"data", data},
+              {"tokenizer", run_.tokenizer},
+              {"tokenizer_hash", tokenizer_->hash()},
+              {"precision", run_.bf16 ? "bf16" : "fp32"},
+              {"threads", tensor::thread_count()},
+              {"ranks", world_.size()}}
+      .dump();
 }
 
 void Trainer::resume_or_begin() {
@@ -185,12 +226,13 @@ void Trainer::resume_or_begin() {
     metrics_ = std::make_unique<Metrics>(directory_ / "metrics.jsonl", step_);
   });
   const tensor::DType compute = parameters_.compute();
-  std::vector<double> peaks = {tensor::measure_matmul_peak(compute)};
+  std::vector<double> peaks = {matmul_peak(compute)};
   world_.all_reduce(std::span<double>(peaks), parallel::Reduce::kSum);
   peak_flops_ = peaks[0];
-  base::log_info(fmt::format("model {}: {} parameters, {}; {} ranks of {} threads; products reach {:.0f} GFLOP/s",
-                             run_.model.preset, model::parameter_count(griffin_.units()), name_of(compute), world_.size(),
-                             tensor::thread_count(), peak_flops_ * 1e-9));
+  base::log_info(fmt::format(
+      "model {}: {} parameters, {}; {} ranks of {} threads; products reach {:.0f} GFLOP/s",
+      run_.model.preset, model::parameter_count(griffin_.units()), name_of(compute), world_.size(),
+      tensor::thread_count(), peak_flops_ * 1e-9));
 }
 
 void Trainer::load(const base::Path& checkpoint) {
@@ -198,16 +240,21 @@ void Trainer::load(const base::Path& checkpoint) {
   const json state = json::parse(reader.state());
   const std::string here = checkpoint.string();
   const auto differs = [&](const std::string& what) {
-    throw base::InputError(fmt::format("{} was written by a run with another {}; give this run another name, or set it back", here, what));
+    throw base::InputError(fmt::format(
+        "{} was written by a run with another {}; give this run another name, or set it back", here,
+        what));
   };
-  if (state.at("model") != json::parse(model::to_json(run_.model))) differs("model (" + state.at("model").dump() + ")");
+  if (state.at("model") != json::parse(model::to_json(run_.model)))
+    differs("model (" + state.at("model").dump() + ")");
   if (state.at("seed") != run_.seed) differs(fmt::format("seed ({})", state.at("seed").dump()));
-  if (state.at("tokenizer_hash") != tokenizer_->hash()) differs("tokenizer (" + state.at("tokenizer").get<std::string>() + ")");
+  if (state.at("tokenizer_hash") != tokenizer_->hash())
+    differs("tokenizer (" + state.at("tokenizer").get<std::string>() + ")");
   stage_ = state.at("stage").get<std::size_t>();
   if (stage_ >= run_.stages.size() || state.at("stage_name") != run_.stages[stage_].name) {
     differs("list of stages (it stands in '" + state.at("stage_name").get<std::string>() + "')");
   }
-  if (state.at("data").at(stage_) != streams_[stage_]->fingerprint()) differs("data in stage '" + run_.stages[stage_].name + "'");
+  if (state.at("data").at(stage_) != streams_[stage_]->fingerprint())
+    differs("data in stage '" + run_.stages[stage_].name + "'");
   step_ = state.at("step").get<std::int64_t>();
   stage_step_ = state.at("stage_step").get<std::int64_t>();
   tokens_ = state.at("tokens").get<std::int64_t>();
@@ -215,37 +262,51 @@ void Trainer::load(const base::Path& checkpoint) {
   optimizer_.set_updates(state.at("updates").get<std::int64_t>());
   fresh_ = false;
   if (state.at("precision") != (run_.bf16 ? "bf16" : "fp32")) {
-    base::log_warning(fmt::format("{} was written in {}; this run computes in {}", here, state.at("precision").get<std::string>(), run_.bf16 ? "bf16" : "fp32"));
+    base::log_warning(fmt::format("{} was written in {}; this run computes in {}", here,
+                                  state.at("precision").get<std::string>(),
+                                  run_.bf16 ? "bf16" : "fp32"));
   }
-  base::log_info(fmt::format("going on from {} (stage {}, step {}, written by {} ranks)", here, run_.stages[stage_].name, step_, state.at("ranks").dump()));
+  base::log_info(fmt::format("going on from {} (stage {}, step {}, written by {} ranks)", here,
+                             run_.stages[stage_].name, step_, state.at("ranks").dump()));
 }
 
-// One step: this rank's micro-shards, the exchange beside the backward pass, one small reduction for all control values
-// (block norms, losses, stop requests), the update.
+// One step: this rank's micro-shards, the exchange beside the backward pass, one small reduction
+// for all control values (block norms, losses, stop requests), the update.
 void Trainer::step(const StageConfig& stage) {
   const auto start = Clock::now();
   const auto waited = optimizer_.exchange().waited_seconds;
   const BatchStream& stream = *streams_[stage_];
   const parallel::MicroShardPlan plan(stage.micro_shards, world_.size());
   const auto blocks = static_cast<std::size_t>(optimizer_.block_count());
-  const auto shards = static_cast<std::size_t>(stage.micro_shards), ranks = static_cast<std::size_t>(world_.size());
+  const auto shards = static_cast<std::size_t>(stage.micro_shards),
+             ranks = static_cast<std::size_t>(world_.size());
   const auto rank = static_cast<std::size_t>(world_.rank());
   std::vector<double> control(blocks + shards + 2 * ranks, 0.0);
   const std::span<double> squares(control.data(), blocks), losses(control.data() + blocks, shards);
-  const std::span<double> stops(control.data() + blocks + shards, ranks), memory(stops.data() + ranks, ranks);
+  const std::span<double> stops(control.data() + blocks + shards, ranks),
+      memory(stops.data() + ranks, ranks);
 
   data_s_ = 0;
   const std::int64_t targets = stream.target_count(stage_step_);
   optimizer_.begin(plan);
-  for (std::int64_t m = plan.first(world_.rank()); m < plan.first(world_.rank()) + plan.count(world_.rank()); ++m) {
+  for (std::int64_t m = plan.first(world_.rank());
+       m < plan.first(world_.rank()) + plan.count(world_.rank()); ++m) {
     const auto reading = Clock::now();
     const data_pipeline::Batch batch = stream.micro_shard(stage_step_, m);
     data_s_ += seconds_since(reading);
-    const model::BatchView view{batch.rows, batch.length, batch.tokens.data(), batch.targets.data(), batch.positions.data(), batch.loss_mask.data()};
-    losses[static_cast<std::size_t>(m)] = griffin_.loss(parameters_, view, workspace_, static_cast<float>(1.0 / static_cast<double>(std::max<std::int64_t>(targets, 1))), optimizer_);
+    const model::BatchView view{
+        batch.rows,           batch.length,           batch.tokens.data(),
+        batch.targets.data(), batch.positions.data(), batch.loss_mask.data()};
+    losses[static_cast<std::size_t>(m)] = griffin_.loss(
+        parameters_, view, workspace_,
+        static_cast<float>(1.0 / static_cast<double>(std::max<std::int64_t>(targets, 1))),
+        optimizer_);
   }
   optimizer_.reduce(squares);
-  stops[rank] = parallel::stop_requested() || (options_.stop_after > 0 && steps_here_ + 1 >= options_.stop_after) ? 1.0 : 0.0;
+  stops[rank] = parallel::stop_requested() ||
+                        (options_.stop_after > 0 && steps_here_ + 1 >= options_.stop_after)
+                    ? 1.0
+                    : 0.0;
   memory[rank] = peak_memory_mb();
   world_.all_reduce(std::span<double>(control), parallel::Reduce::kSum);
 
@@ -254,8 +315,11 @@ void Trainer::step(const StageConfig& stage) {
   loss_ /= static_cast<double>(std::max<std::int64_t>(targets, 1));
   grad_norm_ = Optimizer::norm(squares);
   if (!std::isfinite(loss_) || !std::isfinite(grad_norm_)) {
-    throw base::Error(fmt::format("step {} of stage {}: the loss is {} and the gradient norm {}; lower the learning rate, or go on from an older "
-                                  "checkpoint with another seed", step_ + 1, stage.name, loss_, grad_norm_));
+    throw base::Error(
+        fmt::format("step {} of stage {}: the loss is {} and the gradient norm {}; lower the "
+                    "learning rate, or go on from an older "
+                    "checkpoint with another seed",
+                    step_ + 1, stage.name, loss_, grad_norm_));
   }
   rate_ = learning_rate(stage.learning_rate, stage_step_, stage.steps);
   optimizer_.apply(rate_, grad_norm_);
@@ -273,31 +337,48 @@ void Trainer::log_step(const StageConfig& stage) {
   if (!first()) return;
   const double rate = static_cast<double>(stage.batch_sequences * stage.sequence_length) / step_s_;
   const double flops = rate * griffin_.flops_per_token(stage.sequence_length);
-  metrics_->append({step_, stage.name,
-                    {{"loss", loss_}, {"grad_norm", grad_norm_}, {"lr", rate_}, {"tokens", static_cast<double>(tokens_)},
-                     {"tokens_per_s", rate}, {"flops_per_s", flops}, {"mfu", flops / peak_flops_}, {"step_s", step_s_},
-                     {"data_s", data_s_}, {"exchange_s", exchange_s_}, {"checkpoint_s", checkpoint_s_},
-                     {"memory_mb", memory_mb_}, {"time", static_cast<double>(std::time(nullptr))}},
+  metrics_->append({step_,
+                    stage.name,
+                    {{"loss", loss_},
+                     {"grad_norm", grad_norm_},
+                     {"lr", rate_},
+                     {"tokens", static_cast<double>(tokens_)},
+                     {"tokens_per_s", rate},
+                     {"flops_per_s", flops},
+                     {"mfu", flops / peak_flops_},
+                     {"step_s", step_s_},
+                     {"data_s", data_s_},
+                     {"exchange_s", exchange_s_},
+                     {"checkpoint_s", checkpoint_s_},
+                     {"memory_mb", memory_mb_},
+                     {"time", static_cast<double>(std::time(nullptr))}},
                     {}});
   if (seconds_since(last_line_) < 2.0 && stage_step_ != stage.steps && stage_step_ != 1) return;
   last_line_ = Clock::now();
   std::int64_t left = stage.steps - stage_step_;
   for (std::size_t s = stage_ + 1; s < run_.stages.size(); ++s) left += run_.stages[s].steps;
   const double each = seconds_since(began_) / static_cast<double>(steps_here_);
-  base::log_info(fmt::format("{} {}/{}  loss {:.4f}  grad_norm {:.3f}  lr {:.2e}  {:.0f} tokens/s  mfu {:.2f}  ETA {}",
-                             stage.name, stage_step_, stage.steps, loss_, grad_norm_, rate_, rate, flops / peak_flops_,
-                             clock_text(each * static_cast<double>(left))));
+  base::log_info(fmt::format(
+      "{} {}/{}  loss {:.4f}  grad_norm {:.3f}  lr {:.2e}  {:.0f} tokens/s  mfu {:.2f}  ETA {}",
+      stage.name, stage_step_, stage.steps, loss_, grad_norm_, rate_, rate, flops / peak_flops_,
+      clock_text(each * static_cast<double>(left))));
 }
 
 void Trainer::validate(const StageConfig& stage) {
   if (stage.validate_sequences == 0) return;
   watch_->set_doing(fmt::format("the validation after step {}", step_));
-  const ValidationLoss loss = validation_loss(griffin_, parameters_, *streams_[stage_], stage.validate_sequences, world_, workspace_);
+  const ValidationLoss loss = validation_loss(griffin_, parameters_, *held_out_[stage_],
+                                              stage.validate_sequences, world_, workspace_);
   if (!first() || loss.by_source.empty()) return;
-  metrics_->append({step_, stage.name, {{"validation_loss", loss.all}}, {{"validation_loss_by_source", loss.by_source}}});
+  metrics_->append({step_,
+                    stage.name,
+                    {{"validation_loss", loss.all}},
+                    {{"validation_loss_by_source", loss.by_source}}});
   std::string sources;
-  for (const auto& [source, value] : loss.by_source) sources += fmt::format("  {} {:.4f}", source, value);
-  base::log_info(fmt::format("{} {}/{}  validation loss {:.4f} {}", stage.name, stage_step_, stage.steps, loss.all, sources));
+  for (const auto& [source, value] : loss.by_source)
+    sources += fmt::format("  {} {:.4f}", source, value);
+  base::log_info(fmt::format("{} {}/{}  validation loss {:.4f} {}", stage.name, stage_step_,
+                             stage.steps, loss.all, sources));
 }
 
 void Trainer::save() {
@@ -324,12 +405,15 @@ void Trainer::finish_stage(const StageConfig& stage, const AfterStage& after_sta
 
 Outcome Trainer::run(const AfterStage& after_stage) {
   began_ = Clock::now();
-  watch_->set_advice(fresh_ ? "No checkpoint was written yet: start the same command again." : "Start the same command again: it goes on from the newest checkpoint.");
+  watch_->set_advice(fresh_
+                         ? "No checkpoint was written yet: start the same command again."
+                         : "Start the same command again: it goes on from the newest checkpoint.");
   for (; stage_ < run_.stages.size(); ++stage_, stage_step_ = 0) {
     const StageConfig& stage = run_.stages[stage_];
     if (stage_step_ == 0) {
       if (stage.reset_moments && stage_ > 0) optimizer_.reset_moments();
-      base::log_info(fmt::format("stage {}: {} steps of {} sequences of {} tokens", stage.name, stage.steps, stage.batch_sequences, stage.sequence_length));
+      base::log_info(fmt::format("stage {}: {} steps of {} sequences of {} tokens", stage.name,
+                                 stage.steps, stage.batch_sequences, stage.sequence_length));
     }
     while (stage_step_ < stage.steps) {
       watch_->set_doing(fmt::format("step {} of stage {}", step_ + 1, stage.name));
@@ -337,17 +421,21 @@ Outcome Trainer::run(const AfterStage& after_stage) {
       log_step(stage);
       checkpoint_s_ = 0;
       const bool last = stage_step_ == stage.steps;
-      if (last || (stage.validate_every > 0 && stage_step_ % stage.validate_every == 0)) validate(stage);
+      if (last || (stage.validate_every > 0 && stage_step_ % stage.validate_every == 0))
+        validate(stage);
       if (last || stop_ || step_ % run_.checkpoint_every == 0) save();
       if (stop_ && !(last && stage_ + 1 == run_.stages.size())) {
-        base::log_info(fmt::format("stopped on request after step {}; the same command goes on from here", step_));
+        base::log_info(fmt::format(
+            "stopped on request after step {}; the same command goes on from here", step_));
         return Outcome::kStopped;
       }
     }
     finish_stage(stage, after_stage);
-    if (parallel::stop_requested_anywhere(world_) && stage_ + 1 < run_.stages.size()) return Outcome::kStopped;
+    if (parallel::stop_requested_anywhere(world_) && stage_ + 1 < run_.stages.size())
+      return Outcome::kStopped;
   }
-  base::log_info(fmt::format("done: {} steps, {} tokens; everything lies in {}", step_, tokens_, directory_.string()));
+  base::log_info(fmt::format("done: {} steps, {} tokens; everything lies in {}", step_, tokens_,
+                             directory_.string()));
   return Outcome::kDone;
 }
 
@@ -369,7 +457,8 @@ Outcome train(const RunConfig& config, parallel::Communicator& world, const Trai
   trainer.open();
   Outcome outcome = Outcome::kDone;
   if (options.check) {
-    base::log_info(fmt::format("{}: everything fits: {} stages, {} steps on {} ranks", config.name, config.stages.size(), config.total_steps(), world.size()));
+    base::log_info(fmt::format("{}: everything fits: {} stages, {} steps on {} ranks", config.name,
+                               config.stages.size(), config.total_steps(), world.size()));
   } else {
     trainer.resume_or_begin();
     outcome = trainer.run(after_stage);

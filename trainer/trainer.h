@@ -17,24 +17,29 @@
 namespace eyrie::trainer {
 
 struct TrainOptions {
-  bool fresh = false;            // refuse to touch a run that is there
-  bool check = false;            // validate everything, then stop
-  std::int64_t stop_after = 0;   // steps of this process, then save and stop as on a signal; 0: never
+  bool fresh = false;  // refuse to touch a run that is there
+  bool check = false;  // validate everything, then stop
+  std::int64_t stop_after =
+      0;  // steps of this process, then save and stop as on a signal; 0: never
 };
 
 enum class Outcome { kDone, kStopped };
 
-// Called on all ranks at a stage's end, with the model as it is, unless `directory` (runs/NAME/eval/STAGE) holds results
-// already. The one place where evaluation meets training; cli/ provides it.
-using AfterStage = std::function<void(const StageConfig& stage, model::LanguageModel& model,
-                                      const text::Tokenizer& tokenizer, const base::Path& directory)>;
+// Called on all ranks at a stage's end, with the model as it is, unless `directory`
+// (runs/NAME/eval/STAGE) holds results already. The one place where evaluation meets training; cli/
+// provides it.
+using AfterStage =
+    std::function<void(const StageConfig& stage, model::LanguageModel& model,
+                       const text::Tokenizer& tokenizer, const base::Path& directory)>;
 
-// Collective. Goes on from the newest valid checkpoint of the run directory, if there is one. Errors: InputError for what
-// does not fit (mesh, data, checkpoint of another model), Error for what fails on the way (disk, a loss that is not finite).
+// Collective. Goes on from the newest valid checkpoint of the run directory, if there is one.
+// Errors: InputError for what does not fit (mesh, data, checkpoint of another model), Error for
+// what fails on the way (disk, a loss that is not finite).
 Outcome train(const RunConfig& config, parallel::Communicator& world, const TrainOptions& options,
               const AfterStage& after_stage);
 
-// Threads for this rank: as configured, or the cores of the host shared out among its ranks. Collective.
+// Threads for this rank: as configured, or the cores of the host shared out among its ranks.
+// Collective.
 int threads_for(std::int64_t configured, parallel::Communicator& world);
 
 }  // namespace eyrie::trainer

@@ -1,5 +1,5 @@
-// Validation loss over held-out documents, by source and in all: the same sequences every time, shared out among the ranks,
-// summed in the order of the sequences.
+// Validation loss over held-out documents, by source and in all: the same sequences every time,
+// shared out among the ranks, summed in the order of the sequences.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +18,11 @@ struct ValidationLoss {
   std::vector<std::pair<std::string, double>> by_source;
 };
 
-// Collective. `sequences` in all, shared out among the sources of the stream.
+// Collective. `sequences` in all, shared out among the sources that have any, as far as these
+// reach.
 ValidationLoss validation_loss(const model::Griffin& griffin, const model::Parameters& parameters,
-                               const data_pipeline::BatchStream& stream, std::int64_t sequences,
-                               parallel::Communicator& ranks, model::Workspace& workspace);
+                               const data_pipeline::ValidationStream& held_out,
+                               std::int64_t sequences, parallel::Communicator& ranks,
+                               model::Workspace& workspace);
 
 }  // namespace eyrie::trainer

@@ -1,5 +1,6 @@
-// One training step of the 10m and 60m sizes on random tokens, 2,048 tokens a step: forward, backward, clipping, AdamW, as the
-// trainer does on one rank. Counters: tokens/s, model FLOP/s, and their share of the best product of 2048³ of the same run.
+// One training step of the 10m and 60m sizes on random tokens, 2,048 tokens a step: forward,
+// backward, clipping, AdamW, as the trainer does on one rank. Counters: tokens/s, model FLOP/s, and
+// their share of the best product of 2048³ of the same run.
 #include <benchmark/benchmark.h>
 
 #include <cmath>
@@ -34,7 +35,8 @@ void TrainStep(benchmark::State& state) {
   config.window = 1023;  // as the peers: 1,024 keys, the query's own among them
   config.scale_embedding = true;
   config.soft_cap = 30;
-  const tensor::DType dtype = state.range(2) == 0 ? tensor::DType::kFloat32 : tensor::DType::kBFloat16;
+  const tensor::DType dtype =
+      state.range(2) == 0 ? tensor::DType::kFloat32 : tensor::DType::kBFloat16;
   tensor::set_thread_count(static_cast<int>(state.range(3)));
   const std::int64_t length = state.range(1), sequences = 2048 / length, n = sequences * length;
   const model::Griffin griffin(config);
@@ -52,7 +54,8 @@ void TrainStep(benchmark::State& state) {
   std::vector<float> weight;
   const base::Philox random(1, "bench");
   for (std::int64_t i = 0; i < n; ++i) {
-    tokens.push_back(static_cast<std::int32_t>(random.uniform(static_cast<std::uint64_t>(i)) * static_cast<double>(config.vocabulary)));
+    tokens.push_back(static_cast<std::int32_t>(random.uniform(static_cast<std::uint64_t>(i)) *
+                                               static_cast<double>(config.vocabulary)));
     positions.push_back(static_cast<std::int32_t>(i % length));
     weight.push_back(i % length + 1 < length ? 1.0f : 0.0f);
   }
@@ -62,31 +65,41 @@ void TrainStep(benchmark::State& state) {
   std::int64_t step = 0;
   for (auto _ : state) {
     const float scale = 1.0f / static_cast<float>(sequences * (length - 1));
-    const double loss = griffin.loss(parameters, {sequences, length, tokens.data(), targets.data(), positions.data(), weight.data()},
-                                     workspace, scale, gradients);
+    const double loss = griffin.loss(
+        parameters,
+        {sequences, length, tokens.data(), targets.data(), positions.data(), weight.data()},
+        workspace, scale, gradients);
     benchmark::DoNotOptimize(loss);
     double squares = 0;
     for (std::size_t u = 0; u < griffin.units().size(); ++u) {
       for (const auto& block : parallel::blocks_of(griffin.units()[u])) {
-        squares += tensor::sum_of_squares({gradients.buffers[u].f32() + block.begin, static_cast<std::size_t>(block.count)});
+        squares += tensor::sum_of_squares(
+            {gradients.buffers[u].f32() + block.begin, static_cast<std::size_t>(block.count)});
       }
     }
     ++step;
     for (std::size_t u = 0; u < griffin.units().size(); ++u) {
       const auto size = static_cast<std::size_t>(griffin.units()[u].size);
-      tensor::adamw({parameters.master(u), size}, {gradients.buffers[u].f32(), size}, {moment1[u].f32(), size}, {moment2[u].f32(), size},
-                    {3e-4f, 0.9f, 0.95f, 1e-8f, 0.1f, squares > 1 ? static_cast<float>(1 / std::sqrt(squares)) : 1.0f, step});
+      tensor::adamw({parameters.master(u), size}, {gradients.buffers[u].f32(), size},
+                    {moment1[u].f32(), size}, {moment2[u].f32(), size},
+                    {3e-4f, 0.9f, 0.95f, 1e-8f, 0.1f,
+                     squares > 1 ? static_cast<float>(1 / std::sqrt(squares)) : 1.0f, step});
       parameters.refresh(u);
     }
   }
-  state.counters["tokens/s"] = benchmark::Counter(static_cast<double>(n * step), benchmark::Counter::kIsRate);
+  state.counters["tokens/s"] =
+      benchmark::Counter(static_cast<double>(n * step), benchmark::Counter::kIsRate);
   const double flops = static_cast<double>(n * step) * griffin.flops_per_token(length);
   state.counters["FLOP/s"] = benchmark::Counter(flops, benchmark::Counter::kIsRate);
-  state.counters["share_of_peak"] = benchmark::Counter(flops / tensor::measure_matmul_peak(dtype), benchmark::Counter::kIsRate);
+  state.counters["share_of_peak"] =
+      benchmark::Counter(flops / tensor::measure_matmul_peak(dtype), benchmark::Counter::kIsRate);
 }
 
-BENCHMARK(TrainStep)->ArgNames({"size", "length", "bf16", "threads"})->ArgsProduct({{10, 60}, {512, 2048}, {0, 1}, {2}})
-    ->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(TrainStep)
+    ->ArgNames({"size", "length", "bf16", "threads"})
+    ->ArgsProduct({{10, 60}, {512, 2048}, {0, 1}, {2}})
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
 
 }  // namespace
 

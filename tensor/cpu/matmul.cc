@@ -143,14 +143,14 @@ void matmul(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions o
   if (m == 0 || n == 0) return;
   if (a.dtype() == DType::kBFloat16 && !has_bf16_products())
     return product_in_fp32(a, b, out, options, bias);
-  if (m >= 32 * thread_count() || m >= n) {
+  if (!options.split_columns) {
     parallel_for(m, 16, [&](std::int64_t begin, std::int64_t end) {
       const std::int64_t rows = end - begin;
       const Tensor part_a =
           options.transpose_a ? a.column_range(begin, rows) : a.row_range(begin, rows);
       one_product(part_a, b, out.row_range(begin, rows), options, bias, k);
     });
-  } else {  // few rows (decoding): split the columns
+  } else {
     parallel_for((n + 63) / 64, 1, [&](std::int64_t begin, std::int64_t end) {
       const std::int64_t first = begin * 64, columns = std::min(end * 64, n) - first;
       const Tensor part_b =

@@ -1,0 +1,70 @@
+// eyrie train RUN.yaml [key.path=value …]: the main job.
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "cli/command.h"
+#include "eval/evaluate.h"
+#include "eval/report.h"
+#include "parallel/guard.h"
+#include "parallel/stop.h"
+#include "trainer/trainer.h"
+
+namespace eyrie::cli {
+namespace {
+
+// The one place where training meets evaluation: after each stage.
+trainer::AfterStage evaluate_stage(const trainer::RunConfig& run, parallel::Communicator& world) {
+  return [&](const trainer::StageConfig& stage, model::LanguageModel& model,
+             const text::Tokenizer& tokenizer, const base::Path& directory) {
+    eval::EvaluateOptions options;
+    options.tasks = stage.tasks;
+    options.places.data = run.evaluation_data;
+    options.limits = stage.limits;
+    options.model = fmt::format("{} after stage {}", run.directory, stage.name);
+    const eval::Results results = eval::evaluate(model, tokenizer, world, options);
+    parallel::agree(world, [&] {
+      if (world.rank() != 0) return;
+      eval::write_results(results, directory, true);
+      base::log_info("evaluation after stage " + stage.name + ":\n" + eval::results_table(results));
+    });
+  };
+}
+
+}  // namespace
+
+int run_train(int argc, char** argv) {
+  const auto world = parallel::open_world(argc, argv);
+  std::string file;
+  std::vector<std::string> assignments;
+  trainer::TrainOptions options;
+  CLI::App app(
+      "Trains a model as RUN.yaml says (docs/training.md). Goes on from the newest valid "
+      "checkpoint of the run, if there is one.",
+      argv[0]);
+  app.add_option("RUN.yaml", file, "the run")->required();
+  app.add_option("ASSIGNMENTS", assignments,
+                 "key.path=value, over the file; list elements by number: stages.0.steps=10");
+  app.add_flag("--fresh", options.fresh, "refuse to touch a run that is there already");
+  app.add_flag("--check", options.check, "validate configuration, data and mesh, then stop");
+  app.add_option("--stop-after", options.stop_after,
+                 "save and stop after this many steps, with exit status 75");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const bool help = error.get_exit_code() == 0;
+    if (world->rank() == 0) app.exit(error);
+    return help ? base::kExitDone : base::kExitInput;
+  }
+  return parallel::guard(*world, [&] {
+    trainer::RunConfig run;
+    parallel::agree(*world, [&] { run = trainer::read_run(file, assignments); });
+    parallel::catch_stop_signals();
+    const auto outcome = trainer::train(run, *world, options, evaluate_stage(run, *world));
+    return outcome == trainer::Outcome::kStopped ? base::kExitStopped : base::kExitDone;
+  });
+}
+
+}  // namespace eyrie::cli

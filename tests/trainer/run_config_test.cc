@@ -1,0 +1,120 @@
+// RUN.yaml: defaults, assignments, and what is refused; learning-rate schedules.
+#include "trainer/run_config.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "support/scratch_folder.h"
+#include "trainer/schedule.h"
+
+namespace eyrie::trainer {
+namespace {
+
+const char* kRun = R"(name: small
+model: {preset: griffin-10m, width: 128}
+tokenizer: bytes
+stages:
+  - name: one
+    steps: 10
+    batch_sequences: 8
+    micro_shards: 4
+    sequence_length: 64
+    data: {shards: data/shards, mixture: {web: 3, math: 1}}
+    evaluate: {tasks: [mmlu, piqa], limit: {mmlu: 5}}
+)";
+
+class RunFile : public testing::Test {
+ protected:
+  RunConfig read(const std::vector<std::string>& changes = {},
+                 const std::string& text = kRun) const {
+    const auto path = folder_.path() / "run.yaml";
+    std::ofstream(path) << text;
+    return read_run(path, changes);
+  }
+  std::string refusal(const std::vector<std::string>& changes,
+                      const std::string& text = kRun) const {
+    try {
+      read(changes, text);
+    } catch (const base::InputError& error) {
+      return error.what();
+    }
+    return "nothing was refused";
+  }
+  test::ScratchFolder folder_;
+};
+
+TEST_F(RunFile, DefaultsAreFilledInAndWrittenOut) {
+  const RunConfig run = read();
+  EXPECT_EQ(run.directory, "runs/small");
+  EXPECT_EQ(run.model.width, 128);
+  EXPECT_EQ(run.model.rnn_width, 128);
+  EXPECT_EQ(run.model.mlp_width, 384);
+  EXPECT_TRUE(run.bf16);
+  EXPECT_EQ(run.stages[0].mixture[0], (std::pair<std::string, double>("web", 3)));
+  EXPECT_EQ(run.stages[0].limits.at("mmlu"), 5);
+  EXPECT_EQ(run.total_steps(), 10);
+  const auto again = folder_.path() / "again.yaml";
+  std::ofstream(again) << run.resolved;
+  const RunConfig second = read_run(again, {});
+  EXPECT_EQ(second.resolved, run.resolved);
+  EXPECT_NE(run.resolved.find("weight_decay"), std::string::npos);
+}
+
+TEST_F(RunFile, AssignmentsOverrideTheFile) {
+  const RunConfig run =
+      read({"stages.0.steps=7", "optimizer.clip=0.5", "precision=fp32", "threads=3"});
+  EXPECT_EQ(run.stages[0].steps, 7);
+  EXPECT_EQ(run.optimizer.clip, 0.5);
+  EXPECT_FALSE(run.bf16);
+  EXPECT_EQ(run.threads, 3);
+}
+
+TEST_F(RunFile, TokensBecomeSteps) {
+  std::string text = kRun;
+  text.replace(text.find("steps: 10"), 9, "tokens: 1025");
+  EXPECT_EQ(read({}, text).stages[0].steps, 3);  // 512 tokens a step
+  EXPECT_NE(refusal({"stages.0.steps=3"}, text).find("either steps or tokens"), std::string::npos);
+}
+
+TEST_F(RunFile, RefusalsNameFileLineKeyAndWhatToDo) {
+  const std::string unknown = refusal({"optimizer.weight_decya=0.1"});
+  EXPECT_NE(unknown.find("weight_decya"), std::string::npos) << unknown;
+  EXPECT_NE(unknown.find("weight_decay"), std::string::npos) << unknown;
+  const std::string line = refusal({}, std::string(kRun) + "sede: 1\n");
+  EXPECT_NE(line.find("run.yaml:12"), std::string::npos) << line;
+  EXPECT_NE(line.find("seed"), std::string::npos) << line;
+  EXPECT_NE(refusal({"model.preset=grifin-10m"}).find("griffin-10m"), std::string::npos);
+  EXPECT_NE(refusal({"model.heads=3"}).find("heads"), std::string::npos);
+  EXPECT_NE(
+      refusal({"stages.0.micro_shards=3"}).find("3 micro_shards do not divide batch_sequences 8"),
+      std::string::npos);
+  EXPECT_NE(refusal({"mesh.tensor=2"}).find("data-parallel"), std::string::npos);
+  EXPECT_NE(refusal({"stages.0.learning_rate.shape=cosin"}).find("cosine"), std::string::npos);
+  EXPECT_NE(refusal({"stages.0.evaluate.limit.arc=3"}).find("arc"), std::string::npos);
+  EXPECT_NE(refusal({"stages.0.data.best=0"}).find("out of range"), std::string::npos);
+  EXPECT_NE(refusal({"device=cuda"}).find("no CUDA backend"), std::string::npos);
+}
+
+TEST(Schedule, ShapesReachPeakAndFinal) {
+  ScheduleConfig schedule{1.0, 0.1, 4, "cosine", 0.2};
+  EXPECT_DOUBLE_EQ(learning_rate(schedule, 0, 20), 0.25);
+  EXPECT_DOUBLE_EQ(learning_rate(schedule, 3, 20), 1.0);
+  EXPECT_DOUBLE_EQ(learning_rate(schedule, 4, 20), 1.0);
+  EXPECT_NEAR(learning_rate(schedule, 19, 20), 0.1, 1e-12);
+  for (std::int64_t step = 5; step < 20; ++step) {
+    EXPECT_LT(learning_rate(schedule, step, 20), learning_rate(schedule, step - 1, 20)) << step;
+  }
+  schedule.shape = "linear";
+  EXPECT_NEAR(learning_rate(schedule, 19, 20), 0.1, 1e-12);
+  EXPECT_NEAR(learning_rate(schedule, 4 + 5, 20), 1.0 - 0.9 * 5 / 15, 1e-12);
+  schedule.shape = "constant";
+  EXPECT_DOUBLE_EQ(learning_rate(schedule, 19, 20), 1.0);
+  schedule.shape = "wsd";
+  EXPECT_DOUBLE_EQ(learning_rate(schedule, 15, 20), 1.0);
+  EXPECT_LT(learning_rate(schedule, 16, 20), 1.0);
+  EXPECT_NEAR(learning_rate(schedule, 19, 20), 0.1, 1e-12);
+}
+
+}  // namespace
+}  // namespace eyrie::trainer

@@ -1,0 +1,154 @@
+// Training is the same, bit for bit, on any number of ranks and after any stop.
+#include "trainer/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "support/tiny_run.h"
+#include "trainer/checkpoint.h"
+
+namespace eyrie::trainer {
+namespace {
+
+using nlohmann::json;
+
+Outcome run_on(int ranks, const RunConfig& config, const TrainOptions& options = {}) {
+  std::vector<Outcome> outcomes(static_cast<std::size_t>(ranks));
+  parallel::run_in_process(ranks, [&](parallel::Communicator& world) {
+    outcomes[static_cast<std::size_t>(world.rank())] = train(config, world, options, {});
+  });
+  for (const Outcome outcome : outcomes) EXPECT_EQ(outcome, outcomes[0]);
+  return outcomes[0];
+}
+
+// metrics.jsonl without what is measured by the clock.
+std::vector<std::string> lines_of(const RunConfig& config) {
+  std::ifstream file(config.directory + "/metrics.jsonl");
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);) {
+    json object = json::parse(line);
+    for (const char* key : {"tokens_per_s", "flops_per_s", "mfu", "step_s", "data_s", "exchange_s",
+                            "checkpoint_s", "memory_mb", "time"})
+      object.erase(key);
+    lines.push_back(object.dump());
+  }
+  return lines;
+}
+
+std::vector<float> weights_of(const RunConfig& config, std::int64_t step) {
+  const CheckpointReader reader(checkpoint_path(config.directory, step));
+  std::vector<float> all;
+  for (const std::string& name : reader.names()) {
+    std::int64_t count = 1;
+    for (const std::int64_t size : reader.shape(name)) count *= size;
+    std::vector<float> values(static_cast<std::size_t>(count));
+    reader.read_all(name, values.data());
+    all.insert(all.end(), values.begin(), values.end());
+  }
+  return all;
+}
+
+class Precision : public testing::TestWithParam<const char*> {
+ protected:
+  std::string precision() const { return std::string("precision=") + GetParam(); }
+};
+
+TEST_P(Precision, SameBitsOnOneTwoAndFourRanks) {
+  const test::TinyRun tiny;
+  const auto one = tiny.config("one", {precision()}), two = tiny.config("two", {precision()}),
+             four = tiny.config("four", {precision()});
+  EXPECT_EQ(run_on(1, one), Outcome::kDone);
+  EXPECT_EQ(run_on(2, two), Outcome::kDone);
+  EXPECT_EQ(run_on(4, four), Outcome::kDone);
+  const auto lines = lines_of(one);
+  ASSERT_EQ(lines.size(), 9u + 3u + 1u);  // steps, and the validations of both stages
+  EXPECT_EQ(lines_of(two), lines);
+  EXPECT_EQ(lines_of(four), lines);
+  EXPECT_EQ(weights_of(two, 9), weights_of(one, 9));
+  EXPECT_EQ(weights_of(four, 9), weights_of(one, 9));
+  const double begin = json::parse(lines.front())["loss"],
+               end = json::parse(lines[lines.size() - 2])["loss"];
+  EXPECT_LT(end, begin - 0.5);  // and it learns
+}
+
+TEST_P(Precision, StoppedAndContinuedOnOtherRanksItIsTheSameRun) {
+  const test::TinyRun tiny;
+  const auto whole = tiny.config("whole", {precision()});
+  EXPECT_EQ(run_on(2, whole), Outcome::kDone);
+  for (const std::int64_t stop :
+       {1, 4, 5, 7}) {  // in mid-stage, between checkpoints, at the stages' border
+    const auto parts = tiny.config("parts" + std::to_string(stop), {precision()});
+    EXPECT_EQ(run_on(4, parts, {.stop_after = stop}), Outcome::kStopped);
+    EXPECT_EQ(run_on(1, parts), Outcome::kDone);
+    EXPECT_EQ(lines_of(parts), lines_of(whole)) << "stopped after " << stop;
+    EXPECT_EQ(weights_of(parts, 9), weights_of(whole, 9)) << "stopped after " << stop;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Both, Precision, testing::Values("fp32", "bf16"));
+
+TEST(Trainer, ACrashLosesOnlyWhatCameAfterTheCheckpoint) {
+  const test::TinyRun tiny;
+  const auto whole = tiny.config("whole"), crashed = tiny.config("crashed");
+  run_on(1, whole);
+  EXPECT_EQ(run_on(2, crashed, {.stop_after = 7}), Outcome::kStopped);
+  // As if it had died in step 8 without saving: the newest checkpoint is gone, lines of later steps
+  // are there.
+  std::filesystem::remove_all(checkpoint_path(crashed.directory, 7));
+  std::ofstream(crashed.directory + "/metrics.jsonl", std::ios::app)
+      << "{\"step\":8,\"loss\":1}\n{\"step\":9,\"lo";
+  EXPECT_EQ(run_on(4, crashed), Outcome::kDone);
+  EXPECT_EQ(lines_of(crashed), lines_of(whole));
+  EXPECT_EQ(weights_of(crashed, 9), weights_of(whole, 9));
+}
+
+TEST(Trainer, EveryPieceOfTheStateCounts) {
+  // Negative control: a run that goes on without its moments, or from another place in the data, is
+  // another run.
+  const test::TinyRun tiny;
+  const auto whole = tiny.config("whole");
+  run_on(1, whole);
+  const auto reset = tiny.config("reset", {"stages.1.moments=reset"});
+  run_on(1, reset);
+  EXPECT_EQ(lines_of(reset)[5], lines_of(whole)[5]);
+  EXPECT_NE(weights_of(reset, 9), weights_of(whole, 9));
+  const auto seed = tiny.config("seed", {"seed=4"});
+  run_on(1, seed);
+  EXPECT_NE(lines_of(seed)[0], lines_of(whole)[0]);
+}
+
+std::string failure_of(int ranks, const RunConfig& config, const TrainOptions& options = {}) {
+  try {
+    run_on(ranks, config, options);
+  } catch (const base::InputError& error) {
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+
+TEST(Trainer, WhatDoesNotFitIsRefusedWithNames) {
+  const test::TinyRun tiny;
+  EXPECT_NE(failure_of(3, tiny.config("a")).find("1, 2, 4"), std::string::npos)
+      << failure_of(3, tiny.config("a"));
+  EXPECT_NE(failure_of(2, tiny.config("b", {"mesh.data=4"}))
+                .find("mesh.data is 4, but the job has 2 ranks"),
+            std::string::npos);
+  EXPECT_NE(failure_of(1, tiny.config("c", {"tokenizer=nowhere.model"})).find("nowhere.model"),
+            std::string::npos);
+  EXPECT_NE(failure_of(1, tiny.config("d", {"stages.0.data.shards=nowhere"})).find("nowhere"),
+            std::string::npos);
+  EXPECT_NE(failure_of(1, tiny.config("e", {"stages.0.evaluate.tasks=[piqa]"})).find("piqa"),
+            std::string::npos);
+  run_on(1, tiny.config("f"), {.stop_after = 1});
+  EXPECT_NE(failure_of(1, tiny.config("f"), {.fresh = true}).find("--fresh"), std::string::npos);
+  EXPECT_NE(failure_of(1, tiny.config("f", {"seed=9"})).find("seed"), std::string::npos);
+  EXPECT_NE(failure_of(1, tiny.config("f", {"model.window=8"})).find("model"), std::string::npos);
+  EXPECT_EQ(run_on(1, tiny.config("g"), {.check = true}), Outcome::kDone);
+  EXPECT_FALSE(std::filesystem::exists(tiny.path() / "g"));
+}
+
+}  // namespace
+}  // namespace eyrie::trainer

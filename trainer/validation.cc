@@ -1,0 +1,79 @@
+// Validation loss.
+#include "trainer/validation.h"
+
+#include <algorithm>
+
+namespace eyrie::trainer {
+namespace {
+
+constexpr std::int64_t kRowsAtOnce = 4;
+
+struct Row {
+  std::size_t source;
+  std::int64_t row;
+};
+
+}  // namespace
+
+ValidationLoss validation_loss(const model::Griffin& griffin, const model::Parameters& parameters,
+                               const data_pipeline::ValidationStream& held_out,
+                               std::int64_t sequences, parallel::Communicator& ranks,
+                               model::Workspace& workspace) {
+  const std::size_t sources = held_out.sources().size();
+  if (sources == 0) return {};
+  std::vector<Row> rows;
+  for (std::size_t s = 0; s < sources; ++s) {
+    // Equal shares; the first sources take what does not divide.
+    const auto share =
+        sequences / static_cast<std::int64_t>(sources) +
+        (static_cast<std::int64_t>(s) < sequences % static_cast<std::int64_t>(sources) ? 1 : 0);
+    for (std::int64_t r = 0; r < std::min(share, held_out.sequences(s)); ++r)
+      rows.push_back({s, r});
+  }
+  // Each rank fills in its own rows' sums; the sum of disjoint vectors is exact.
+  const std::size_t count = rows.size();
+  std::vector<double> sums(2 * count, 0.0);  // nll, then targets
+  const auto size = static_cast<std::size_t>(ranks.size()),
+             rank = static_cast<std::size_t>(ranks.rank());
+  const std::size_t end = count * (rank + 1) / size;
+  for (std::size_t first = count * rank / size; first < end;) {
+    std::size_t last = first + 1;  // neighbouring rows of one source go together
+    while (last < end && last - first < static_cast<std::size_t>(kRowsAtOnce) &&
+           rows[last].source == rows[first].source)
+      ++last;
+    const auto n = static_cast<std::int64_t>(last - first);
+    const data_pipeline::Batch batch = held_out.rows(rows[first].source, rows[first].row, n);
+    std::vector<float> nll;
+    griffin.loss(parameters,
+                 {n, batch.length, batch.tokens.data(), batch.targets.data(),
+                  batch.positions.data(), batch.loss_mask.data()},
+                 workspace, &nll);
+    for (std::int64_t r = 0; r < n; ++r) {
+      const std::size_t at = first + static_cast<std::size_t>(r);
+      for (std::int64_t t = r * batch.length; t < (r + 1) * batch.length; ++t) {
+        sums[at] += static_cast<double>(nll[static_cast<std::size_t>(t)]);
+        sums[count + at] += static_cast<double>(batch.loss_mask[static_cast<std::size_t>(t)]);
+      }
+    }
+    first = last;
+  }
+  ranks.all_reduce(std::span<double>(sums), parallel::Reduce::kSum);
+
+  ValidationLoss loss;
+  double all = 0, all_targets = 0;
+  for (std::size_t s = 0; s < sources; ++s) {
+    double nll = 0, targets = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      if (rows[i].source != s) continue;
+      nll += sums[i];
+      targets += sums[count + i];
+    }
+    if (targets > 0) loss.by_source.emplace_back(held_out.sources()[s], nll / targets);
+    all += nll;
+    all_targets += targets;
+  }
+  loss.all = all_targets > 0 ? all / all_targets : 0;
+  return loss;
+}
+
+}  // namespace eyrie::trainer
