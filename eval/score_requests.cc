@@ -1,0 +1,133 @@
+// Requests from JSONL, dealt out to the ranks by the length of their lines.
+#include "eval/score_requests.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <vector>
+
+#include "base/error.h"
+#include "eval/deal.h"
+#include "eval/prompt.h"
+#include "text/python_string.h"
+#include "text/value.h"
+
+namespace eyrie::eval {
+namespace {
+
+struct Line {
+  std::string place;
+  std::string_view text;
+};
+
+std::vector<std::int32_t> read_tokens(const text::Value& list, std::int32_t vocabulary) {
+  std::vector<std::int32_t> tokens;
+  if (const auto* values = list.get<text::Value::List>()) {
+    for (const text::Value& value : *values) {
+      const auto* id = value.get<std::int64_t>();
+      if (id == nullptr || *id < 0 || *id >= vocabulary) {
+        throw base::InputError(
+            fmt::format("\"tokens\": {} is not a token of the model, which has {}",
+                        id != nullptr ? fmt::format("{}", *id) : value.kind(), vocabulary));
+      }
+      tokens.push_back(static_cast<std::int32_t>(*id));
+    }
+    return tokens;
+  }
+  throw base::InputError(
+      fmt::format("\"tokens\" is {}; a list of token ids is expected", list.kind()));
+}
+
+EncodedRequest read_token_request(const text::Value& object, const text::Value& list,
+                                  std::int32_t vocabulary, std::int32_t bos,
+                                  std::int64_t max_length) {
+  EncodedRequest result;
+  std::vector<std::int32_t> tokens = read_tokens(list, vocabulary);
+  const text::Value* from = object.find("from");
+  const auto* start = from != nullptr ? from->get<std::int64_t>() : nullptr;
+  if (start == nullptr || *start < 0 || *start >= static_cast<std::int64_t>(tokens.size())) {
+    throw base::InputError(
+        fmt::format("\"from\" must be a whole number from 0 to {} here: the first token to score",
+                    static_cast<std::int64_t>(tokens.size()) - 1));
+  }
+  const auto border = tokens.begin() + *start;
+  result.request.context.assign(tokens.begin(), border);
+  result.request.continuation.assign(border, tokens.end());
+  if (*start == 0) result.request.context = {bos};
+  cut_to_length(result, max_length);
+  return result;
+}
+
+}  // namespace
+
+std::string score_requests(model::LanguageModel& model, const text::Tokenizer& tokenizer,
+                           parallel::Communicator& communicator, std::string_view jsonl,
+                           const std::string& name, std::int64_t max_length) {
+  std::vector<Line> lines;
+  std::vector<double> costs;
+  for (std::int64_t number = 1; !jsonl.empty(); ++number) {
+    const std::size_t end = jsonl.find('\n');
+    const std::string_view line = jsonl.substr(0, end);
+    if (!text::strip(line).empty()) {
+      lines.push_back({fmt::format("{}:{}", name, number), line});
+      costs.push_back(static_cast<double>(line.size()));
+    }
+    jsonl.remove_prefix(end == std::string_view::npos ? jsonl.size() : end + 1);
+  }
+
+  std::string answers;
+  parallel::agree(communicator, [&] {
+    if (lines.empty()) throw base::InputError(name + ": no requests in it");
+    const auto [first, last] = deal(costs, communicator.rank(), communicator.size());
+    RequestEncoder encoder(tokenizer, max_length);
+    std::vector<model::ScoreRequest> requests;
+    std::vector<nlohmann::ordered_json> outputs;
+    for (std::size_t i = first; i < last; ++i) {
+      const text::Value object = text::parse_json(lines[i].text, lines[i].place);
+      try {
+        const text::Value* tokens = object.find("tokens");
+        const text::Value *context = object.find("context"),
+                          *continuation = object.find("continuation");
+        if (tokens == nullptr && (context == nullptr || continuation == nullptr)) {
+          throw base::InputError(
+              "a request is {\"context\": …, \"continuation\": …} or {\"tokens\": […], \"from\": "
+              "n}");
+        }
+        EncodedRequest encoded = tokens != nullptr
+                                     ? read_token_request(object, *tokens, model.vocabulary(),
+                                                          tokenizer.bos(), max_length)
+                                     : encoder.encode(context->as_text("\"context\""),
+                                                      continuation->as_text("\"continuation\""));
+        nlohmann::ordered_json output;
+        if (const text::Value* id = object.find("id")) {
+          if (const auto* whole = id->get<std::int64_t>()) {
+            output["id"] = *whole;
+          } else {
+            output["id"] = id->as_text("\"id\"");
+          }
+        }
+        output["loglikelihood"] = 0.0;
+        output["is_greedy"] = false;
+        output["context_tokens"] = encoded.context_tokens;
+        output["continuation_tokens"] = encoded.continuation_tokens;
+        outputs.push_back(std::move(output));
+        requests.push_back(std::move(encoded.request));
+      } catch (const base::InputError& error) {
+        throw base::InputError(fmt::format("{}: {}", lines[i].place, error.what()));
+      }
+    }
+    if (requests.empty()) return;
+    const std::vector<model::Score> scores = model.score(requests, {});
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      outputs[i]["loglikelihood"] = scores[i].log_likelihood;
+      outputs[i]["is_greedy"] = scores[i].is_greedy;
+      answers += outputs[i].dump() + "\n";
+    }
+  });
+  std::string all;
+  for (const std::string& part : communicator.all_gather(answers)) all += part;
+  return all;
+}
+
+}  // namespace eyrie::eval
