@@ -1,0 +1,83 @@
+// eyrie eval MODEL --tasks a,b: scores on benchmarks, with lm-evaluation-harness's numbers.
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "cli/command.h"
+#include "eval/evaluate.h"
+#include "eval/report.h"
+#include "parallel/guard.h"
+#include "tensor/threads.h"
+#include "trainer/open_model.h"
+#include "trainer/trainer.h"
+
+namespace eyrie::cli {
+
+int run_eval(int argc, char** argv) {
+  const auto world = parallel::open_world(argc, argv);
+  std::string place, output, data = text::default_evaluation_data().string();
+  std::vector<std::string> task_folders;
+  std::int64_t limit = 0, threads = 0;
+  bool log_samples = false;
+  trainer::OpenModelOptions opening;
+  eval::EvaluateOptions options;
+  CLI::App app("Scores a model on benchmarks (docs/evaluation.md).", argv[0]);
+  app.add_option("MODEL", place, "run directory, checkpoint, or Hugging Face directory")
+      ->required();
+  app.add_option("--tasks", options.tasks, "tasks and groups, separated by commas")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->required();
+  app.add_option("--num-fewshot", options.shots, "shots in place of each task's own number");
+  app.add_option("--limit", limit,
+                 "documents a leaf task (MMLU has 57), the first ones; default: all")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--data", data, "the folder of the evaluation sets; also by $EYRIE_EVAL_DATA")
+      ->capture_default_str();
+  app.add_option("--include-path", task_folders, "more folders of task files");
+  app.add_option("--max-length", options.max_length,
+                 "tokens that the model is given at the most, cut off from the left; 0: all")
+      ->capture_default_str();
+  app.add_option("--batch-tokens", opening.batch_tokens, "tokens of one pass")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  app.add_option("--precision", opening.precision, "fp32 or bf16; default: as trained");
+  app.add_option("--tokenizer", opening.tokenizer, "a tokenizer file in place of the model's own");
+  app.add_option("--threads", threads, "a rank; 0: the host's cores shared out among its ranks")
+      ->capture_default_str();
+  app.add_option("--output", output, "a folder for results.json");
+  app.add_flag("--log-samples", log_samples, "also write samples_TASK.jsonl there");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const bool help = error.get_exit_code() == 0;
+    if (world->rank() == 0) app.exit(error);
+    return help ? base::kExitDone : base::kExitInput;
+  }
+  return parallel::guard(*world, [&] {
+    tensor::set_thread_count(trainer::threads_for(threads, *world));
+    options.places = {data, {task_folders.begin(), task_folders.end()}};
+    if (limit > 0) options.limits[""] = limit;
+    trainer::OpenedModel opened;
+    parallel::agree(*world, [&] {
+      if (log_samples && output.empty())
+        throw base::InputError("--log-samples needs --output, the folder to write to");
+      // Before the model is read: a mistyped task should not cost minutes.
+      const text::TaskCatalog catalog = text::read_tasks(options.places.task_directories);
+      for (const std::string& task : options.tasks) text::open_tasks(task, catalog, options.places);
+      opened = trainer::open_model(place, opening);
+    });
+    options.model = opened.description;
+    const eval::Results results = eval::evaluate(*opened.model, *opened.tokenizer, *world, options);
+    parallel::agree(*world, [&] {
+      if (world->rank() != 0) return;
+      if (!output.empty()) eval::write_results(results, output, log_samples);
+      fmt::print("{}\n{}", opened.description, eval::results_table(results));
+      if (!output.empty()) base::log_info("results are in " + output + "/results.json");
+    });
+    return base::kExitDone;
+  });
+}
+
+}  // namespace eyrie::cli

@@ -1,0 +1,33 @@
+// eyrie eval show TASK: one document as the model gets it, shots and all.
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "eval/show.h"
+
+namespace eyrie::cli {
+
+int run_eval_show(int argc, char** argv) {
+  std::string task, data = text::default_evaluation_data().string();
+  std::int64_t document = 0;
+  std::optional<int> shots;
+  std::vector<std::string> task_folders;
+  CLI::App app("Shows one document of a task as the model gets it.", argv[0]);
+  app.add_option("TASK", task, "a task (eyrie eval list)")->required();
+  app.add_option("--doc", document, "the document, from 0")->capture_default_str();
+  app.add_option("--num-fewshot", shots, "shots in place of the task's own number");
+  app.add_option("--data", data, "the folder of the evaluation sets; also by $EYRIE_EVAL_DATA")
+      ->capture_default_str();
+  app.add_option("--include-path", task_folders, "more folders of task files");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
+  }
+  fmt::print("{}", eval::show_document(task, document, shots,
+                                       {data, {task_folders.begin(), task_folders.end()}}));
+  return base::kExitDone;
+}
+
+}  // namespace eyrie::cli

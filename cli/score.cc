@@ -1,0 +1,70 @@
+// eyrie score MODEL --requests FILE.jsonl: log-likelihoods of (context, continuation) pairs or of
+// tokens.
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "eval/score_requests.h"
+#include "parallel/guard.h"
+#include "tensor/threads.h"
+#include "trainer/open_model.h"
+#include "trainer/trainer.h"
+
+namespace eyrie::cli {
+
+int run_score(int argc, char** argv) {
+  const auto world = parallel::open_world(argc, argv);
+  std::string place, file, output;
+  std::int64_t threads = 0, max_length = 0;
+  trainer::OpenModelOptions opening;
+  CLI::App app("Log-likelihoods of continuations (docs/evaluation.md).", argv[0]);
+  app.add_option("MODEL", place, "run directory, checkpoint, or Hugging Face directory")
+      ->required();
+  app.add_option("--requests", file,
+                 "JSONL: {\"context\", \"continuation\"} or {\"tokens\": [ids], \"from\": n}; "
+                 "\"id\" is passed on")
+      ->required();
+  app.add_option("--output", output,
+                 "a file for the answers, one JSON object a line; default: printed");
+  app.add_option("--max-length", max_length,
+                 "tokens that the model is given at the most, cut off from the left; 0: all")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--batch-tokens", opening.batch_tokens, "tokens of one pass")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  app.add_option("--precision", opening.precision, "fp32 or bf16; default: as trained");
+  app.add_option("--tokenizer", opening.tokenizer, "a tokenizer file in place of the model's own");
+  app.add_option("--threads", threads, "a rank; 0: the host's cores shared out among its ranks")
+      ->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const bool help = error.get_exit_code() == 0;
+    if (world->rank() == 0) app.exit(error);
+    return help ? base::kExitDone : base::kExitInput;
+  }
+  return parallel::guard(*world, [&] {
+    tensor::set_thread_count(trainer::threads_for(threads, *world));
+    std::string requests;
+    trainer::OpenedModel opened;
+    parallel::agree(*world, [&] {
+      requests = base::read_file(file);
+      opened = trainer::open_model(place, opening);
+    });
+    const std::string answers =
+        eval::score_requests(*opened.model, *opened.tokenizer, *world, requests, file, max_length);
+    parallel::agree(*world, [&] {
+      if (world->rank() != 0) return;
+      if (output.empty()) {
+        fmt::print("{}", answers);
+      } else {
+        base::write_file(output, answers);
+      }
+    });
+    return base::kExitDone;
+  });
+}
+
+}  // namespace eyrie::cli
