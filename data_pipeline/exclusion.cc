@@ -283,13 +283,13 @@ bool ExclusionIndex::screen(std::string_view document, Findings& findings, Match
   findings.resize(t.groups.size());
   thread_local Scratch scratch;
 
-  struct Run {  // consecutive windows shared with one item
-    std::size_t begin, last, end;
+  struct Run {  // consecutive windows shared with one item: the one going on, and the longest
+    std::size_t begin, last, end, longest_begin, longest_end;
   };
   struct Shared {  // with one group
     std::set<std::string> grams;
-    std::set<std::uint32_t> items,
-        places;  // places: bytes of the document where a shared window begins
+    std::set<std::uint32_t> items;
+    std::set<std::uint32_t> places;  // bytes of the document where a shared window begins
   };
   std::map<std::uint32_t, Shared> shared;  // by group
 
@@ -308,23 +308,17 @@ bool ExclusionIndex::screen(std::string_view document, Findings& findings, Match
       for (const Tables::Entry* entry = first; entry != last; ++entry) {
         const std::uint32_t group = t.items[entry->item].group;
         Shared& with = shared[group];
-        with.items.insert(entry->item);
         const bool new_place = with.places.insert(begins[begin]).second;
-        if (new_place && with.grams.size() < kKeptGrams) with.grams.insert(text_of(begin, begin + count));
-        Run& run = runs.try_emplace(entry->item, Run{begin, begin, 0}).first->second;
-        if (begin > run.last + 1) run = {begin, begin, 0};
+        if (new_place && with.grams.size() < kKeptGrams)
+          with.grams.insert(text_of(begin, begin + count));
+        Run& run = runs.try_emplace(entry->item, Run{begin, begin, 0, 0, 0}).first->second;
+        if (begin > run.last + 1) run.begin = begin;
         run.last = begin;
         run.end = std::max(run.end, begin + count);
-        const auto length = static_cast<std::int64_t>(run.end - run.begin);
-        TaskFindings& task = findings[group];
-        const std::string& id = t.items[entry->item].id;
-        if (length > task.longest) {
-          task.longest = length;
-          task.longest_item = id;
-          task.longest_text = text_of(run.begin, run.end);
+        if (run.end - run.begin > run.longest_end - run.longest_begin) {
+          run.longest_begin = run.begin;
+          run.longest_end = run.end;
         }
-        if (match && length > match->words)
-          *match = {group, id, length, text_of(run.begin, run.end)};
       }
     };
     for (std::size_t i = 0; i + kShortestWhole <= words; ++i) {
@@ -332,6 +326,23 @@ bool ExclusionIndex::screen(std::string_view document, Findings& findings, Match
       if (t.heads_there.test(scratch.windows.hash(i, kShortestWhole)))
         for (int count = kShortestWhole; count < kGramWords && i + count <= words; ++count)
           look(i, count);
+    }
+    for (const auto& [item, run] : runs) {
+      const std::uint32_t group = t.items[item].group;
+      shared[group].items.insert(item);
+      // Ties go by name, so that the order of documents and items does not matter.
+      const auto words_shared = static_cast<std::int64_t>(run.longest_end - run.longest_begin);
+      const std::string& id = t.items[item].id;
+      TaskFindings& task = findings[group];
+      if (std::tie(words_shared, task.longest_item) >= std::tie(task.longest, id)) {
+        TaskFindings longest;
+        longest.longest = words_shared;
+        longest.longest_item = id;
+        longest.longest_text = text_of(run.longest_begin, run.longest_end);
+        task.add(longest);
+      }
+      if (match && std::tie(words_shared, match->item) > std::tie(match->words, id))
+        *match = {group, id, words_shared, text_of(run.longest_begin, run.longest_end)};
     }
   }
   for (const auto& [group, with] : shared) {

@@ -38,6 +38,11 @@ ScreenResult screen_files(const std::vector<base::Path>& files, const std::strin
     for (const base::Path& file : files) {
       LineReader lines(file);
       DocumentParser parser(field);
+      Findings findings(index.groups().size());  // of the lines that are dealt together
+      const auto keep = [&] {
+        for (std::size_t g = 0; g < findings.size(); ++g) own.findings[g].add(findings[g]);
+        findings.assign(findings.size(), {});
+      };
       for (std::string_view line; lines.next(line);) {
         if (lines.number() / kDealtLines % communicator.size() != communicator.rank()) continue;
         if (!parser.parse(line))
@@ -45,9 +50,11 @@ ScreenResult screen_files(const std::vector<base::Path>& files, const std::strin
         ++own.documents;
         own.bytes += static_cast<std::int64_t>(parser.text().size());
         ExclusionIndex::Match match;
-        if (index.screen(parser.text(), own.findings, &match))
+        if (index.screen(parser.text(), findings, &match))
           own.hits.push_back({file.string(), lines.number(), match});
+        if (lines.number() % kDealtLines == kDealtLines - 1) keep();
       }
+      keep();
     }
   });
   const Json said = {{"documents", own.documents},
