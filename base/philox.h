@@ -1,5 +1,6 @@
-// Counter-based random numbers: Philox4x32-10 (Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011).
-// A number is a function of (seed, purpose, index) alone: no state, so nothing depends on ranks, threads or order.
+// Counter-based random numbers: Philox4x32-10 (Salmon et al., Parallel random numbers: as easy as
+// 1, 2, 3, SC 2011). A number is a function of (seed, purpose, index) alone: no state, so nothing
+// depends on ranks, threads or order.
 #pragma once
 
 #include <array>
@@ -8,7 +9,8 @@
 
 namespace eyrie::base {
 
-// Key: seed (low word) and purpose, mixed to 64 bits. Purpose: a parameter's name, "data order", …
+// Key: xxh3 of the purpose under the whole seed. Purpose: a parameter's name, "data order", …
+// Uniforms, normals and permutations of one key do not share numbers.
 class Philox {
  public:
   Philox(std::uint64_t seed, std::string_view purpose);
@@ -17,11 +19,13 @@ class Philox {
   std::array<std::uint32_t, 4> block(std::uint64_t counter, std::uint64_t high = 0) const;
 
   double uniform(std::uint64_t index) const;  // in [0, 1), 53 bits, two words an index
-  double normal(std::uint64_t index) const;   // Box–Muller with a log and cosine of our own: same bits everywhere
+  double normal(std::uint64_t index)
+      const;  // Box–Muller with a log and cosine of our own: same bits everywhere
 
-  // The place of `index` after a keyed permutation of [0, count): a bijection, computed without a table
-  // (Feistel network over the next power of four, walked until it lands inside).
-  std::uint64_t permute(std::uint64_t index, std::uint64_t count, std::uint64_t round_key = 0) const;
+  // The place of `index` after a keyed permutation of [0, count): a bijection, computed without a
+  // table (Feistel network over the next power of four, walked until it lands inside).
+  std::uint64_t permute(std::uint64_t index, std::uint64_t count,
+                        std::uint64_t round_key = 0) const;
 
  private:
   std::array<std::uint32_t, 2> key_;
