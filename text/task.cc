@@ -122,8 +122,10 @@ TaskItem render(const TaskDefinition& task, const TaskDefinition::Split& split, 
   item.index = index;
   item.document_hash = hash_of(document.fields);
   for (const auto& [name, source] : task.derive) {
-    std::string text = source.render(document.fields);
-    std::get<Value::Map>(document.fields.data).emplace_back(name, Value{std::move(text)});
+    Value value{source.render(document.fields)};
+    auto& fields = std::get<Value::Map>(document.fields.data);
+    std::erase_if(fields, [&](const auto& field) { return field.first == name; });
+    fields.emplace_back(name, std::move(value));
   }
   const Value& fields = document.fields;
   item.question = task.question.render(fields);
