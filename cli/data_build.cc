@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "cli/command.h"
 #include "data_pipeline/build.h"
+#include "data_pipeline/exclusion.h"
 #include "parallel/guard.h"
 #include "text/task.h"
 
@@ -23,7 +24,8 @@ int run_data_build(int argc, char** argv) {
   app.add_option("ASSIGNMENTS", assignments, "key.path=value, over the file");
   app.add_option("--data", data, "the folder of the evaluation sets; also by $EYRIE_EVAL_DATA")
       ->capture_default_str();
-  app.add_option("--include-path", task_folders, "more folders of task files");
+  app.add_option("--include-path", task_folders, "more folders of task files")
+      ->allow_extra_args(false);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -40,9 +42,12 @@ int run_data_build(int argc, char** argv) {
     });
     const data_pipeline::Dataset dataset = data_pipeline::build_dataset(config, places, *world);
     if (world->rank() == 0) {
-      fmt::print("{}\nexclusion {} ({}), report and counts in {}\n",
-                 data_pipeline::dataset_table(dataset), dataset.exclusion_hash,
-                 dataset.exclusion_method, (config.output / data_pipeline::kDatasetFile).string());
+      fmt::print("{}\n", data_pipeline::dataset_table(dataset));
+      if (!dataset.exclusion_report.starts_with("{}"))
+        fmt::print("evaluation items kept out:\n{}\n",
+                   data_pipeline::report_table(dataset.exclusion_report));
+      fmt::print("shards in {}; the whole report, items found and items too short by name in {}\n",
+                 config.output.string(), data_pipeline::kDatasetFile);
     }
     return base::kExitDone;
   });

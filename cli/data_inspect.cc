@@ -28,6 +28,18 @@ void print_documents(const data_pipeline::Shard& shard, std::int64_t count,
   }
 }
 
+// Without those that a group among them stands for: "mmlu" for "mmlu_anatomy".
+std::vector<std::string> without_leaf_tasks(const std::vector<std::string>& tasks) {
+  std::vector<std::string> groups;
+  for (const std::string& task : tasks) {
+    const bool leaf = std::any_of(tasks.begin(), tasks.end(), [&](const std::string& group) {
+      return task.starts_with(group + "_");
+    });
+    if (!leaf) groups.push_back(task);
+  }
+  return groups;
+}
+
 void print_shard(const data_pipeline::Shard& shard) {
   const data_pipeline::ShardInfo& info = shard.info();
   std::int64_t held = 0, held_tokens = 0;
@@ -50,9 +62,9 @@ void print_shard(const data_pipeline::Shard& shard) {
   fmt::print("  quality     lowest {:.3f}, median {:.3f}, highest {:.3f}\n", at(0), at(0.5), at(1));
   fmt::print("  vocabulary  {}, BOS {}, EOS {}, tokenizer {}\n", info.vocabulary, info.bos,
              info.eos, info.tokenizer_hash);
-  fmt::print("  exclusion   {} ({}): {} tasks{}{}\n", info.exclusion_method, info.exclusion_hash,
-             info.screened_tasks.size(), info.screened_tasks.empty() ? "" : ": ",
-             fmt::join(info.screened_tasks, ", "));
+  const std::vector<std::string> tasks = without_leaf_tasks(info.screened_tasks);
+  fmt::print("  exclusion   {} ({}): {}\n", info.exclusion_method, info.exclusion_hash,
+             tasks.empty() ? "nothing" : fmt::format("{}", fmt::join(tasks, ", ")));
   fmt::print("  content     {}, build {}\n", shard.content(), info.build);
 }
 

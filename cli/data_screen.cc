@@ -21,14 +21,18 @@ int run_data_screen(int argc, char** argv) {
       "Reports which documents share words with evaluation sets (docs/data.md); changes nothing.",
       argv[0]);
   app.add_option("FILE", files, "JSONL, plain or compressed by gzip or zstd")->required();
-  app.add_option("--tasks", tasks, "tasks, separated by commas")->delimiter(',');
-  app.add_option("--items", item_files, "JSONL files of your own whose texts count as items");
+  app.add_option("--tasks", tasks, "tasks, separated by commas")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  app.add_option("--items", item_files, "JSONL files of your own whose texts count as items")
+      ->allow_extra_args(false);
   app.add_option("--text", field, "the JSON field of the text")->capture_default_str();
   app.add_option("--output", output, "write the whole report there, as JSON");
   app.add_option("--show", shown, "documents to name at the most")->capture_default_str();
   app.add_option("--data", data, "the folder of the evaluation sets; also by $EYRIE_EVAL_DATA")
       ->capture_default_str();
-  app.add_option("--include-path", task_folders, "more folders of task files");
+  app.add_option("--include-path", task_folders, "more folders of task files")
+      ->allow_extra_args(false);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -60,8 +64,8 @@ int run_data_screen(int argc, char** argv) {
     if (result.hits.size() > shown)
       fmt::print("… and {} more documents\n", result.hits.size() - shown);
     fmt::print("{}{} of {} documents share something\n",
-               data_pipeline::report_table(index, result.findings), result.hits.size(),
-               result.documents);
+               data_pipeline::report_table(data_pipeline::report_json(index, result.findings)),
+               result.hits.size(), result.documents);
     if (!output.empty()) base::write_file(output, data_pipeline::to_json(result, index));
     return base::kExitDone;
   });

@@ -96,7 +96,7 @@ class ExclusionIndex {
 // n-grams by the number of documents, the longest match, the ids of the items found. And as a table
 // of one line a task.
 std::string report_json(const ExclusionIndex& index, const Findings& findings, int top = 10);
-std::string report_table(const ExclusionIndex& index, const Findings& findings);
+std::string report_table(std::string_view report);
 
 // Everything in `findings` as JSON, and back.
 std::string to_json(const Findings& findings);

@@ -38,20 +38,19 @@ std::string report_json(const ExclusionIndex& index, const Findings& findings, i
   return report.dump(1);
 }
 
-std::string report_table(const ExclusionIndex& index, const Findings& findings) {
+std::string report_table(std::string_view report) {
+  const Json tasks = Json::parse(report);
   std::size_t width = 4;
-  for (const ExclusionIndex::Group& group : index.groups())
-    width = std::max(width, group.name.size());
+  for (const auto& [name, task] : tasks.items()) width = std::max(width, name.size());
   std::string table =
       fmt::format("{:<{}}  {:>8}  {:>9}  {:>8}  {:>9}  {:>12}  {:>7}\n", "task", width, "items",
                   "too short", "found", "documents", "bytes", "longest");
-  for (std::size_t g = 0; g < index.groups().size(); ++g) {
-    const ExclusionIndex::Group& group = index.groups()[g];
-    const TaskFindings& task = g < findings.size() ? findings[g] : TaskFindings{};
-    table += fmt::format("{:<{}}  {:>8}  {:>9}  {:>8}  {:>9}  {:>12}  {:>7}\n", group.name, width,
-                         group.items, group.too_short.size(), task.items.size(), task.documents,
-                         task.bytes, task.longest);
-  }
+  for (const auto& [name, task] : tasks.items())
+    table += fmt::format(
+        "{:<{}}  {:>8}  {:>9}  {:>8}  {:>9}  {:>12}  {:>7}\n", name, width,
+        task.at("items").get<std::int64_t>(), task.at("too_short").get<std::int64_t>(),
+        task.at("items_found").size(), task.at("documents").get<std::int64_t>(),
+        task.at("bytes").get<std::int64_t>(), task.at("longest").at("words").get<std::int64_t>());
   return table;
 }
 

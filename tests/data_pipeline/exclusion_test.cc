@@ -152,7 +152,8 @@ TEST(Exclusion, ReportsWhatItFound) {
   EXPECT_EQ(report["quiz"]["top_ngrams"][0]["documents"], 2);
   EXPECT_EQ(report["quiz"]["top_ngrams"][0]["ngram"],
             "the old lighthouse keeper climbed the stairs for the last time what did");
-  EXPECT_THAT(report_table(index, findings), testing::ContainsRegex("quiz +1 +0 +1 +2 "));
+  EXPECT_THAT(report_table(report_json(index, findings)),
+              testing::ContainsRegex("quiz +1 +0 +1 +2 "));
   const Findings back = findings_from_json(to_json(findings));
   EXPECT_EQ(to_json(back), to_json(findings));
 
