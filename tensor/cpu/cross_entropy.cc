@@ -39,7 +39,7 @@ float log_sum_row(const float* row, std::int64_t columns, float most) {
   V total = set(0.0f);
   for (std::int64_t c = 0; c < columns; c += lanes()) {
     const std::int64_t part = columns - c;
-    V e = hn::Exp(kF, hn::Sub(load(row + c, part), set(most)));
+    V e = exponential(hn::Sub(load(row + c, part), set(most)));
     if (part < lanes()) e = hn::IfThenElseZero(hn::FirstN(kF, static_cast<std::size_t>(part)), e);
     total = hn::Add(total, e);
   }
@@ -71,7 +71,7 @@ void CrossEntropy(const Tensor& logits, const Tensor& targets, const Tensor& wei
       for (std::int64_t c = 0; c < columns; c += lanes()) {
         const std::int64_t part = columns - c;
         const V y = load(row + c, part);
-        const V p = hn::Exp(kF, hn::Sub(y, set(log_sum)));
+        const V p = exponential(hn::Sub(y, set(log_sum)));
         V slope = scale;
         if (cap > 0) {  // d(cap·tanh(x/cap))/dx = 1 − (y/cap)²
           const V unit = hn::Mul(y, set(inverse_cap));

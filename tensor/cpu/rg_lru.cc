@@ -23,7 +23,7 @@ constexpr std::int64_t kChannelTile = 64;
 // −8 softplus(p): log a for r = 1; and σ(p), its slope over −8.
 HWY_INLINE V log_decay(V p) {
   // softplus without overflow: max(p, 0) + log1p(e^−|p|).
-  const V tail = hn::Log1p(kF, hn::Exp(kF, hn::Neg(hn::Abs(p))));
+  const V tail = hn::Log1p(kF, exponential(hn::Neg(hn::Abs(p))));
   return hn::Mul(set(-kRgLruC), hn::Add(hn::Max(set(0.0f), p), tail));
 }
 
@@ -56,7 +56,7 @@ void RgLru(const Tensor& u, const Tensor& gate_x, const Tensor& gate_a, const Te
                            held = gated;
                          } else {
                            const V log_a = hn::Mul(decay, r);
-                           const V a = hn::Exp(kF, log_a);
+                           const V a = exponential(log_a);
                            const V m = hn::Sqrt(hn::Neg(hn::Expm1(kF, hn::Add(log_a, log_a))));
                            held = hn::MulAdd(a, held, hn::Mul(m, gated));
                          }
@@ -104,7 +104,7 @@ void RgLruBackwardKernel(const RgLruBackward& args, std::int64_t sequences) {
                                          ? load(args.initial_state.f32() + q * channels + c, part)
                                          : set(0.0f);
                     const V log_a = hn::Mul(decay, r);
-                    const V a = hn::Exp(kF, log_a);
+                    const V a = exponential(log_a);
                     const V rest = hn::Neg(hn::Expm1(kF, hn::Add(log_a, log_a)));  // 1 − a²
                     const V m = hn::Sqrt(rest);
                     const V slope =

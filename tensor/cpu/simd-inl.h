@@ -69,11 +69,14 @@ HWY_INLINE void store(V v, T* p, std::int64_t count) {
 HWY_INLINE V set(float value) { return hn::Set(kF, value); }
 HWY_INLINE float sum(V v) { return hn::GetLane(hn::SumOfLanes(kF, v)); }
 
+// Highway's Exp makes 0 of NaN; a NaN must come out, or a broken step goes on unseen.
+HWY_INLINE V exponential(V x) { return hn::IfThenElse(hn::IsNaN(x), x, hn::Exp(kF, x)); }
+
 HWY_INLINE V sigmoid(V x) {
   // Beyond ±88 e^−x leaves fp32; the limits are reached long before. In this order of arguments NaN
   // goes through.
   const V clamped = hn::Max(set(-88.0f), hn::Min(set(88.0f), x));
-  return hn::Div(set(1.0f), hn::Add(set(1.0f), hn::Exp(kF, hn::Neg(clamped))));
+  return hn::Div(set(1.0f), hn::Add(set(1.0f), exponential(hn::Neg(clamped))));
 }
 
 // gelu_tanh and its derivative; the caller drops what it does not need.
