@@ -56,7 +56,7 @@ float softmax_row(float* scores, std::int64_t from, std::int64_t to, std::int64_
   V total = set(0.0f);
   for (std::int64_t c = from; c < to; c += lanes()) {
     const std::int64_t part = to - c;
-    V e = hn::Exp(kF, hn::MulSub(load(scores + c, part), set(scale), set(top)));
+    V e = exponential(hn::MulSub(load(scores + c, part), set(scale), set(top)));
     if (part < lanes()) e = hn::IfThenElseZero(hn::FirstN(kF, static_cast<std::size_t>(part)), e);
     total = hn::Add(total, e);
     store(e, scores + c, part);
@@ -115,7 +115,7 @@ void gradient_row(const float* scores, const float* dchance, std::int64_t from, 
                   T* dscore) {
   for (std::int64_t c = from; c < to; c += lanes()) {
     const std::int64_t part = to - c;
-    const V p = hn::Exp(kF, hn::MulSub(load(scores + c, part), set(scale), set(log_sum)));
+    const V p = exponential(hn::MulSub(load(scores + c, part), set(scale), set(log_sum)));
     const V d = hn::Mul(hn::Mul(p, hn::Sub(load(dchance + c, part), set(delta))), set(scale));
     store(d, dscore + c, part);
     store(p, chance + c, part);
@@ -185,13 +185,10 @@ void AttentionBackward(const Tensor& dout, const Tensor& q, const Tensor& k, con
         });
         matmul(dscores.row_range(from, rows), keys, dqueries.row_range(from, rows));
       });
-      parallel_for(tile.span(), 16, [&](std::int64_t from, std::int64_t to) {
-        const MatmulOptions add{.transpose_a = true, .accumulate = true};
-        matmul(dscores.column_range(from, to - from), queries, dkeys.row_range(from, to - from),
-               add);
-        matmul(chances.column_range(from, to - from), douts, dvalues.row_range(from, to - from),
-               add);
-      });
+      // Not cut by threads here: the product does it where the bits do not show it.
+      const MatmulOptions add{.transpose_a = true, .accumulate = true};
+      matmul(dscores, queries, dkeys, add);
+      matmul(chances, douts, dvalues, add);
     }
   }
 }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <omp.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <dnnl.hpp>
@@ -126,30 +127,56 @@ void product_in_fp32(const Tensor& a, const Tensor& b, const Tensor& out, Matmul
   convert(wide_out, out);
 }
 
+// K = 0, which oneDNN does not take: the bias, zeros, or with `accumulate` what was there.
+void sum_of_nothing(const Tensor& out, bool accumulate, const Tensor& bias) {
+  std::vector<float> zeros(static_cast<std::size_t>(out.columns()), 0.0f);
+  const Tensor zero(zeros.data(), DType::kFloat32, 1, out.columns());
+  for (std::int64_t r = 0; r < out.rows(); ++r) {
+    const Tensor row = out.row_range(r, 1);
+    if (!accumulate) {
+      convert(bias ? bias : zero, row);
+    } else if (bias) {
+      add(bias, row);
+    }
+  }
+}
+
 }  // namespace
 
 void matmul(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions options,
             const Tensor& bias) {
   const std::int64_t m = out.rows(), n = out.columns();
   const std::int64_t k = options.transpose_a ? a.rows() : a.columns();
-  EYRIE_CHECK((options.transpose_a ? a.columns() : a.rows()) == m &&
-                  (options.transpose_b ? b.rows() : b.columns()) == n &&
-                  (options.transpose_b ? b.columns() : b.rows()) == k && a.dtype() == b.dtype() &&
-                  (!bias || bias.count() == n) &&
-                  !(options.accumulate && out.dtype() != DType::kFloat32),
-              fmt::format("matmul: a {}x{}{}, b {}x{}{}, out {}x{}", a.rows(), a.columns(),
-                          options.transpose_a ? "^T" : "", b.rows(), b.columns(),
-                          options.transpose_b ? "^T" : "", m, n));
+  EYRIE_CHECK(
+      (options.transpose_a ? a.columns() : a.rows()) == m &&
+          (options.transpose_b ? b.rows() : b.columns()) == n &&
+          (options.transpose_b ? b.columns() : b.rows()) == k && a.dtype() == b.dtype() &&
+          (!bias || bias.count() == n) &&
+          (out.dtype() == DType::kFloat32 || (out.dtype() == a.dtype() && !options.accumulate)),
+      fmt::format("matmul: a {}x{}{} {}, b {}x{}{} {}, out {}x{} {}", a.rows(), a.columns(),
+                  options.transpose_a ? "^T" : "", name_of(a.dtype()), b.rows(), b.columns(),
+                  options.transpose_b ? "^T" : "", name_of(b.dtype()), m, n, name_of(out.dtype())));
   if (m == 0 || n == 0) return;
+  if (k == 0) return sum_of_nothing(out, options.accumulate, bias);
   if (a.dtype() == DType::kBFloat16 && !has_bf16_products())
     return product_in_fp32(a, b, out, options, bias);
   if (!options.split_columns) {
-    parallel_for(m, 16, [&](std::int64_t begin, std::int64_t end) {
-      const std::int64_t rows = end - begin;
-      const Tensor part_a =
-          options.transpose_a ? a.column_range(begin, rows) : a.row_range(begin, rows);
-      one_product(part_a, b, out.row_range(begin, rows), options, bias, k);
-    });
+    // oneDNN adds up a transposed a in another order for a part of its columns than for all of them
+    // (other kernel, other blocks of K), but a row of an untransposed one always in the same order:
+    // the first is cut where its size says, whatever the number of threads.
+    const std::int64_t tile =
+        options.transpose_a ? std::clamp<std::int64_t>((m / 8 + 63) / 64 * 64, 64, 512) : 1;
+    parallel_for(
+        (m + tile - 1) / tile, tile == 1 ? 16 : 1, [&](std::int64_t begin, std::int64_t end) {
+          const std::int64_t last = std::min(end * tile, m);
+          const std::int64_t step = tile == 1 ? last - begin : tile;
+          for (std::int64_t first = begin * tile; first < last; first += step) {
+            const std::int64_t rows = std::min(step, last - first);
+            const Tensor part_a =
+                options.transpose_a ? a.column_range(first, rows) : a.row_range(first, rows);
+            one_product(part_a, b, out.row_range(first, rows), options, bias, k);
+          }
+        });
   } else {
     parallel_for((n + 63) / 64, 1, [&](std::int64_t begin, std::int64_t end) {
       const std::int64_t first = begin * 64, columns = std::min(end * 64, n) - first;

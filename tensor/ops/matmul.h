@@ -10,14 +10,15 @@ struct MatmulOptions {
   bool transpose_a = false;  // a is stored (K, M)
   bool transpose_b = false;  // b is stored (N, K)
   bool accumulate = false;   // out += instead of out =; fp32 outputs only
-  // Threads share the columns of out instead of its rows: for decoding, which has few rows. The last bits may then depend on
-  // the number of threads; with rows they never do, nor on the number of rows.
+  // Threads share the columns of out instead of its rows: for decoding, which has few rows. The
+  // last bits may then depend on the number of threads; with rows they never do, nor on the number
+  // of rows.
   bool split_columns = false;
 };
 
 // out (M, N) = op(a) (M, K) · op(b) (K, N) [+ bias (1, N), fp32]. a and b have one dtype, fp32 or
-// bf16; out either. Sums are made in fp32. Rows may be strided. A processor without bf16 products
-// multiplies the same rounded values in fp32.
+// bf16; out is fp32 or of the same. Sums are made in fp32. Rows may be strided. A processor without
+// bf16 products multiplies the same rounded values in fp32.
 void matmul(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions options = {},
             const Tensor& bias = {});
 
