@@ -441,7 +441,14 @@ std::vector<std::string> Config::keys() const {
 
 template <class T>
 T Config::get(const std::string& key) {
-  if (!has(key)) throw error(key, fmt::format("missing; it has no default"));
+  if (!has(key)) {
+    // A slip of the pen is to be told as that, where it is.
+    for (const auto& child : node_->children) {
+      if (!child->known && !nearest(child->key, {key}).empty())
+        throw node_error(*child, fmt::format("unknown key; did you mean \"{}\"?", key));
+    }
+    throw error(key, "missing; it has no default");
+  }
   return read_value<T>(*node_->find(key));
 }
 

@@ -80,6 +80,18 @@ TEST(Config, MissingWithoutDefaultNamesLineAndPath) {
   EXPECT_NE(refusal<std::int64_t>("~").find("missing"), std::string::npos);
 }
 
+TEST(Config, AMistypedKeyIsNamedWhereTheRightOneIsMissing) {
+  Config config = parse("name: a\nseeed: 1\nthreads: 2\n");
+  config.get<std::string>("name");
+  EXPECT_EQ(message_of<InputError>([&] { config.get<std::int64_t>("seed"); }),
+            "run.yaml:2: seeed: unknown key; did you mean \"seed\"?");
+  // One that something else has asked for is no slip.
+  Config other = parse("name: a\nseeds: 1\n");
+  other.get<std::int64_t>("seeds");
+  EXPECT_EQ(message_of<InputError>([&] { other.get<std::int64_t>("seed"); }),
+            "run.yaml: seed: missing; it has no default");
+}
+
 TEST(Config, UnknownKeyNamesLinePathAndNearest) {
   Config config = parse("seed: 1\nstages:\n  - name: a\n    data:\n      mixtrue: {web: 1}\n");
   config.get<std::int64_t>("seed");
