@@ -67,7 +67,8 @@ int main(int argc, char** argv) {
   }
   std::vector<std::string> names;
   for (const Command& command : kCommands) names.emplace_back(command.name);
-  const std::string near = eyrie::base::nearest(two, names);
+  std::string near = eyrie::base::nearest(two, names);
+  if (near.empty()) near = eyrie::base::nearest(one, names);  // the second word is an argument
   fmt::print(stderr, "eyrie: there is no command '{}'{}\n\n", one,
              near.empty() ? "" : "; did you mean '" + near + "'?");
   print_commands(stderr);
