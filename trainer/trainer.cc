@@ -2,6 +2,7 @@
 #include "trainer/trainer.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -82,6 +83,20 @@ double matmul_peak(tensor::DType dtype) {
   double& peak = known[{dtype, tensor::thread_count()}];
   if (peak == 0) peak = tensor::measure_matmul_peak(dtype);
   return peak;
+}
+
+// A run whose checkpoints are all damaged must not be begun anew in their place: its saves would
+// replace what may still be got out of them. Saves that were never finished do not count: a run
+// that died in its first save begins again.
+void refuse_damaged_run(const base::Path& run) {
+  std::vector<std::string> damaged;
+  for (const CheckpointInfo& info : list_checkpoints(run / "checkpoints"))
+    if (info.complete) damaged.push_back(info.path.filename().string());
+  if (damaged.empty()) return;
+  throw base::InputError(fmt::format(
+      "{}: no checkpoint there is sound (damaged: {}; the warnings above say how). Put back a copy "
+      "of one of them to go on from it, or give this run another name to train it from the start",
+      (run / "checkpoints").string(), fmt::join(damaged, ", ")));
 }
 
 class Trainer {
@@ -211,11 +226,16 @@ void Trainer::resume_or_begin() {
   std::vector<std::string> why_not;
   const auto newest = newest_valid_checkpoint(directory_, world_, &why_not);
   if (first()) {
-    for (const std::string& why : why_not) base::log_warning("passed over: " + why);
+    for (const std::string& why : why_not) base::log_warning(why);
   }
-  if (newest) {
-    parallel::agree(world_, [&] { load(*newest); });
-  } else {
+  parallel::agree(world_, [&] {
+    if (newest) {
+      load(*newest);
+    } else if (first()) {
+      refuse_damaged_run(directory_);
+    }
+  });
+  if (!newest) {
     parameters_.initialise(static_cast<std::uint64_t>(run_.seed));
   }
   parallel::agree(world_, [&] {
