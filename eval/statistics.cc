@@ -44,13 +44,13 @@ double perplexity(std::span<const double> log_likelihoods) {
 std::optional<double> perplexity_error(std::span<const double> log_likelihoods,
                                        std::int64_t resamples) {
   if (log_likelihoods.size() < 2) return std::nullopt;
-  constexpr std::int64_t kChunk = 1000;
+  const std::int64_t in_chunk = std::min<std::int64_t>(1000, resamples);
   const auto n = static_cast<double>(log_likelihoods.size());
   std::vector<double> replicates;
   replicates.reserve(static_cast<std::size_t>(resamples));
-  for (std::int64_t chunk = 0; chunk * kChunk < resamples; ++chunk) {
+  for (std::int64_t chunk = 0; chunk < resamples / in_chunk; ++chunk) {
     text::PythonRandom random(static_cast<std::uint64_t>(chunk));
-    for (std::int64_t i = 0; i < std::min(kChunk, resamples); ++i) {
+    for (std::int64_t i = 0; i < in_chunk; ++i) {
       double sum = 0;
       for (std::size_t k = 0; k < log_likelihoods.size(); ++k) {
         sum += log_likelihoods[static_cast<std::size_t>(random.uniform() * n)];

@@ -14,8 +14,8 @@ double mean(std::span<const double> values);
 // Of the mean: sample standard deviation / sqrt(n). None for fewer than two values.
 std::optional<double> mean_error(std::span<const double> values);
 
-// exp(-mean log-likelihood), and its standard error by bootstrap: `resamples` in chunks of 1,000,
-// chunk i drawn by Python's random.Random(i).choices, the sample standard deviation of all.
+// exp(-mean log-likelihood), and its standard error by bootstrap: `resamples` in whole chunks of
+// 1,000, chunk i drawn by Python's random.Random(i).choices, the sample standard deviation of all.
 double perplexity(std::span<const double> log_likelihoods);
 constexpr std::int64_t kResamples = 100'000;
 std::optional<double> perplexity_error(std::span<const double> log_likelihoods,
