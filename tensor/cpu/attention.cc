@@ -90,7 +90,7 @@ void Attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& 
       const Tensor chances = q.dtype() == DType::kFloat32
                                  ? scores
                                  : scratch.allocate(q.dtype(), tile.count * heads, tile.span());
-      parallel_for(tile.count * heads, 16, [&](std::int64_t from, std::int64_t to) {
+      parallel_rows(tile.count * heads, [&](std::int64_t from, std::int64_t to) {
         const std::int64_t rows = to - from;
         matmul(queries.row_range(from, rows), keys, scores.row_range(from, rows),
                {.transpose_b = true});
@@ -164,7 +164,7 @@ void AttentionBackward(const Tensor& dout, const Tensor& q, const Tensor& k, con
       const Tensor chances = in_place ? scores : scratch.allocate(q.dtype(), rows_all, tile.span());
       const Tensor dscores =
           in_place ? dchances : scratch.allocate(q.dtype(), rows_all, tile.span());
-      parallel_for(rows_all, 16, [&](std::int64_t from, std::int64_t to) {
+      parallel_rows(rows_all, [&](std::int64_t from, std::int64_t to) {
         const std::int64_t rows = to - from;
         matmul(queries.row_range(from, rows), keys, scores.row_range(from, rows),
                {.transpose_b = true});

@@ -18,6 +18,9 @@
 namespace eyrie::tensor {
 namespace {
 
+// A multiple of six and more than 16: see product_of_rows.
+constexpr std::int64_t kRowTile = 24;
+
 using Dims = dnnl::memory::dims;
 
 // oneDNN's own threading stays off: products run in our threads, one each.
@@ -39,7 +42,8 @@ const dnnl::engine& engine() {
   return engine;
 }
 
-bool has_bf16_products() {
+// oneDNN multiplies bf16 with AVX-512 alone.
+bool has_avx512() {
   static const bool has = dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core;
   return has;
 }
@@ -127,6 +131,63 @@ void product_in_fp32(const Tensor& a, const Tensor& b, const Tensor& out, Matmul
   convert(wide_out, out);
 }
 
+// Rows of out whose bits do not depend on how many there are. oneDNN's kernels have forms of their
+// own, with other sums, for the last rows of a product (by sixes, before AVX-512) or for few rows
+// (with AVX-512, where rows are strided): those are computed among rows of zeros, as a whole tile.
+// With `accumulate`, which training alone uses, they are only kept apart.
+void product_of_rows(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions options,
+                     const Tensor& bias, std::int64_t k) {
+  const auto dense = [](const Tensor& x) { return x.stride() == x.columns(); };
+  const std::int64_t rows = out.rows(), whole = rows / kRowTile * kRowTile;
+  const bool any_rows = has_avx512() && (whole > 0 || (dense(a) && dense(b) && dense(out)));
+  if (any_rows || whole == rows) return one_product(a, b, out, options, bias, k);
+  if (whole > 0) one_product(a.row_range(0, whole), b, out.row_range(0, whole), options, bias, k);
+  const Tensor last_a = a.row_range(whole, rows - whole), last = out.row_range(whole, rows - whole);
+  if (options.accumulate) return one_product(last_a, b, last, options, bias, k);
+  thread_local std::vector<float> a_memory, out_memory;
+  a_memory.assign(static_cast<std::size_t>(kRowTile * a.stride()), 0.0f);
+  out_memory.resize(static_cast<std::size_t>(kRowTile * out.stride()));
+  const Tensor wide_a(a_memory.data(), a.dtype(), kRowTile, k, a.stride());
+  const Tensor wide_out(out_memory.data(), out.dtype(), kRowTile, out.columns(), out.stride());
+  convert(last_a, wide_a.row_range(0, rows - whole));
+  one_product(wide_a, b, wide_out, options, bias, k);
+  convert(wide_out.row_range(0, rows - whole), last);
+}
+
+// The same for columns of out, which the attention of a longer or shorter batch needs: before
+// AVX-512 the last columns beyond a multiple of 16 have sums of their own, too.
+void product_of_rows_and_columns(const Tensor& a, const Tensor& b, const Tensor& out,
+                                 MatmulOptions options, const Tensor& bias, std::int64_t k) {
+  constexpr std::int64_t kColumnTile = 16;
+  const std::int64_t rows = out.rows(), rest = out.columns() % kColumnTile;
+  const std::int64_t whole = out.columns() - rest;
+  if (has_avx512() || !options.transpose_b || options.accumulate || bias || rest == 0)
+    return product_of_rows(a, b, out, options, bias, k);
+  if (whole > 0)
+    product_of_rows(a, b.row_range(0, whole), out.column_range(0, whole), options, bias, k);
+  std::vector<float> b_memory(static_cast<std::size_t>(kColumnTile * k), 0.0f);
+  std::vector<float> out_memory(static_cast<std::size_t>(rows * kColumnTile));
+  const Tensor wide_b(b_memory.data(), b.dtype(), kColumnTile, k);
+  const Tensor wide_out(out_memory.data(), out.dtype(), rows, kColumnTile);
+  convert(b.row_range(whole, rest), wide_b.row_range(0, rest));
+  product_of_rows(a, wide_b, wide_out, options, bias, k);
+  convert(wide_out.column_range(0, rest), out.column_range(whole, rest));
+}
+
+// The sums of a transposed a change with its columns' number and stride (other kernels, other
+// blocks of K): it is cut where its size says, whatever the number of threads.
+void transposed_product(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions options,
+                        const Tensor& bias, std::int64_t k) {
+  const std::int64_t m = out.rows();
+  const std::int64_t tile = std::clamp<std::int64_t>((m / 8 + 63) / 64 * 64, 64, 512);
+  parallel_for((m + tile - 1) / tile, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t first = begin * tile; first < std::min(end * tile, m); first += tile) {
+      const std::int64_t rows = std::min(tile, m - first);
+      one_product(a.column_range(first, rows), b, out.row_range(first, rows), options, bias, k);
+    }
+  });
+}
+
 // K = 0, which oneDNN does not take: the bias, zeros, or with `accumulate` what was there.
 void sum_of_nothing(const Tensor& out, bool accumulate, const Tensor& bias) {
   std::vector<float> zeros(static_cast<std::size_t>(out.columns()), 0.0f);
@@ -158,26 +219,9 @@ void matmul(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions o
                   options.transpose_b ? "^T" : "", name_of(b.dtype()), m, n, name_of(out.dtype())));
   if (m == 0 || n == 0) return;
   if (k == 0) return sum_of_nothing(out, options.accumulate, bias);
-  if (a.dtype() == DType::kBFloat16 && !has_bf16_products())
+  if (a.dtype() == DType::kBFloat16 && !has_avx512())
     return product_in_fp32(a, b, out, options, bias);
-  if (!options.split_columns) {
-    // oneDNN adds up a transposed a in another order for a part of its columns than for all of them
-    // (other kernel, other blocks of K), but a row of an untransposed one always in the same order:
-    // the first is cut where its size says, whatever the number of threads.
-    const std::int64_t tile =
-        options.transpose_a ? std::clamp<std::int64_t>((m / 8 + 63) / 64 * 64, 64, 512) : 1;
-    parallel_for(
-        (m + tile - 1) / tile, tile == 1 ? 16 : 1, [&](std::int64_t begin, std::int64_t end) {
-          const std::int64_t last = std::min(end * tile, m);
-          const std::int64_t step = tile == 1 ? last - begin : tile;
-          for (std::int64_t first = begin * tile; first < last; first += step) {
-            const std::int64_t rows = std::min(step, last - first);
-            const Tensor part_a =
-                options.transpose_a ? a.column_range(first, rows) : a.row_range(first, rows);
-            one_product(part_a, b, out.row_range(first, rows), options, bias, k);
-          }
-        });
-  } else {
+  if (options.split_columns) {
     parallel_for((n + 63) / 64, 1, [&](std::int64_t begin, std::int64_t end) {
       const std::int64_t first = begin * 64, columns = std::min(end * 64, n) - first;
       const Tensor part_b =
@@ -185,7 +229,24 @@ void matmul(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions o
       one_product(a, part_b, out.column_range(first, columns), options,
                   bias ? bias.column_range(first, columns) : bias, k);
     });
+  } else if (options.transpose_a) {
+    transposed_product(a, b, out, options, bias, k);
+  } else {
+    parallel_rows(m, [&](std::int64_t begin, std::int64_t end) {
+      const std::int64_t rows = end - begin;
+      product_of_rows_and_columns(a.row_range(begin, rows), b, out.row_range(begin, rows), options,
+                                  bias, k);
+    });
   }
+}
+
+void parallel_rows(std::int64_t rows,
+                   const std::function<void(std::int64_t begin, std::int64_t end)>& body) {
+  if (rows <= 0) return;
+  const std::int64_t tiles = std::max<std::int64_t>(1, rows / kRowTile);
+  parallel_for(tiles, 1, [&](std::int64_t begin, std::int64_t end) {
+    body(begin * kRowTile, end == tiles ? rows : end * kRowTile);
+  });
 }
 
 double measure_matmul_peak(DType dtype, std::int64_t size, int repeats) {

@@ -2,6 +2,8 @@
 // (or columns), so that the bits do not depend on the number of threads.
 #pragma once
 
+#include <functional>
+
 #include "tensor/tensor.h"
 
 namespace eyrie::tensor {
@@ -11,8 +13,8 @@ struct MatmulOptions {
   bool transpose_b = false;  // b is stored (N, K)
   bool accumulate = false;   // out += instead of out =; fp32 outputs only
   // Threads share the columns of out instead of its rows: for decoding, which has few rows. The
-  // last bits may then depend on the number of threads; with rows they never do, nor on the number
-  // of rows.
+  // last bits may then depend on the number of threads and of rows; else they never do (but with
+  // transpose_a or accumulate on the number of rows).
   bool split_columns = false;
 };
 
@@ -21,6 +23,11 @@ struct MatmulOptions {
 // bf16 products multiplies the same rounded values in fp32.
 void matmul(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions options = {},
             const Tensor& bias = {});
+
+// body(begin, end) over a split of [0, rows) among the threads, for a caller that makes products of
+// its part of the rows: cut where products' bits do not show it.
+void parallel_rows(std::int64_t rows,
+                   const std::function<void(std::int64_t begin, std::int64_t end)>& body);
 
 // Best of `repeats` products of size³ in this dtype on this rank's threads, FLOP/s: the yardstick
 // of `mfu`.
