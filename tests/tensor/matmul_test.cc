@@ -182,19 +182,24 @@ TEST(Matmul, SameBitsOnAnyThreads) {
   for (const DType in : kBothDTypes) {
     for (const auto& [m, n, k] : {std::array<std::int64_t, 3>{65, 48, 130},
                                   {17, 200, 64},
+                                  {40, 12, 12},
                                   {100, 8, 300},
                                   {257, 96, 64},
-                                  {64, 256, 515}}) {
-      for (const int flags : {0, 1, 2, 3}) {
-        for (const bool accumulate : {false, true}) {
-          const Case c{
-              m,
-              n,
-              k,
-              in,
-              DType::kFloat32,
-              {.transpose_a = (flags & 1) != 0, .transpose_b = flags > 1, .accumulate = accumulate},
-              !accumulate};
+                                  {64, 256, 515},
+                                  {600, 40, 70}}) {
+      for (const int flags : {0, 1, 2, 3, 4, 5, 6, 7}) {
+        for (const std::int64_t extra : {0, 36}) {
+          const bool accumulate = flags > 3;
+          const Case c{m,
+                       n,
+                       k,
+                       in,
+                       DType::kFloat32,
+                       {.transpose_a = (flags & 1) != 0,
+                        .transpose_b = (flags & 2) != 0,
+                        .accumulate = accumulate},
+                       !accumulate,
+                       extra};
           SCOPED_TRACE(name_of_case(c));
           const Operands o(c);
           test::expect_same_bits_on_any_threads([&] { return std::vector<Array>{run(c, o)}; });
@@ -207,19 +212,42 @@ TEST(Matmul, SameBitsOnAnyThreads) {
 // What evaluation relies on: a row's result does not depend on what else is in the batch.
 TEST(Matmul, ARowDoesNotDependOnTheOthers) {
   for (const DType in : kBothDTypes) {
-    for (const bool transpose_b : {false, true}) {
-      const Case c{150, 70, 96, in, DType::kFloat32, {.transpose_b = transpose_b}, true};
-      const Operands o(c);
-      const Array all = run(c, o);
-      for (const std::int64_t rows : {1, 2, 3, 5, 8, 16, 17, 33, 64, 100}) {
-        Array some(DType::kFloat32, rows, c.n);
-        matmul(o.a->row_range(150 - rows, rows), o.b, some, c.options, o.bias);
-        for (std::int64_t r = 0; r < rows; ++r) {
-          for (std::int64_t j = 0; j < c.n; ++j) {
-            ASSERT_EQ(some(r, j), all(150 - rows + r, j))
-                << name_of_case(c) << ": row " << r << " of " << rows << ", column " << j;
+    for (const std::int64_t k : {12, 96, 768}) {
+      for (const int flags : {0, 1, 2, 3, 4, 5, 6, 7}) {
+        const DType out = (flags & 4) != 0 ? in : DType::kFloat32;
+        const Case c{150,  70,
+                     k,    in,
+                     out,  {.transpose_b = (flags & 1) != 0},
+                     true, (flags & 2) != 0 ? 36 : 0};
+        const Operands o(c);
+        const Array all = run(c, o);
+        for (const std::int64_t rows : {1, 2, 3, 5, 8, 16, 17, 24, 33, 64, 100}) {
+          Array some(c.out, rows, c.n, c.n + c.extra);
+          matmul(o.a->row_range(150 - rows, rows), o.b, some, c.options, o.bias);
+          for (std::int64_t r = 0; r < rows; ++r) {
+            for (std::int64_t j = 0; j < c.n; ++j) {
+              ASSERT_EQ(some(r, j), all(150 - rows + r, j))
+                  << name_of_case(c) << ": row " << r << " of " << rows << ", column " << j;
+            }
           }
         }
+      }
+    }
+  }
+}
+
+// And a score not on how many keys there are.
+TEST(Matmul, AColumnOfATransposedProductDoesNotDependOnTheOthers) {
+  for (const DType in : kBothDTypes) {
+    const Array a = Array::normal(in, 60, 48, 1), b = Array::normal(in, 100, 48, 2);
+    Array all(DType::kFloat32, 60, 100);
+    matmul(a, b, all, {.transpose_b = true});
+    for (std::int64_t columns = 1; columns < 70; ++columns) {
+      Array some(DType::kFloat32, 60, columns);
+      matmul(a, b->row_range(0, columns), some, {.transpose_b = true});
+      for (std::int64_t r = 0; r < 60; ++r) {
+        for (std::int64_t c = 0; c < columns; ++c)
+          ASSERT_EQ(some(r, c), all(r, c)) << r << ", " << c << " of " << columns;
       }
     }
   }
