@@ -26,7 +26,7 @@ fail() {
   echo "FAILED: $*" >&2
   if [ -s "$output" ]; then
     echo "--- the last command's output:" >&2
-    tail -n 40 "$output" >&2
+    tail -n 40 "$output" | cut -c 1-500 >&2
   fi
   exit 1
 }
