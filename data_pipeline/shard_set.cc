@@ -23,9 +23,15 @@ void check_needs(const Shard& shard, const Dataset& dataset, const DataNeeds& ne
                     "name the other one in the run",
                     shard.path().string(), dataset.tokenizer_file, info.tokenizer_hash,
                     needs.tokenizer_file, needs.tokenizer_hash));
-  for (const std::string& task : needs.tasks)
-    if (std::find(info.screened_tasks.begin(), info.screened_tasks.end(), task) ==
-        info.screened_tasks.end())
+  const auto screened = [&](const std::string& task) {
+    return std::find(info.screened_tasks.begin(), info.screened_tasks.end(), task) !=
+           info.screened_tasks.end();
+  };
+  for (const std::string& task : needs.tasks) {
+    const auto group = needs.leaf_tasks.find(task);
+    const bool by_leaves = group != needs.leaf_tasks.end() && !group->second.empty() &&
+                           std::all_of(group->second.begin(), group->second.end(), screened);
+    if (!screened(task) && !by_leaves)
       throw base::InputError(
           fmt::format("{}: not screened for task {}, which this run evaluates (screened for: {}): "
                       "add {} to exclude.tasks in "
@@ -35,6 +41,7 @@ void check_needs(const Shard& shard, const Dataset& dataset, const DataNeeds& ne
                           ? "nothing"
                           : fmt::format("{}", fmt::join(dataset.exclusion_tasks, ", ")),
                       task));
+  }
 }
 
 }  // namespace

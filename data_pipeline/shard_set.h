@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,6 +16,8 @@ namespace eyrie::data_pipeline {
 struct DataNeeds {
   std::string tokenizer_file, tokenizer_hash;  // of the run
   std::vector<std::string> tasks;  // that it evaluates, in any stage: groups or leaf tasks
+  // The leaf tasks of groups, where known: data that was screened for all of them serves the group.
+  std::map<std::string, std::vector<std::string>> leaf_tasks = {};
 };
 
 // Read-only and thread-safe once open.

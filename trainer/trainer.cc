@@ -22,6 +22,7 @@
 #include "parallel/watch.h"
 #include "tensor/ops/matmul.h"
 #include "tensor/threads.h"
+#include "text/task.h"
 #include "trainer/checkpoint.h"
 #include "trainer/metrics.h"
 #include "trainer/optimizer.h"
@@ -188,7 +189,15 @@ void Trainer::open_data() {
         fmt::format("tokenizer {} has {} pieces, but model.vocabulary is {}; set it to at least {}",
                     run_.tokenizer, tokenizer_->size(), run_.model.vocabulary, tokenizer_->size()));
   }
-  const data_pipeline::DataNeeds needs{run_.tokenizer, tokenizer_->hash(), all_tasks(run_)};
+  data_pipeline::DataNeeds needs{run_.tokenizer, tokenizer_->hash(), all_tasks(run_)};
+  if (!needs.tasks.empty()) {
+    // That a task is unknown or its files are missing is to be told now, not after a stage.
+    const text::TaskPlaces places{run_.evaluation_data, {}};
+    const text::TaskCatalog catalog = text::read_tasks({});
+    for (const std::string& task : needs.tasks)
+      for (const auto& leaf : text::open_tasks(task, catalog, places))
+        needs.leaf_tasks[task].push_back(leaf->name());
+  }
   for (std::size_t i = 0; i < run_.stages.size(); ++i) {
     const auto shards = data_pipeline::ShardSet::open(run_.stages[i].shards, needs);
     auto config = stream_config(run_, i);

@@ -3,13 +3,14 @@
 # threads; `eyrie eval list`, `eval show`, `score` and `generate`. Argument: the eyrie command.
 . "$(dirname "$0")/support.sh"
 
-# The small tokenizer: few-shot prompts as bytes would be long.
+# A part of MMLU, which data that was screened for all of it serves; and the small tokenizer, because few-shot prompts
+# are long as bytes.
 write_data_config "mmlu, hellaswag, piqa"
 run_on 2 data build "$folder/data.yaml" tokenizer=data/tokenizers/small.model
 expect_status 0 "eyrie data build"
 write_run run 4 3
 sed -i -E 's#^tokenizer: bytes#tokenizer: data/tokenizers/small.model#; s#vocabulary: 258#vocabulary: 8192#
-  s#^( +)validate:.*#\1evaluate: {tasks: [piqa, hellaswag, mmlu], limit: 2}#' "$folder/run.yaml"
+  s#^( +)validate:.*#\1evaluate: {tasks: [piqa, hellaswag, mmlu_humanities], limit: 2}#' "$folder/run.yaml"
 train_on 2 run
 expect_status 0 "a run with evaluations"
 expect_in_output "evaluation after stage first" "evaluation after stage second" "|hellaswag"
@@ -22,17 +23,17 @@ expect_same_results() {
   results_of "$folder/run/eval/$2" >"$folder/results.there"
   expect_equal "$folder/results.here" "$folder/results.there" "$3: other results than at the end of stage $2"
   local samples
-  for samples in samples_piqa samples_hellaswag samples_mmlu_anatomy samples_mmlu_world_religions; do
+  for samples in samples_piqa samples_hellaswag samples_mmlu_philosophy samples_mmlu_world_religions; do
     expect_equal "$1/$samples.jsonl" "$folder/run/eval/$2/$samples.jsonl" "$3: other $samples than at the end of stage $2"
   done
 }
 
 say "eyrie eval on the checkpoints of the stages' ends"
-tasks=(--tasks piqa,hellaswag,mmlu --limit 2 --log-samples)
+tasks=(--tasks piqa,hellaswag,mmlu_humanities --limit 2 --log-samples)
 run "$eyrie" eval "$(checkpoint_of run 4)" "${tasks[@]}" --threads 2 --output "$folder/one"
 expect_status 0 "eyrie eval with two threads"
 expect_same_results "$folder/one" first "with two threads"
-[ "$(grep -c '"acc,none": ' "$folder/one/results.json")" -ge 60 ] || fail "results.json has fewer than 60 accuracies"
+[ "$(grep -c '"acc,none": ' "$folder/one/results.json")" -ge 16 ] || fail "results.json has fewer than 16 accuracies"
 run_on 2 eval "$folder/run" "${tasks[@]}" --output "$folder/two"
 expect_status 0 "eyrie eval on two ranks"
 expect_in_output "|piqa" "step-00000007"
@@ -40,8 +41,6 @@ expect_same_results "$folder/two" second "on two ranks"
 run_on 3 eval "$folder/run" "${tasks[@]}" --batch-tokens 300 --output "$folder/three"
 expect_status 0 "eyrie eval on three ranks"
 expect_same_results "$folder/three" second "on three ranks, in small batches"
-results_of "$folder/one" >"$folder/a"
-results_of "$folder/two" >"$folder/b"
 [ "$(grep -c likelihood "$folder/one/samples_piqa.jsonl")" -eq 2 ] || fail "samples_piqa.jsonl has not 2 lines"
 ! cmp -s "$folder/one/samples_piqa.jsonl" "$folder/two/samples_piqa.jsonl" || fail "both stages gave the same log-likelihoods"
 

@@ -67,7 +67,9 @@ expect_last_line "$cut"
 refused_on 2 train "$folder/run.yaml" "stages.1.evaluate.tasks=[piqa]"
 expect_last_line "$folder/shards/" ".h5" "not screened for task piqa"
 refused train "$folder/run.yaml" stages.0.evaluate.tasks=[piqqa]
-expect_last_line piqqa
+expect_last_line piqqa "piqa"
+refused train "$folder/run.yaml" stages.1.evaluate.tasks=[piqa] "evaluation.data=$folder/nowhere"
+expect_last_line "$folder/nowhere"
 refused train "$folder/run.yaml" "tokenizer=$folder/nowhere.model"
 expect_last_line "$folder/nowhere.model"
 echo "no tokenizer" >"$folder/text.model"

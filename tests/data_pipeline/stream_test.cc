@@ -253,6 +253,15 @@ TEST(ShardSet, RefusesUnscreenedShards) {
                     HasSubstr("screened for: mmlu")));
   shards.open({"run.model", "aaaa", {"mmlu_anatomy"}});
   shards.open({"run.model", "aaaa", {}});
+  // A group that was not named, but all of whose leaf tasks were.
+  shards.open({"run.model", "aaaa", {"mmlu_other"}, {{"mmlu_other", {"mmlu_anatomy"}}}});
+  EXPECT_THAT(message_of<base::InputError>([&] {
+                shards.open({"run.model",
+                             "aaaa",
+                             {"mmlu_other"},
+                             {{"mmlu_other", {"mmlu_anatomy", "mmlu_virology"}}}});
+              }),
+              HasSubstr("not screened for task mmlu_other"));
 }
 
 TEST(ShardSet, RefusesAnotherTokenizer) {

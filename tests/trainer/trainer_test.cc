@@ -140,8 +140,16 @@ TEST(Trainer, WhatDoesNotFitIsRefusedWithNames) {
             std::string::npos);
   EXPECT_NE(failure_of(1, tiny.config("d", {"stages.0.data.shards=nowhere"})).find("nowhere"),
             std::string::npos);
-  EXPECT_NE(failure_of(1, tiny.config("e", {"stages.0.evaluate.tasks=[piqa]"})).find("piqa"),
-            std::string::npos);
+  const auto asks = [&](const std::string& task) {
+    return tiny.config("e", {"stages.1.evaluate.tasks=[" + task + "]"});
+  };
+  EXPECT_NE(failure_of(1, asks("piqa")).find("not screened for task piqa"), std::string::npos);
+  // Before the first step, not after a stage.
+  EXPECT_NE(failure_of(1, asks("piqqa")).find("piqa"), std::string::npos);
+  EXPECT_NE(
+      failure_of(1, tiny.config("e", {"stages.1.evaluate.tasks=[piqa]", "evaluation.data=nowhere"}))
+          .find("nowhere"),
+      std::string::npos);
   run_on(1, tiny.config("f"), {.stop_after = 1});
   EXPECT_NE(failure_of(1, tiny.config("f"), {.fresh = true}).find("--fresh"), std::string::npos);
   EXPECT_NE(failure_of(1, tiny.config("f", {"seed=9"})).find("seed"), std::string::npos);
