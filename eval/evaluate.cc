@@ -16,6 +16,7 @@
 #include "eval/sha256.h"
 #include "eval/shots.h"
 #include "eval/statistics.h"
+#include "tensor/threads.h"
 #include "text/python_string.h"
 
 namespace eyrie::eval {
@@ -168,34 +169,57 @@ T take(std::string_view& bytes) {
 }
 constexpr std::size_t kShaDigits = 64;
 
+// The requests of one document, one a choice.
+struct Prepared {
+  std::vector<EncodedRequest> requests;
+  std::vector<std::string> context_sha256;
+};
+
+Prepared prepare(const Work& work, RequestEncoder& encoder) {
+  const text::TaskDefinition& task = work.plan->task->definition();
+  const text::TaskItem& item = work.plan->items()[work.document];
+  const std::string head = work.plan->shares_head() ? work.plan->shared_head
+                                                    : prompt_head(task, work.plan->pool(),
+                                                                  work.plan->chosen[work.document]);
+  Prepared prepared;
+  std::string context, context_sha256;
+  for (std::size_t choice = 0; choice < item.targets.size(); ++choice) {
+    if (choice == 0 || !item.prompts.empty()) {
+      context = head + item.prompt_of(choice);
+      context_sha256 = sha256(context);
+    }
+    try {
+      prepared.requests.push_back(encoder.encode(context, continuation(task, item, choice)));
+    } catch (const base::InputError& error) {
+      throw base::InputError(
+          fmt::format("task {}, document {}: {}", task.name, work.document, error.what()));
+    }
+    prepared.context_sha256.push_back(context_sha256);
+  }
+  return prepared;
+}
+
 // Scores this rank's share of a unit and appends the answers to `bytes`.
 void score_share(const std::string& unit, std::span<const Work> share, model::LanguageModel& model,
-                 RequestEncoder& encoder, const EvaluateOptions& options, std::string& bytes) {
+                 const text::Tokenizer& tokenizer, const EvaluateOptions& options,
+                 std::string& bytes) {
   if (share.empty()) return;
+  std::vector<Prepared> prepared(share.size());
+  tensor::parallel_for(static_cast<std::int64_t>(share.size()), 4,
+                       [&](std::int64_t begin, std::int64_t end) {
+                         RequestEncoder encoder(tokenizer, options.max_length);
+                         for (std::int64_t i = begin; i < end; ++i) {
+                           prepared[i] = prepare(share[static_cast<std::size_t>(i)], encoder);
+                         }
+                       });
   std::vector<model::ScoreRequest> requests;
   std::vector<RequestResult> answers;
-  for (const Work& work : share) {
-    const text::TaskDefinition& task = work.plan->task->definition();
-    const text::TaskItem& item = work.plan->items()[work.document];
-    const std::string head =
-        work.plan->shares_head()
-            ? work.plan->shared_head
-            : prompt_head(task, work.plan->pool(), work.plan->chosen[work.document]);
-    std::string context, context_sha256;
-    for (std::size_t choice = 0; choice < item.targets.size(); ++choice) {
-      if (choice == 0 || !item.prompts.empty()) {
-        context = head + item.prompt_of(choice);
-        context_sha256 = sha256(context);
-      }
-      try {
-        EncodedRequest encoded = encoder.encode(context, continuation(task, item, choice));
-        answers.push_back(
-            {0, false, encoded.context_tokens, encoded.continuation_tokens, context_sha256});
-        requests.push_back(std::move(encoded.request));
-      } catch (const base::InputError& error) {
-        throw base::InputError(
-            fmt::format("task {}, document {}: {}", task.name, work.document, error.what()));
-      }
+  for (Prepared& one : prepared) {
+    for (std::size_t choice = 0; choice < one.requests.size(); ++choice) {
+      EncodedRequest& encoded = one.requests[choice];
+      answers.push_back({0, false, encoded.context_tokens, encoded.continuation_tokens,
+                         std::move(one.context_sha256[choice])});
+      requests.push_back(std::move(encoded.request));
     }
   }
 
@@ -357,7 +381,6 @@ Results evaluate(model::LanguageModel& model, const text::Tokenizer& tokenizer,
 
   std::string bytes;
   parallel::agree(communicator, [&] {
-    RequestEncoder encoder(tokenizer, options.max_length);
     for (const Unit& unit : units) {
       std::vector<Work> work;
       std::vector<double> costs;
@@ -369,7 +392,7 @@ Results evaluate(model::LanguageModel& model, const text::Tokenizer& tokenizer,
         }
       }
       const auto [begin, end] = deal(costs, communicator.rank(), communicator.size());
-      score_share(unit.name, std::span(work).subspan(begin, end - begin), model, encoder, options,
+      score_share(unit.name, std::span(work).subspan(begin, end - begin), model, tokenizer, options,
                   bytes);
     }
   });

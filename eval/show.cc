@@ -32,13 +32,17 @@ std::string describe(const text::TaskDefinition& task, const base::Path& data) {
 std::string list_tasks(const text::TaskPlaces& places) {
   const text::TaskCatalog catalog = text::read_tasks(places.task_directories);
   std::string text;
-  std::set<std::string> shown;
+  std::set<std::string> shown, inner;  // tasks of groups; groups of groups
+  for (const auto& [name, group] : catalog.groups) {
+    inner.insert(group.members.begin(), group.members.end());
+  }
   for (const auto& [name, group] : catalog.groups) {
     const auto leaves = catalog.leaves(name);
     text += fmt::format("{}: {} tasks: {}\n", name, leaves.size(), fmt::join(group.members, ", "));
+    for (const std::string& leaf : leaves) shown.insert(leaf);
+    if (inner.contains(name)) continue;
     std::size_t missing = 0, files = 0;
     for (const std::string& leaf : leaves) {
-      shown.insert(leaf);
       for (const auto& split : catalog.tasks.at(leaf).data) {
         ++files;
         missing += !std::filesystem::is_regular_file(places.data / split.file);

@@ -89,7 +89,9 @@ void add_labels(std::vector<Document>& documents, const std::string& contents,
       throw base::InputError(
           fmt::format("{}:{}: \"{}\" is not a label (a whole number)", name, lines[i].first, word));
     }
-    std::get<Value::Map>(documents[i].fields.data).emplace_back("label", Value{label});
+    auto& fields = std::get<Value::Map>(documents[i].fields.data);
+    fields.emplace_back().first = "label";
+    fields.back().second.data = label;
   }
 }
 

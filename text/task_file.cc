@@ -223,8 +223,8 @@ std::vector<std::string> TaskCatalog::leaves(const std::string& name) const {
     if (group == groups.end()) {
       const std::string near = base::nearest(one, names());
       throw base::InputError(
-          fmt::format("unknown task \"{}\"{}; `eyrie eval list` lists those that are known", one,
-                      !near.empty() ? fmt::format("; did you mean \"{}\"?", near) : ""));
+          fmt::format("unknown task \"{}\"{} (`eyrie eval list` lists all)", one,
+                      near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
     }
     if (std::find(above.begin(), above.end(), one) != above.end()) {
       throw base::InputError(

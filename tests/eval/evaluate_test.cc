@@ -249,8 +249,7 @@ TEST(WrongInput, IsRefusedOnEveryRank) {
     return message;
   };
   EXPECT_EQ(refusal([](auto& o) { o.tasks = {"quizz"}; }),
-            "rank 0: unknown task \"quizz\"; did you mean \"quiz\"?; `eyrie eval list` lists those "
-            "that are known");
+            "rank 0: unknown task \"quizz\"; did you mean \"quiz\"? (`eyrie eval list` lists all)");
   EXPECT_EQ(refusal([](auto& o) {
               o.limits = {{"quiz", 0}};
             }),
@@ -258,8 +257,7 @@ TEST(WrongInput, IsRefusedOnEveryRank) {
   EXPECT_EQ(refusal([](auto& o) {
               o.limits = {{"qiz", 3}};
             }),
-            "rank 0: unknown task \"qiz\"; did you mean \"quiz\"?; `eyrie eval list` lists those "
-            "that are known");
+            "rank 0: unknown task \"qiz\"; did you mean \"quiz\"? (`eyrie eval list` lists all)");
   EXPECT_EQ(refusal([](auto& o) { o.shots = 6; }),
             "rank 0: task quiz: 6 shots need 6 documents, but the split pool has 5; ask for fewer");
   EXPECT_EQ(refusal([](auto& o) { o.shots = -1; }), "rank 0: -1 shots: not negative");

@@ -212,8 +212,7 @@ TEST(Groups, HoldTasksGroupsAndEachOther) {
 
 TEST(WrongInput, UnknownTaskNamesTheNearest) {
   EXPECT_EQ(test::message_of<base::InputError>([] { open_tasks("helaswag", own_places()); }),
-            "unknown task \"helaswag\"; did you mean \"hellaswag\"?; `eyrie eval list` lists those "
-            "that are known");
+            "unknown task \"helaswag\"; did you mean \"hellaswag\"? (`eyrie eval list` lists all)");
 }
 
 TEST(WrongInput, MissingDataNamesFileAndFolder) {
