@@ -13,7 +13,7 @@ unset EYRIE_EVAL_DATA
 
 clean_up() {
   local job
-  for job in $(jobs -p); do kill -KILL "$job" 2>/dev/null || true; done
+  for job in $(jobs -p); do kill -TERM "$job" 2>/dev/null || true; done
   if mountpoint -q "$folder/small" 2>/dev/null; then umount -l "$folder/small" || true; fi
   rm -rf "$folder"
 }
