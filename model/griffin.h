@@ -68,7 +68,7 @@ class Griffin {
   void logits(const Parameters& parameters, const tensor::Tensor& hidden, const tensor::Tensor& out,
               bool capped = true, bool decode = false) const;
 
-  // FLOPs a token of forward and backward, by the formula in docs/performance.md; attention counted
+  // FLOPs a token of forward and backward, by the formula in docs/training.md; attention counted
   // for `length` tokens.
   double flops_per_token(std::int64_t length) const;
 
