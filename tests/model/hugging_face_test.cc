@@ -51,7 +51,8 @@ TEST(HuggingFace, LogitsAreThoseOfTransformersAndOfTheOfficialCode) {
 TEST(HuggingFace, PastTheWindowTheirWindowIsOneMore) {
   const Fixture expected(fixtures() / "hf_tiny/expected.h5");
   auto config = read_hugging_face_config(fixtures() / "hf_tiny");
-  config.window = 8;
+  config.window =
+      static_cast<std::int64_t>(expected.number("attention_window_size", "past_window"));
   const auto logits = logits_of(config, expected);
   expect_near(logits, expected.floats("past_window/logits_jax"));
   expect_near(logits, expected.floats("past_window/logits_hf_window_plus_1"));

@@ -52,8 +52,9 @@ class Fixture {
     return read<std::int32_t>(name, H5T_NATIVE_INT32);
   }
 
-  double number(const std::string& attribute) const {
-    const hid_t at = H5Aopen(file_, attribute.c_str(), H5P_DEFAULT);
+  double number(const std::string& attribute, const std::string& group = "/") const {
+    const hid_t at =
+        H5Aopen_by_name(file_, group.c_str(), attribute.c_str(), H5P_DEFAULT, H5P_DEFAULT);
     double value = 0;
     if (at < 0 || H5Aread(at, H5T_NATIVE_DOUBLE, &value) < 0)
       throw std::runtime_error("no attribute " + attribute);
