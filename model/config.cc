@@ -47,7 +47,7 @@ float GriffinConfig::embedding_scale() const {
 
 std::vector<std::string> preset_names() {
   std::vector<std::string> names = {"recurrentgemma-2b", "recurrentgemma-9b"};
-  for (const char* family : {"griffin", "hawk", "local"}) {
+  for (const char* family : {"griffin", "hawk", "mqa", "local"}) {
     for (const Size& size : kSizes) names.push_back(fmt::format("{}-{}", family, size.name));
   }
   return names;
@@ -60,6 +60,7 @@ GriffinConfig preset(const std::string& name) {
   const std::string family = name.substr(0, dash);
   const std::string pattern = family == "griffin" ? "RRA"
                               : family == "hawk"  ? "R"
+                              : family == "mqa"   ? "G"
                               : family == "local" ? "A"
                                                   : "";
   for (const Size& size : kSizes) {
@@ -121,9 +122,10 @@ void check(const GriffinConfig& config) {
                                     {"window", config.window}}) {
     if (value < 1) refuse(fmt::format("{} is {}; it must be at least 1", name, value));
   }
-  if (config.layers.empty() || config.layers.find_first_not_of("RA") != std::string::npos) {
+  if (config.layers.empty() || config.layers.find_first_not_of("RAG") != std::string::npos) {
     refuse(fmt::format(
-        "layers is '{}'; write one letter a layer, R (recurrent) or A (local attention)",
+        "layers is '{}'; write one letter a layer, R (recurrent), A (local attention) or G (global "
+        "attention)",
         config.layers));
   }
   if (config.rnn_width % config.gate_blocks != 0) {

@@ -9,7 +9,8 @@
 
 namespace eyrie::model {
 
-// Sizes in elements. Layer kinds, one letter a layer: R recurrent, A local attention.
+// Sizes in elements. Layer kinds, one letter a layer: R recurrent, A local attention, G global
+// attention.
 struct GriffinConfig {
   std::string preset;
   std::int64_t vocabulary = 0;
@@ -24,6 +25,12 @@ struct GriffinConfig {
   double soft_cap = 0;           // of the logits; 0: none
 
   std::int64_t head_dim() const { return width / heads; }
+  bool is_attention(std::size_t layer) const { return layers[layer] != 'R'; }
+  // How many keys before its own a query of this attention layer sees.
+  std::int64_t reach(std::size_t layer) const {
+    return layers[layer] == 'G' ? kUnlimited : window;
+  }
+  static constexpr std::int64_t kUnlimited = std::int64_t{1} << 31;
   float embedding_scale() const;  // 1 without scale_embedding
 };
 

@@ -158,7 +158,7 @@ Pass begin_pass(const GriffinConfig& config, const Parameters& parameters, std::
       first[at] = static_cast<std::int32_t>(past + t - seen);
     }
   }
-  if (config.layers.find('A') != std::string::npos) {
+  if (config.layers.find_first_of("AG") != std::string::npos) {
     tensor::rope_angles(pass.positions, config.head_dim(), pass.cosines, pass.sines);
   }
   return pass;
@@ -291,13 +291,14 @@ void Griffin::logits(const Parameters& parameters, const Tensor& hidden, const T
 double Griffin::flops_per_token(std::int64_t length) const {
   const auto embedding = static_cast<double>(config_.vocabulary * config_.width);
   const double rest = static_cast<double>(parameter_count(units_)) - embedding;
-  double keys = 0;
-  for (std::int64_t t = 1; t <= length; ++t)
-    keys += static_cast<double>(std::min(t, config_.window + 1));
-  const auto attention_layers =
-      static_cast<double>(std::count(config_.layers.begin(), config_.layers.end(), 'A'));
+  double keys = 0;  // summed over attention layers and places
+  for (std::size_t layer = 0; layer < config_.layers.size(); ++layer) {
+    if (!config_.is_attention(layer)) continue;
+    for (std::int64_t t = 1; t <= length; ++t)
+      keys += static_cast<double>(std::min(t, config_.reach(layer) + 1));
+  }
   return 6 * rest + 6 * embedding +
-         12 * attention_layers * static_cast<double>(config_.width) * keys /
+         12 * static_cast<double>(config_.width) * keys /
              static_cast<double>(std::max<std::int64_t>(length, 1));
 }
 
