@@ -1,71 +1,109 @@
-// eyrie generate MODEL --prompt TEXT: streams text.
+// eyrie generate MODEL: text from a model, streamed; many prompts from a file; dialogues.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
 #include <chrono>
-#include <cstdio>
 
 #include "base/error.h"
 #include "cli/command.h"
-#include "model/generate.h"
+#include "cli/generate.h"
+#include "parallel/stop.h"
 #include "tensor/threads.h"
-#include "text/utf8_stream.h"
 #include "trainer/open_model.h"
 
 namespace eyrie::cli {
 
-int run_generate(int argc, char** argv) {
-  std::string place, prompt, stop;
-  std::int64_t most = 128, threads = 0;
-  model::SamplingOptions sampling;
-  trainer::OpenModelOptions options;
-  CLI::App app("Generates text from a model.", argv[0]);
-  app.add_option("MODEL", place, "run directory, checkpoint, or Hugging Face directory")
+namespace {
+
+void add_options(CLI::App& app, GenerateOptions& options, trainer::OpenModelOptions& opening,
+                 std::int64_t& threads) {
+  model::TextOptions& text = options.text;
+  app.add_option("MODEL", options.place, "run directory, checkpoint, or Hugging Face directory")
       ->required();
-  app.add_option("--prompt", prompt, "the text to continue; empty: from the start of a document");
-  app.add_option("--max-new", most, "tokens to make at the most")->capture_default_str();
-  app.add_option("--temperature", sampling.temperature, "0: always the most probable token")
+  auto* prompt = app.add_option("--prompt", options.prompt,
+                                "the text to continue; empty: from the start of a document");
+  auto* prompts = app.add_option("--prompts", options.prompts,
+                                 "JSONL: {\"prompt\": text}, \"id\" is passed on; answers in its "
+                                 "order, one JSON object a line")
+                      ->excludes(prompt);
+  app.add_flag("--chat", options.chat, "a dialogue: a line is a turn; /exit or Ctrl-D ends")
+      ->excludes(prompt)
+      ->excludes(prompts);
+  app.add_option("--output", options.output, "with --prompts: a file for the answers")
+      ->needs(prompts);
+  app.add_option("--max-new", text.most, "tokens to make at the most")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--samples", options.samples, "continuations of each prompt, which is read once")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  app.add_option("--temperature", text.sampling.temperature, "0: always the most probable token")
       ->capture_default_str();
-  app.add_option("--top-k", sampling.top_k, "sample among the k most probable; 0: all")
+  app.add_option("--top-k", text.sampling.top_k, "sample among the k most probable; 0: all")
       ->capture_default_str();
-  app.add_option("--top-p", sampling.top_p, "sample among the most probable that make up p")
+  app.add_option("--top-p", text.sampling.top_p, "sample among the most probable that make up p")
       ->capture_default_str();
-  app.add_option("--seed", sampling.seed, "the same seed gives the same text")
+  app.add_option("--min-p", text.sampling.min_p,
+                 "sample among those at least this share of the most probable")
       ->capture_default_str();
-  app.add_option("--stop", stop, "ends the text where this comes up");
-  app.add_option("--tokenizer", options.tokenizer, "a tokenizer file in place of the model's own");
-  app.add_option("--precision", options.precision, "fp32 or bf16; default: as trained");
+  app.add_option("--repetition-penalty", text.sampling.repetition_penalty,
+                 "above 1: tokens that were there before are less probable")
+      ->capture_default_str();
+  app.add_option("--seed", text.sampling.seed, "the same seed gives the same text")
+      ->capture_default_str();
+  app.add_option("--stop", text.stops, "ends the text where this comes up; may be given again");
+  app.add_flag("--ignore-end", text.ignore_end, "go on after the end of a document");
+  app.add_option("--batch", text.slots, "sequences side by side")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  app.add_option("--state", options.state, "go on from a saved state (docs/generation.md)")
+      ->excludes(prompts);
+  app.add_option("--save-state", options.save_state,
+                 "a file for the state after the text; with one sample")
+      ->excludes(prompts);
+  app.add_option("--tokenizer", opening.tokenizer, "a tokenizer file in place of the model's own");
+  app.add_option("--precision", opening.precision, "fp32 or bf16; default: as stored");
   app.add_option("--threads", threads, "0: all cores")->capture_default_str();
+}
+
+}  // namespace
+
+void print_counters(const std::string& description, const model::GenerationCounters& counters) {
+  const auto rate = [](std::int64_t tokens, double seconds) {
+    return seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0;
+  };
+  fmt::print(stderr,
+             "{}: prompt {} tokens in {:.2f} s ({:.1f} tokens/s); {} tokens in {:.2f} s ({:.1f} "
+             "tokens/s); first token after {:.3f} s\n",
+             description, counters.prompt_tokens, counters.prompt_seconds,
+             rate(counters.prompt_tokens, counters.prompt_seconds), counters.new_tokens,
+             counters.new_seconds, rate(counters.new_tokens, counters.new_seconds),
+             counters.first_token_seconds);
+}
+
+int run_generate(int argc, char** argv) {
+  GenerateOptions options;
+  trainer::OpenModelOptions opening;
+  std::int64_t threads = 0;
+  CLI::App app("Generates text from a model (docs/generation.md).", argv[0]);
+  add_options(app, options, opening, threads);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
   }
+  model::check(options.text.sampling);
+  if (options.samples > 1 && (options.chat || !options.save_state.empty())) {
+    throw base::InputError(fmt::format("--samples {} does not go with {}", options.samples,
+                                       options.chat ? "--chat" : "--save-state"));
+  }
   tensor::set_thread_count(threads > 0 ? static_cast<int>(threads) : tensor::cores());
-  const trainer::OpenedModel opened = trainer::open_model(place, options);
-  std::vector<std::int32_t> tokens = {opened.tokenizer->bos()};
-  const auto ids = opened.tokenizer->encode(prompt);
-  tokens.insert(tokens.end(), ids.begin(), ids.end());
-
-  fmt::print("{}", prompt);
-  text::Utf8Stream stream(*opened.tokenizer, ids, stop);
-  const auto start = std::chrono::steady_clock::now();
-  const std::int64_t made = model::generate(*opened.griffin, *opened.parameters, tokens, most,
-                                            sampling, [&](std::int32_t token) {
-                                              if (token == opened.tokenizer->eos()) return false;
-                                              const std::string piece = stream.add(token);
-                                              std::fwrite(piece.data(), 1, piece.size(), stdout);
-                                              std::fflush(stdout);
-                                              return !stream.stopped();
-                                            });
-  const std::string rest = stream.finish();
-  std::fwrite(rest.data(), 1, rest.size(), stdout);
-  const double taken =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  fmt::print("\n");
-  fmt::print(stderr, "{}: {} tokens in {:.2f} s ({:.1f} tokens/s, prompt included)\n",
-             opened.description, made, taken, static_cast<double>(made) / taken);
-  return base::kExitDone;
+  const trainer::OpenedModel opened = trainer::open_model(options.place, opening);
+  model::Decoder decoder(*opened.griffin, *opened.parameters, opened.tokenizer->size());
+  parallel::catch_stop_signals(options.chat);
+  if (options.chat) return chat(options, opened, decoder);
+  if (!options.prompts.empty()) return generate_from_file(options, opened, decoder);
+  return generate_one(options, opened, decoder);
 }
 
 }  // namespace eyrie::cli

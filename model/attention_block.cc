@@ -1,10 +1,13 @@
-// The attention block, with the keys and values of a state before the new ones.
+// The attention block: whole sequences, pieces after a state, and single tokens.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "model/layers.h"
 #include "tensor/ops/attention.h"
 #include "tensor/ops/elementwise.h"
+#include "tensor/ops/few_rows.h"
 
 namespace eyrie::model {
 
@@ -32,38 +35,11 @@ tensor::AttentionShape shape_of(const GriffinConfig& config, const Pass& pass, s
   return {pass.sequences, pass.length, past + pass.length, config.heads, config.head_dim()};
 }
 
-// (sequences, kept + length) rows from the state's (sequences, kept) and the new (sequences,
-// length).
-Tensor with_past(const tensor::Buffer& past, std::int64_t kept, const Tensor& fresh,
-                 const Pass& pass) {
-  const std::int64_t dim = fresh.columns(), keys = kept + pass.length;
-  const Tensor all = pass.saved.allocate(pass.compute, pass.sequences * keys, dim);
-  const auto row_bytes = static_cast<std::size_t>(dim * size_of(pass.compute));
-  for (std::int64_t s = 0; s < pass.sequences; ++s) {
-    auto* to = static_cast<std::byte*>(all.row_range(s * keys, keys).data());
-    std::memcpy(to, past.data() + static_cast<std::size_t>(s * kept) * row_bytes,
-                static_cast<std::size_t>(kept) * row_bytes);
-    std::memcpy(to + static_cast<std::size_t>(kept) * row_bytes,
-                fresh.row_range(s * pass.length, pass.length).data(),
-                static_cast<std::size_t>(pass.length) * row_bytes);
-  }
-  return all;
-}
-
-// The last `kept` of each sequence's keys (or values) stay.
-tensor::Buffer last_rows(const Tensor& all, std::int64_t sequences, std::int64_t keys,
-                         std::int64_t kept) {
-  const auto row_bytes = static_cast<std::size_t>(all.columns() * size_of(all.dtype()));
-  tensor::Buffer buffer(static_cast<std::size_t>(sequences * kept) * row_bytes);
-  for (std::int64_t s = 0; s < sequences; ++s) {
-    std::memcpy(buffer.data() + static_cast<std::size_t>(s * kept) * row_bytes,
-                all.row_range(s * keys + keys - kept, kept).data(),
-                static_cast<std::size_t>(kept) * row_bytes);
-  }
-  return buffer;
-}
-
 }  // namespace
+
+const Sight& AttentionBlock::sight(const Pass& pass) const {
+  return config_.layers[layer_] == 'G' ? pass.global : pass.local;
+}
 
 void AttentionBlock::forward(const Tensor& x, const UnitView& view, Pass& pass, Saved& saved,
                              const Tensor& y) const {
@@ -72,27 +48,55 @@ void AttentionBlock::forward(const Tensor& x, const UnitView& view, Pass& pass, 
   saved.v = pass.keep(config_.head_dim());
   saved.out = pass.keep(config_.width);
   saved.log_sum = pass.keep_fp32(config_.heads);
-  proj_q_.forward(x, view, saved.q);
-  proj_k_.forward(x, view, saved.k);
-  proj_v_.forward(x, view, saved.v);
+  make_products({proj_q_.product(x, view, saved.q), proj_k_.product(x, view, saved.k),
+                 proj_v_.product(x, view, saved.v)},
+                view.decode);
   tensor::rope(saved.q, pass.cosines, pass.sines, false, saved.q);
   tensor::rope(saved.k, pass.cosines, pass.sines, false, saved.k);
-  Tensor keys = saved.k, values = saved.v;
-  std::int64_t past = 0;
-  if (pass.state != nullptr) {
-    State::Layer& layer = pass.state->layers_[layer_];
-    past = pass.state->kept();
-    if (past > 0) {
-      keys = with_past(layer.keys, past, saved.k, pass);
-      values = with_past(layer.values, past, saved.v, pass);
-    }
-    const std::int64_t all = past + pass.length, kept = std::min(all, config_.window);
-    layer.keys = last_rows(keys, pass.sequences, all, kept);
-    layer.values = last_rows(values, pass.sequences, all, kept);
+  if (pass.decode) {
+    attend_one(pass, saved);
+  } else {
+    attend(pass, saved);
   }
-  tensor::attention(saved.q, keys, values, pass.first_key, shape_of(config_, pass, past), saved.out,
-                    saved.log_sum, pass.scratch);
-  proj_final_.forward(saved.out, view, y);
+  make_products({proj_final_.product(saved.out, view, y)}, view.decode);
+}
+
+// Any number of tokens a sequence: with a state, its last keys and values come before the new ones,
+// at the end of `past` rows a sequence (those before them no query sees).
+void AttentionBlock::attend(Pass& pass, const Saved& saved) const {
+  const std::int64_t past = sight(pass).past, keys = past + pass.length, dim = config_.head_dim();
+  Tensor all_keys = saved.k, all_values = saved.v;
+  if (past > 0) {
+    all_keys = pass.saved.zeros(pass.compute, pass.sequences * keys, dim);
+    all_values = pass.saved.zeros(pass.compute, pass.sequences * keys, dim);
+  }
+  for (std::int64_t s = 0; pass.state != nullptr && s < pass.sequences; ++s) {
+    State& state = *pass.state;
+    const auto fresh = [&](const Tensor& t, std::int64_t count) {
+      return t.row_range(s * pass.length, count);
+    };
+    if (past > 0) {
+      const std::int64_t kept = std::min(state.position(s), std::min(past, config_.reach(layer_)));
+      state.last(layer_, s, all_keys.row_range(s * keys + past - kept, kept),
+                 all_values.row_range(s * keys + past - kept, kept));
+      tensor::copy(fresh(saved.k, pass.length), all_keys.row_range(s * keys + past, pass.length));
+      tensor::copy(fresh(saved.v, pass.length), all_values.row_range(s * keys + past, pass.length));
+    }
+    state.put(layer_, s, fresh(saved.k, pass.length_of(s)), fresh(saved.v, pass.length_of(s)));
+  }
+  tensor::attention(saved.q, all_keys, all_values, sight(pass).first_key,
+                    shape_of(config_, pass, past), saved.out, saved.log_sum, pass.scratch);
+}
+
+// One token a sequence: it joins the ring, and its query sees what is there.
+void AttentionBlock::attend_one(Pass& pass, const Saved& saved) const {
+  std::vector<tensor::KeyRing> rings;
+  for (std::int64_t s = 0; s < pass.sequences; ++s) {
+    pass.state->put(layer_, s, saved.k.row_range(s, 1), saved.v.row_range(s, 1));
+    const std::int64_t place = pass.positions.as<std::int32_t>()[s];
+    rings.push_back(pass.state->ring(layer_, s, std::min(place, config_.reach(layer_))));
+  }
+  tensor::attention_step(saved.q, rings, config_.heads, saved.out);
 }
 
 void AttentionBlock::backward(const Tensor& dy, const Tensor& x, const UnitView& view, Pass& pass,
@@ -108,7 +112,8 @@ void AttentionBlock::backward(const Tensor& dy, const Tensor& x, const UnitView&
   const Tensor dout = compute(width), dq = fp32(width), dk = fp32(dim), dv = fp32(dim);
   proj_final_.backward(dy, saved.out, view, dout, false);
   tensor::attention_backward(dout, saved.q, saved.k, saved.v, saved.out, saved.log_sum,
-                             pass.first_key, shape_of(config_, pass, 0), dq, dk, dv, pass.scratch);
+                             sight(pass).first_key, shape_of(config_, pass, 0), dq, dk, dv,
+                             pass.scratch);
   const Tensor dq_product = compute(width), dk_product = compute(dim), dv_product = compute(dim);
   tensor::rope(dq, pass.cosines, pass.sines, true, dq_product);
   tensor::rope(dk, pass.cosines, pass.sines, true, dk_product);

@@ -27,9 +27,7 @@ struct GriffinConfig {
   std::int64_t head_dim() const { return width / heads; }
   bool is_attention(std::size_t layer) const { return layers[layer] != 'R'; }
   // How many keys before its own a query of this attention layer sees.
-  std::int64_t reach(std::size_t layer) const {
-    return layers[layer] == 'G' ? kUnlimited : window;
-  }
+  std::int64_t reach(std::size_t layer) const { return layers[layer] == 'G' ? kUnlimited : window; }
   static constexpr std::int64_t kUnlimited = std::int64_t{1} << 31;
   float embedding_scale() const;  // 1 without scale_embedding
 };

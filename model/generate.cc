@@ -1,89 +1,166 @@
-// Sampling and the generation loop.
+// Continuous batching.
 #include "model/generate.h"
 
-#include <algorithm>
-#include <cmath>
-#include <numeric>
+#include <fmt/format.h>
 
-#include "base/philox.h"
+#include <algorithm>
+#include <chrono>
+#include <deque>
 
 namespace eyrie::model {
-
-using tensor::DType;
-using tensor::Tensor;
-
 namespace {
 
-constexpr std::int64_t kPrefillTokens = 2048;  // a prompt of any length is read in pieces of this
+// Prompts are read side by side while they have no more tokens than this, padding included.
+constexpr std::size_t kTokensTogether = 2048;
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 }  // namespace
 
-std::int32_t sample(std::span<const float> logits, const SamplingOptions& options,
-                    std::uint64_t index) {
-  const auto best = std::max_element(logits.begin(), logits.end());
-  if (options.temperature <= 0) return static_cast<std::int32_t>(best - logits.begin());
-  // Most probable first; equal ones by id.
-  std::vector<std::int32_t> order(logits.size());
-  std::iota(order.begin(), order.end(), 0);
-  const auto more = [&](std::int32_t a, std::int32_t b) {
-    const float x = logits[static_cast<std::size_t>(a)], y = logits[static_cast<std::size_t>(b)];
-    return x != y ? x > y : a < b;
-  };
-  std::size_t kept = order.size();
-  if (options.top_k > 0) kept = std::min(kept, static_cast<std::size_t>(options.top_k));
-  if (kept < order.size()) {
-    std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept), order.end(),
-                      more);
-  } else if (options.top_p < 1) {
-    std::sort(order.begin(), order.end(), more);
+// One sample on its way.
+struct Generator::Sequence {
+  std::uint64_t number;
+  std::int64_t sample, most;
+  base::Philox draws;
+  TokenSet seen;
+  std::int64_t made = 0;
+  std::int32_t last = 0;  // chosen, not read yet
+  bool whole() const { return made >= most; }
+};
+
+// A request that was read and whose samples have not all begun.
+struct Generator::Waiting {
+  GenerationRequest request;
+  State state;
+  std::vector<float> logits;
+  std::int64_t begun = 0;
+};
+
+Generator::Generator(Decoder& decoder, const SamplingOptions& sampling, std::int64_t slots)
+    : decoder_(decoder),
+      sampling_(sampling),
+      slots_(std::max<std::int64_t>(slots, 1)),
+      state_(decoder.empty_state(0)) {
+  check(sampling_);
+}
+Generator::~Generator() = default;
+
+void Generator::run(const Next& next, const Take& take, const Done& done) {
+  started_ = now();
+  std::deque<Waiting> waiting;
+  bool more = true;
+  while (true) {
+    while (static_cast<std::int64_t>(sequences_.size()) < slots_ && (more || !waiting.empty())) {
+      if (waiting.empty()) more = fetch(next, waiting);
+      if (!waiting.empty()) begin_sample(waiting, take, done);
+    }
+    if (sequences_.empty()) break;
+    const double start = now();
+    std::vector<std::int32_t> tokens;
+    for (const Sequence& sequence : sequences_) tokens.push_back(sequence.last);
+    const std::span<float> logits = decoder_.step(tokens, state_);
+    std::vector<std::int64_t> over;
+    for (std::size_t i = 0; i < sequences_.size(); ++i) {
+      const auto row = static_cast<std::int64_t>(i);
+      if (!choose(sequences_[i], decoder_.row(logits, row), take)) over.push_back(row);
+    }
+    counters_.new_seconds += now() - start;
+    // From the end, since the last sequence takes the place of one that leaves.
+    for (auto at = over.rbegin(); at != over.rend(); ++at) {
+      Sequence& sequence = sequences_[static_cast<std::size_t>(*at)];
+      done(sequence.number, sequence.sample, sequence.whole(), state_, *at);
+      state_.remove(*at);
+      sequence = std::move(sequences_.back());
+      sequences_.pop_back();
+    }
   }
-  order.resize(kept);
-  std::vector<double> chance(kept);
-  double total = 0;
-  for (std::size_t i = 0; i < kept; ++i) {
-    chance[i] = std::exp((static_cast<double>(logits[static_cast<std::size_t>(order[i])]) -
-                          static_cast<double>(*best)) /
-                         options.temperature);
-    total += chance[i];
-  }
-  if (options.top_p < 1) {
-    double reached = 0;
-    std::size_t last = 0;
-    while (last < kept && (last == 0 || reached < options.top_p * total)) reached += chance[last++];
-    kept = last;
-    total = reached;
-  }
-  double left = base::Philox(options.seed, "sampling").uniform(index) * total;
-  for (std::size_t i = 0; i + 1 < kept; ++i) {
-    left -= chance[i];
-    if (left < 0) return order[i];
-  }
-  return order[kept - 1];
 }
 
-std::int64_t generate(const Griffin& griffin, const Parameters& parameters,
-                      std::span<const std::int32_t> prompt, std::int64_t most,
-                      const SamplingOptions& options,
-                      const std::function<bool(std::int32_t)>& take) {
-  EYRIE_CHECK(!prompt.empty(), "generate from an empty prompt");
-  Workspace workspace;
-  State state(griffin.config(), parameters.compute(), 1);
-  std::vector<float> logits(static_cast<std::size_t>(griffin.config().vocabulary));
-  const Tensor out(logits.data(), DType::kFloat32, 1, griffin.config().vocabulary);
-  const auto read = [&](std::span<const std::int32_t> tokens) {
-    const auto count = static_cast<std::int64_t>(tokens.size());
-    const Tensor hidden = griffin.read(parameters, tokens, count, state, workspace, count == 1);
-    griffin.logits(parameters, hidden.row_range(count - 1, 1), out, true, true);
-  };
-  for (std::size_t begin = 0; begin < prompt.size(); begin += kPrefillTokens) {
-    read(prompt.subspan(begin, std::min<std::size_t>(kPrefillTokens, prompt.size() - begin)));
+// Takes requests for the free slots and reads them: short ones side by side, a long one alone.
+// False when there are no more.
+bool Generator::fetch(const Next& next, std::deque<Waiting>& waiting) {
+  const auto room = static_cast<std::size_t>(slots_) - sequences_.size();
+  std::vector<GenerationRequest> requests;
+  std::size_t longest = 0;
+  bool more = true;
+  while (requests.size() < room) {
+    auto request = next();
+    if (!request) {
+      more = false;
+      break;
+    }
+    EYRIE_CHECK(!request->tokens.empty(), "a request without a token to read");
+    longest = std::max(longest, request->tokens.size());
+    requests.push_back(std::move(*request));
+    if (longest * (requests.size() + 1) > kTokensTogether) break;
   }
-  for (std::int64_t made = 0; made < most; ++made) {
-    const std::int32_t token = sample(logits, options, static_cast<std::uint64_t>(made));
-    if (!take(token)) return made + 1;
-    if (made + 1 < most) read(std::span(&token, 1));
+  const double start = now();
+  std::vector<std::span<const std::int32_t>> together;
+  std::vector<std::size_t> members;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    counters_.prompt_tokens += static_cast<std::int64_t>(requests[i].tokens.size());
+    if (requests.size() == 1 || requests[i].from != nullptr ||
+        longest * requests.size() > kTokensTogether) {
+      State state =
+          requests[i].from != nullptr ? requests[i].from->fork(0, 1) : decoder_.empty_state(1);
+      const auto logits = decoder_.row(decoder_.read(requests[i].tokens, state), 0);
+      waiting.push_back({std::move(requests[i]), std::move(state), {logits.begin(), logits.end()}});
+    } else {
+      together.push_back(requests[i].tokens);
+      members.push_back(i);
+    }
   }
-  return most;
+  if (!together.empty()) {
+    State state = decoder_.empty_state(static_cast<std::int64_t>(together.size()));
+    const auto all = decoder_.read_all(together, state);
+    for (std::size_t i = 0; i < members.size(); ++i) {
+      const auto logits = decoder_.row(all, static_cast<std::int64_t>(i));
+      waiting.push_back({std::move(requests[members[i]]),
+                         state.fork(static_cast<std::int64_t>(i), 1),
+                         {logits.begin(), logits.end()}});
+    }
+  }
+  counters_.prompt_seconds += now() - start;
+  return more;
+}
+
+// The first waiting request's next sample: its first token comes from the prompt's logits.
+void Generator::begin_sample(std::deque<Waiting>& waiting, const Take& take, const Done& done) {
+  Waiting& from = waiting.front();
+  const GenerationRequest& request = from.request;
+  Sequence sequence{
+      request.number, from.begun, request.most,
+      base::Philox(sampling_.seed, fmt::format("sampling {} {}", request.number, from.begun)),
+      TokenSet(sampling_.repetition_penalty == 1 ? 0 : decoder_.vocabulary())};
+  const bool wanted = from.begun < request.samples && request.most > 0;
+  if (wanted) {
+    if (sampling_.repetition_penalty != 1) {
+      for (const std::int32_t token : request.tokens) sequence.seen.add(token);
+    }
+    std::vector<float> logits = from.logits;
+    if (choose(sequence, logits, take)) {
+      state_.append(from.state, 0);
+      sequences_.push_back(std::move(sequence));
+    } else {
+      done(sequence.number, sequence.sample, sequence.whole(), from.state, 0);
+    }
+  } else if (from.begun < request.samples) {
+    done(sequence.number, sequence.sample, true, from.state, 0);
+  }
+  if (++from.begun >= request.samples) waiting.pop_front();
+}
+
+// One more token; false when the sequence is over. The logits are changed.
+bool Generator::choose(Sequence& sequence, std::span<float> logits, const Take& take) {
+  sequence.seen.penalise(logits, sampling_.repetition_penalty);
+  sequence.last =
+      sample(logits, sampling_, sequence.draws, static_cast<std::uint64_t>(sequence.made));
+  if (sampling_.repetition_penalty != 1) sequence.seen.add(sequence.last);
+  ++sequence.made;
+  if (counters_.new_tokens++ == 0) counters_.first_token_seconds = now() - started_;
+  return take(sequence.number, sequence.sample, sequence.last) && !sequence.whole();
 }
 
 }  // namespace eyrie::model

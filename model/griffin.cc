@@ -142,22 +142,29 @@ Pass begin_pass(const GriffinConfig& config, const Parameters& parameters, std::
   const std::int64_t n = sequences * length, pairs = config.head_dim() / 4;
   const auto ints = [&] { return workspace.saved.allocate(DType::kInt32, 1, n); };
   const auto angles = [&] { return workspace.saved.allocate(DType::kFloat32, n, pairs); };
-  Pass pass{parameters, parameters.compute(), sequences,         length, ints(), ints(), angles(),
+  Pass pass{parameters, parameters.compute(), sequences,         length, ints(), {}, {}, angles(),
             angles(),   workspace.saved,      workspace.scratch, state};
   auto* place = pass.positions.as<std::int32_t>();
-  auto* first = pass.first_key.as<std::int32_t>();
-  const std::int64_t past = state != nullptr ? state->kept() : 0;
-  for (std::int64_t s = 0; s < sequences; ++s) {
-    for (std::int64_t t = 0; t < length; ++t) {
-      const std::int64_t at = s * length + t;
-      place[at] =
-          positions != nullptr ? positions[at] : static_cast<std::int32_t>(state->position() + t);
-      const std::int64_t seen = std::min<std::int64_t>(place[at], config.window);
-      EYRIE_CHECK(place[at] >= 0 && past + t - seen >= 0,
-                  "a position before the start of its sequence");
-      first[at] = static_cast<std::int32_t>(past + t - seen);
-    }
+  for (std::int64_t at = 0; at < n; ++at) {
+    const std::int64_t s = at / length, t = at % length;
+    place[at] = positions != nullptr ? positions[at]
+                : state != nullptr   ? static_cast<std::int32_t>(state->position(s) + t)
+                                     : static_cast<std::int32_t>(t);
   }
+  const auto look = [&](Sight& sight, std::int64_t reach) {
+    for (std::int64_t s = 0; state != nullptr && s < sequences; ++s)
+      sight.past = std::max(sight.past, std::min(state->position(s), reach));
+    sight.first_key = ints();
+    auto* first = sight.first_key.as<std::int32_t>();
+    for (std::int64_t at = 0; at < n; ++at) {
+      const std::int64_t seen = std::min<std::int64_t>(place[at], reach);
+      EYRIE_CHECK(place[at] >= 0 && sight.past + at % length - seen >= 0,
+                  "a position before the start of its sequence");
+      first[at] = static_cast<std::int32_t>(sight.past + at % length - seen);
+    }
+  };
+  if (config.layers.find('A') != std::string::npos) look(pass.local, config.window);
+  if (config.layers.find('G') != std::string::npos) look(pass.global, GriffinConfig::kUnlimited);
   if (config.layers.find_first_of("AG") != std::string::npos) {
     tensor::rope_angles(pass.positions, config.head_dim(), pass.cosines, pass.sines);
   }
@@ -268,23 +275,41 @@ double Griffin::loss(const Parameters& parameters, const BatchView& batch, Works
 }
 
 Tensor Griffin::read(const Parameters& parameters, std::span<const std::int32_t> tokens,
-                     std::int64_t length, State& state, Workspace& workspace, bool decode) const {
-  EYRIE_CHECK(static_cast<std::int64_t>(tokens.size()) == state.sequences() * length,
+                     std::int64_t length, State& state, Workspace& workspace,
+                     const ReadOptions& options) const {
+  EYRIE_CHECK(static_cast<std::int64_t>(tokens.size()) == state.sequences() * length &&
+                  (options.lengths.empty() ||
+                   static_cast<std::int64_t>(options.lengths.size()) == state.sequences()),
               "read: tokens for every sequence");
-  Pass pass =
-      begin_pass(config_, parameters, state.sequences(), length, nullptr, &state, workspace);
-  pass.decode = decode;
+  Pass pass = begin_pass(config_, parameters, state.sequences(), length, options.positions, &state,
+                         workspace);
+  pass.lengths = options.lengths;
+  return read_pass(pass, tokens.data(), state);
+}
+
+Tensor Griffin::step(const Parameters& parameters, std::span<const std::int32_t> tokens,
+                     State& state, Workspace& workspace) const {
+  EYRIE_CHECK(static_cast<std::int64_t>(tokens.size()) == state.sequences(),
+              "step: a token for every sequence");
+  Pass pass = begin_pass(config_, parameters, state.sequences(), 1, nullptr, &state, workspace);
+  pass.decode = true;
+  return read_pass(pass, tokens.data(), state);
+}
+
+Tensor Griffin::read_pass(Pass& pass, const std::int32_t* tokens, State& state) const {
   std::vector<Tape> tapes;
-  const Tensor hidden = run(pass, tokens.data(), tapes, false);
-  state.position_ += length;
-  state.kept_ = std::min(state.position_, config_.window);
+  const Tensor hidden = run(pass, tokens, tapes, false);
+  const auto* place = pass.positions.as<std::int32_t>();
+  for (std::int64_t s = 0; s < pass.sequences; ++s) {
+    const std::int64_t count = pass.length_of(s);
+    if (count > 0) state.advance(s, count, place[s * pass.length + count - 1] + 1);
+  }
   return hidden;
 }
 
 void Griffin::logits(const Parameters& parameters, const Tensor& hidden, const Tensor& out,
                      bool capped, bool decode) const {
-  tensor::matmul(hidden, parameters.weight(0, 0), out,
-                 {.transpose_b = true, .split_columns = decode});
+  make_products({{hidden, {parameters.weight(0, 0), true}, {}, out}}, decode);
   if (capped && config_.soft_cap > 0) tensor::soft_cap(out, static_cast<float>(config_.soft_cap));
 }
 

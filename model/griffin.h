@@ -38,6 +38,14 @@ struct Workspace {
   tensor::Arena saved, scratch;
 };
 
+struct ReadOptions {
+  // By sequence, how many of its `length` tokens there are (0 … length); the rest is padding, whose
+  // outputs mean nothing. Empty: all.
+  std::span<const std::int64_t> lengths = {};
+  // Of every token, its place in its own document; 0 starts one. Null: documents go on.
+  const std::int32_t* positions = nullptr;
+};
+
 // Thread-compatible: one pass at a time a Workspace. Not movable (layers refer to the
 // configuration).
 class Griffin {
@@ -62,9 +70,14 @@ class Griffin {
   // in compute dtype; it lives in workspace.saved, which the next pass empties.
   tensor::Tensor read(const Parameters& parameters, std::span<const std::int32_t> tokens,
                       std::int64_t length, State& state, Workspace& workspace,
-                      bool decode = false) const;
+                      const ReadOptions& options = {}) const;
+  // The next token of each sequence: the same, at the memory's speed. A sequence's bits do not
+  // depend on the others in the state.
+  tensor::Tensor step(const Parameters& parameters, std::span<const std::int32_t> tokens,
+                      State& state, Workspace& workspace) const;
 
-  // (rows of hidden, vocabulary) fp32, soft cap applied unless told otherwise.
+  // (rows of hidden, vocabulary) fp32, soft cap applied unless told otherwise. `decode`: few rows,
+  // as step() makes them.
   void logits(const Parameters& parameters, const tensor::Tensor& hidden, const tensor::Tensor& out,
               bool capped = true, bool decode = false) const;
 
@@ -75,6 +88,7 @@ class Griffin {
  private:
   struct Block;
   struct Tape;  // what one block saved
+  tensor::Tensor read_pass(Pass& pass, const std::int32_t* tokens, State& state) const;
   tensor::Tensor run(Pass& pass, const std::int32_t* tokens, std::vector<Tape>& tapes,
                      bool training) const;
   double head(Pass& pass, const tensor::Tensor& hidden, const BatchView& batch,

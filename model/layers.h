@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
+#include <span>
 #include <string>
 
 #include "model/config.h"
@@ -14,19 +16,29 @@
 
 namespace eyrie::model {
 
+// What the queries of one kind of attention (local or global) see of their sequences.
+struct Sight {
+  tensor::Tensor first_key;  // int32 (1, n): see tensor/ops/attention.h; counts `past` keys first
+  std::int64_t past = 0;     // keys a sequence before the new ones, as many as the longest needs
+};
+
 // What every layer of one pass shares.
 struct Pass {
   const Parameters& parameters;
   tensor::DType compute;
   std::int64_t sequences, length;
   tensor::Tensor positions;       // int32 (1, n): place in the token's own document
-  tensor::Tensor first_key;       // int32 (1, n): see tensor/ops/attention.h
+  Sight local, global;            // each made where the model has such layers
   tensor::Tensor cosines, sines;  // fp32 (n, head_dim / 4)
   tensor::Arena& saved;           // what the backward pass reads; a stack
   tensor::Arena& scratch;
-  State* state = nullptr;  // read and carried on; training has none
-  bool decode = false;     // few tokens: products share out columns, see MatmulOptions
+  State* state = nullptr;                      // read and carried on; training has none
+  std::span<const std::int64_t> lengths = {};  // by sequence, the rest is padding; empty: all whole
+  bool decode = false;  // one token a sequence: tensor/ops/few_rows.h in place of matmul
   std::int64_t tokens() const { return sequences * length; }
+  std::int64_t length_of(std::int64_t sequence) const {
+    return lengths.empty() ? length : lengths[static_cast<std::size_t>(sequence)];
+  }
   tensor::Tensor keep(std::int64_t columns) const {
     return saved.allocate(compute, tokens(), columns);
   }
@@ -43,10 +55,21 @@ struct UnitView {
   float* gradients = nullptr;
   bool decode = false;
   tensor::Tensor weight(int row) const { return parameters.weight(unit, row); }
+  Weight matrix(int row, std::int64_t part = 0) const { return parameters.matrix(unit, row, part); }
   tensor::Tensor gradient(int row) const {
     return row_of(parameters.units()[unit].rows[static_cast<std::size_t>(row)], gradients);
   }
 };
+
+// out = x W [+ b] for each: the products of one or several layers that have their inputs ready.
+// Decoding makes them all at once.
+struct Product {
+  tensor::Tensor x;
+  Weight weight;
+  tensor::Tensor bias, out;
+};
+void make_products(std::initializer_list<Product> products, bool decode);
+void make_products(std::span<const Product> products, bool decode);
 
 // y = x W + b, and its gradients: dW = xᵀ dy, db = Σ dy, dx = dy Wᵀ (added to what dx holds when
 // `accumulate`).
@@ -54,7 +77,7 @@ class Linear {
  public:
   Linear(const std::string& name, std::int64_t in, std::int64_t out, double deviation, bool bias,
          parallel::Unit& unit);
-  void forward(const tensor::Tensor& x, const UnitView& view, const tensor::Tensor& y) const;
+  Product product(const tensor::Tensor& x, const UnitView& view, const tensor::Tensor& y) const;
   void backward(const tensor::Tensor& dy, const tensor::Tensor& x, const UnitView& view,
                 const tensor::Tensor& dx, bool accumulate) const;
 
@@ -78,15 +101,15 @@ class RecurrentBlock {
                 const Saved& saved, const tensor::Tensor& dx) const;
 
  private:
-  void gate_products(const tensor::Tensor& u, const UnitView& view, int row,
-                     const tensor::Tensor& out) const;
+  void gate_products(const tensor::Tensor& u, const UnitView& view, const tensor::Tensor& i,
+                     const tensor::Tensor& r) const;
   const GriffinConfig& config_;
   std::size_t layer_;
   Linear linear_x_, linear_y_, linear_out_;
   int conv_w_, conv_b_, input_gate_w_, input_gate_b_, a_gate_w_, a_gate_b_, a_param_;
 };
 
-// Local multi-query attention with rotary positions on half of each head.
+// Multi-query attention, local or global, with rotary positions on half of each head.
 class AttentionBlock {
  public:
   AttentionBlock(const GriffinConfig& config, const std::string& name, std::size_t layer,
@@ -100,6 +123,9 @@ class AttentionBlock {
                 const Saved& saved, const tensor::Tensor& dx) const;
 
  private:
+  const Sight& sight(const Pass& pass) const;
+  void attend(Pass& pass, const Saved& saved) const;
+  void attend_one(Pass& pass, const Saved& saved) const;
   const GriffinConfig& config_;
   std::size_t layer_;
   Linear proj_q_, proj_k_, proj_v_, proj_final_;

@@ -18,7 +18,9 @@ MlpBlock::MlpBlock(const GriffinConfig& config, const std::string& name, paralle
                       .init = Init::kNormal,
                       .deviation = std::sqrt(0.5 / static_cast<double>(config.width)),
                       .decay = true,
-                      .product = true})),
+                      .product = true,
+                      .parts = 2,
+                      .linear = true})),
       up_b_(unit.add({.name = name + "/ffw_up/b", .shape = {2, 1, 1, config.mlp_width}})),
       ffw_down_(name + "/ffw_down", config.mlp_width, config.width,
                 std::sqrt(2.0 / static_cast<double>(config.layers.size()) /
@@ -27,17 +29,15 @@ MlpBlock::MlpBlock(const GriffinConfig& config, const std::string& name, paralle
 
 void MlpBlock::forward(const Tensor& x, const UnitView& view, Pass& pass, Saved& saved,
                        const Tensor& y) const {
-  const std::int64_t width = config_.width;
   saved.gate = pass.keep(config_.mlp_width);
   saved.up = pass.keep(config_.mlp_width);
   saved.hidden = pass.keep(config_.mlp_width);
-  const Tensor w = view.weight(up_w_), b = view.weight(up_b_);
-  tensor::matmul(x, w.row_range(0, width), saved.gate, {.split_columns = pass.decode},
-                 b.row_range(0, 1));
-  tensor::matmul(x, w.row_range(width, width), saved.up, {.split_columns = pass.decode},
-                 b.row_range(1, 1));
+  const Tensor b = view.weight(up_b_);
+  make_products({{x, view.matrix(up_w_, 0), b.row_range(0, 1), saved.gate},
+                 {x, view.matrix(up_w_, 1), b.row_range(1, 1), saved.up}},
+                view.decode);
   tensor::gelu_gate(saved.gate, saved.up, saved.hidden);
-  ffw_down_.forward(saved.hidden, view, y);
+  make_products({ffw_down_.product(saved.hidden, view, y)}, view.decode);
 }
 
 void MlpBlock::backward(const Tensor& dy, const Tensor& x, const UnitView& view, Pass& pass,

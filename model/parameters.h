@@ -1,8 +1,10 @@
-// The weights of a model on one rank: per unit, fp32 masters and, in bf16, a compute copy of what
-// products read.
+// The weights of a model on one rank. For training: per unit, fp32 masters and, in bf16, a compute
+// copy of what products read. For inference: one copy in the compute dtype, owned or mapped.
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,14 +14,32 @@
 
 namespace eyrie::model {
 
-// Owns its memory. Reading is thread-safe.
+// A matrix that products read: (in, out), or with `transposed` (out, in), as Hugging Face keeps it.
+struct Weight {
+  tensor::Tensor tensor;
+  bool transposed = false;
+};
+
+// Owns its memory, but for what was mapped. Reading is thread-safe.
 class Parameters {
  public:
+  // For training: masters, and in bf16 the compute copies.
   Parameters(std::vector<parallel::Unit> units, tensor::DType compute);
+
+  // For inference: no masters; operands of products in the compute dtype alone, linear layers
+  // (out, in), so that a token's products read memory in order. To be filled by store() or map().
+  static Parameters for_inference(std::vector<parallel::Unit> units, tensor::DType compute);
 
   const std::vector<parallel::Unit>& units() const { return units_; }
   tensor::DType compute() const { return compute_; }
 
+  // As (rows, columns): all dimensions but the last, and the last. In compute dtype for products,
+  // fp32 for the rest.
+  tensor::Tensor weight(std::size_t unit, int row) const;
+  // One matrix of a row's `parts`.
+  Weight matrix(std::size_t unit, int row, std::int64_t part = 0) const;
+
+  // ---- Training.
   float* master(std::size_t unit) { return masters_[unit].f32(); }
   const float* master(std::size_t unit) const { return masters_[unit].f32(); }
 
@@ -28,17 +48,28 @@ class Parameters {
   void refresh(std::size_t unit);
   void refresh_all();
 
-  // As (rows, columns): all dimensions but the last, and the last. In compute dtype for products,
-  // fp32 for the rest.
-  tensor::Tensor weight(std::size_t unit, int row) const;
-
   // Fills the masters: a function of (seed, parameter name, global element index) alone.
   void initialise(std::uint64_t seed);
 
+  // ---- Inference.
+  // Elements [first, first + values.size()) of a row in its own (in, out) order. A linear layer's
+  // come by whole parts.
+  void store(std::size_t unit, int row, std::int64_t first, std::span<const float> values);
+  // A part lies elsewhere already, in the compute dtype and this class's layout; `owner` keeps it
+  // alive. Only of rows that are operands of products.
+  void map(std::size_t unit, int row, std::int64_t part, const void* data,
+           std::shared_ptr<const void> owner);
+
  private:
+  struct Stored {  // one row for inference
+    tensor::Buffer memory;
+    std::vector<Weight> parts;
+  };
   std::vector<parallel::Unit> units_;
   tensor::DType compute_;
-  std::vector<tensor::Buffer> masters_, copies_;
+  std::vector<tensor::Buffer> masters_, copies_;  // training; by unit
+  std::vector<std::vector<Stored>> stored_;       // inference; by unit and row
+  std::vector<std::shared_ptr<const void>> owners_;
 };
 
 // A row of a unit's flat fp32 buffer (gradients, moments) as (rows, columns).

@@ -1,11 +1,14 @@
 // Linear and the recurrent block.
+#include <cmath>
+#include <cstring>
+#include <vector>
+
 #include "model/layers.h"
 #include "tensor/ops/conv1d.h"
 #include "tensor/ops/elementwise.h"
+#include "tensor/ops/few_rows.h"
 #include "tensor/ops/matmul.h"
 #include "tensor/ops/rg_lru.h"
-
-#include <cmath>
 
 namespace eyrie::model {
 
@@ -20,13 +23,30 @@ Linear::Linear(const std::string& name, std::int64_t in, std::int64_t out, doubl
                       .init = Init::kNormal,
                       .deviation = deviation,
                       .decay = true,
-                      .product = true});
+                      .product = true,
+                      .linear = true});
   if (bias) bias_ = unit.add({.name = name + "/bias", .shape = {out}});
 }
 
-void Linear::forward(const Tensor& x, const UnitView& view, const Tensor& y) const {
-  tensor::matmul(x, view.weight(kernel_), y, {.split_columns = view.decode},
-                 bias_ < 0 ? Tensor() : view.weight(bias_));
+Product Linear::product(const Tensor& x, const UnitView& view, const Tensor& y) const {
+  return {x, view.matrix(kernel_), bias_ < 0 ? Tensor() : view.weight(bias_), y};
+}
+
+void make_products(std::initializer_list<Product> products, bool decode) {
+  make_products(std::span(products.begin(), products.size()), decode);
+}
+
+void make_products(std::span<const Product> products, bool decode) {
+  if (!decode) {
+    for (const Product& p : products) {
+      tensor::matmul(p.x, p.weight.tensor, p.out, {.transpose_b = p.weight.transposed}, p.bias);
+    }
+    return;
+  }
+  std::vector<tensor::FewRowsProduct> together;
+  for (const Product& p : products)
+    together.push_back({p.x, p.weight.tensor, p.weight.transposed, p.bias, p.out});
+  tensor::few_rows(together);
 }
 
 void Linear::backward(const Tensor& dy, const Tensor& x, const UnitView& view, const Tensor& dx,
@@ -63,7 +83,8 @@ RecurrentBlock::RecurrentBlock(const GriffinConfig& config, const std::string& n
                      .init = Init::kNormal,
                      .deviation = deviation,
                      .decay = true,
-                     .product = true});
+                     .product = true,
+                     .parts = blocks});
   };
   const auto gate_bias = [&](const char* which) {
     return unit.add({.name = name + "/rg_lru/" + which + "/b", .shape = {blocks, block}});
@@ -75,14 +96,20 @@ RecurrentBlock::RecurrentBlock(const GriffinConfig& config, const std::string& n
   a_param_ = unit.add({.name = name + "/rg_lru/a_param", .shape = {rnn}, .init = Init::kDecay});
 }
 
-// out (n, R) fp32: the block-diagonal product, one product a block over strided columns.
-void RecurrentBlock::gate_products(const Tensor& u, const UnitView& view, int row,
-                                   const Tensor& out) const {
+// i and r (n, R) fp32: the block-diagonal products, one a block over strided columns.
+void RecurrentBlock::gate_products(const Tensor& u, const UnitView& view, const Tensor& i,
+                                   const Tensor& r) const {
   const std::int64_t blocks = config_.gate_blocks, block = config_.rnn_width / blocks;
-  for (std::int64_t b = 0; b < blocks; ++b) {
-    tensor::matmul(u.column_range(b * block, block), view.weight(row).row_range(b * block, block),
-                   out.column_range(b * block, block));
+  std::vector<Product> products;
+  for (const auto& [row, out] : {std::pair{input_gate_w_, i}, {a_gate_w_, r}}) {
+    for (std::int64_t b = 0; b < blocks; ++b) {
+      products.push_back({u.column_range(b * block, block),
+                          view.matrix(row, b),
+                          {},
+                          out.column_range(b * block, block)});
+    }
   }
+  make_products(products, view.decode);
 }
 
 void RecurrentBlock::forward(const Tensor& x, const UnitView& view, Pass& pass, Saved& saved,
@@ -95,24 +122,52 @@ void RecurrentBlock::forward(const Tensor& x, const UnitView& view, Pass& pass, 
   saved.r = pass.keep_fp32(rnn);
   saved.h = pass.keep(rnn);
   saved.gated = pass.keep(rnn);
-  linear_y_.forward(x, view, saved.gate);
-  linear_x_.forward(x, view, saved.conv_in);
+  make_products({linear_y_.product(x, view, saved.gate), linear_x_.product(x, view, saved.conv_in)},
+                view.decode);
   Tensor history, carried;
   if (pass.state != nullptr) {
-    State::Layer& layer = pass.state->layers_[layer_];
-    history = Tensor(layer.convolution.data(), pass.compute,
-                     pass.sequences * (tensor::kConvWidth - 1), rnn);
-    carried = Tensor(layer.recurrent.data(), DType::kFloat32, pass.sequences, rnn);
+    history = pass.state->convolution(layer_);
+    carried = pass.state->recurrent(layer_);
   }
-  tensor::conv1d(saved.conv_in, view.weight(conv_w_), view.weight(conv_b_), pass.positions,
-                 pass.sequences, saved.conv_out, history);
-  gate_products(saved.conv_out, view, input_gate_w_, saved.i);
-  gate_products(saved.conv_out, view, a_gate_w_, saved.r);
-  tensor::rg_lru(saved.conv_out, saved.i, saved.r, view.weight(input_gate_b_),
-                 view.weight(a_gate_b_), view.weight(a_param_), pass.positions, pass.sequences,
-                 saved.h, carried);
+  // Sequences of different length are walked one by one, each to its own end.
+  const auto by_sequence = [&](const auto& walk) {
+    if (pass.lengths.empty()) return walk(0, pass.sequences, pass.length);
+    for (std::int64_t s = 0; s < pass.sequences; ++s) walk(s, 1, pass.length_of(s));
+  };
+  const auto rows = [&](const Tensor& t, std::int64_t s, std::int64_t count, std::int64_t length) {
+    return t.row_range(s * pass.length, count * length);
+  };
+  const auto places = [&](std::int64_t s, std::int64_t count, std::int64_t length) {
+    return pass.positions.column_range(s * pass.length, count * length);
+  };
+  const auto clear_padding = [&](const Tensor& t) {  // what is read of it must be numbers
+    if (pass.lengths.empty()) return;
+    for (std::int64_t s = 0; s < pass.sequences; ++s) {
+      const Tensor padding =
+          t.row_range(s * pass.length + pass.length_of(s), pass.length - pass.length_of(s));
+      std::memset(padding.data(), 0,
+                  static_cast<std::size_t>(padding.count() * size_of(padding.dtype())));
+    }
+  };
+  by_sequence([&](std::int64_t s, std::int64_t count, std::int64_t length) {
+    const std::int64_t kept = tensor::kConvWidth - 1;
+    tensor::conv1d(rows(saved.conv_in, s, count, length), view.weight(conv_w_),
+                   view.weight(conv_b_), places(s, count, length), count,
+                   rows(saved.conv_out, s, count, length),
+                   history ? history.row_range(s * kept, count * kept) : history);
+  });
+  clear_padding(saved.conv_out);
+  gate_products(saved.conv_out, view, saved.i, saved.r);
+  by_sequence([&](std::int64_t s, std::int64_t count, std::int64_t length) {
+    tensor::rg_lru(rows(saved.conv_out, s, count, length), rows(saved.i, s, count, length),
+                   rows(saved.r, s, count, length), view.weight(input_gate_b_),
+                   view.weight(a_gate_b_), view.weight(a_param_), places(s, count, length), count,
+                   rows(saved.h, s, count, length),
+                   carried ? carried.row_range(s, count) : carried);
+  });
+  clear_padding(saved.h);
   tensor::gelu_gate(saved.gate, saved.h, saved.gated);
-  linear_out_.forward(saved.gated, view, y);
+  make_products({linear_out_.product(saved.gated, view, y)}, view.decode);
 }
 
 void RecurrentBlock::backward(const Tensor& dy, const Tensor& x, const UnitView& view, Pass& pass,

@@ -1,44 +1,168 @@
-// Recurrent state: allocation and forking.
+// Recurrent state: rings of keys and values, copies of sequences.
 #include "model/state.h"
 
+#include <algorithm>
 #include <cstring>
+
+#include "tensor/ops/conv1d.h"
 
 namespace eyrie::model {
 
-State::State(const GriffinConfig& config, tensor::DType compute, std::int64_t sequences)
-    : config_(config), compute_(compute), sequences_(sequences), layers_(config.layers.size()) {
+using tensor::Buffer;
+using tensor::DType;
+using tensor::KeyRing;
+using tensor::Tensor;
+
+namespace {
+
+// A copy of `from` with room for `size` bytes.
+Buffer resized(const Buffer& from, std::size_t size) {
+  Buffer copy(size);
+  if (from.size() > 0) std::memcpy(copy.data(), from.data(), std::min(size, from.size()));
+  return copy;
+}
+
+}  // namespace
+
+State::State(const GriffinConfig& config, DType compute, std::int64_t sequences)
+    : config_(config),
+      compute_(compute),
+      marks_(static_cast<std::size_t>(sequences)),
+      layers_(config.layers.size()) {
   for (std::size_t i = 0; i < layers_.size(); ++i) {
-    if (config.layers[i] != 'R') continue;
-    const auto values = static_cast<std::size_t>(sequences * config.rnn_width);
-    layers_[i].recurrent = tensor::Buffer(values * 4);
+    if (config_.is_attention(i)) {
+      layers_[i].rings.resize(marks_.size());
+      continue;
+    }
+    const std::size_t values = marks_.size() * static_cast<std::size_t>(config_.rnn_width);
+    layers_[i].recurrent = Buffer(values * 4);
     layers_[i].recurrent.zero();
     layers_[i].convolution =
-        tensor::Buffer(values * 3 * static_cast<std::size_t>(size_of(compute)));
+        Buffer(values * (tensor::kConvWidth - 1) * static_cast<std::size_t>(size_of(compute)));
     layers_[i].convolution.zero();
   }
 }
 
-State State::fork(std::int64_t from, std::int64_t sequences) const {
-  EYRIE_CHECK(from >= 0 && from < sequences_, "fork of a sequence that is not in the state");
-  State copy(config_, compute_, sequences);
-  copy.position_ = position_;
-  copy.kept_ = kept_;
-  // Every buffer is laid out by sequence: its share of one sequence is copied `sequences` times.
-  const auto copy_shares = [&](const tensor::Buffer& source, tensor::Buffer& target) {
-    const std::size_t share = source.size() / static_cast<std::size_t>(sequences_);
-    target = tensor::Buffer(share * static_cast<std::size_t>(sequences));
-    for (std::int64_t s = 0; s < sequences && share > 0; ++s) {
-      std::memcpy(target.data() + static_cast<std::size_t>(s) * share,
-                  source.data() + static_cast<std::size_t>(from) * share, share);
-    }
-  };
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    copy_shares(layers_[i].recurrent, copy.layers_[i].recurrent);
-    copy_shares(layers_[i].convolution, copy.layers_[i].convolution);
-    copy_shares(layers_[i].keys, copy.layers_[i].keys);
-    copy_shares(layers_[i].values, copy.layers_[i].values);
+std::size_t State::bytes() const {
+  std::size_t sum = 0;
+  for (const Layer& layer : layers_) {
+    sum += layer.recurrent.size() + layer.convolution.size();
+    for (const Ring& ring : layer.rings) sum += ring.keys.size() + ring.values.size();
   }
+  return sum;
+}
+
+State State::fork(std::int64_t from, std::int64_t sequences) const {
+  State copy(config_, compute_, 0);
+  for (std::int64_t s = 0; s < sequences; ++s) copy.append(*this, from);
   return copy;
+}
+
+void State::append(const State& other, std::int64_t from) {
+  EYRIE_CHECK(from >= 0 && from < other.sequences(), "a sequence that is not in the state");
+  const auto row = static_cast<std::size_t>(from);
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    Layer& layer = layers_[i];
+    const Layer& source = other.layers_[i];
+    if (config_.is_attention(i)) {
+      const Ring& ring = source.rings[row];
+      layer.rings.push_back({resized(ring.keys, ring.keys.size()),
+                             resized(ring.values, ring.values.size()), ring.slots});
+      continue;
+    }
+    const auto add_row = [&](Buffer& target, const Buffer& all, std::size_t share) {
+      const std::size_t before = share * marks_.size();
+      // Room for twice as many, so that a long row of appends copies little.
+      if (target.size() < before + share) target = resized(target, 2 * before + share);
+      std::memcpy(target.data() + before, all.data() + row * share, share);
+    };
+    const auto width = static_cast<std::size_t>(config_.rnn_width);
+    add_row(layer.recurrent, source.recurrent, width * 4);
+    add_row(layer.convolution, source.convolution,
+            width * (tensor::kConvWidth - 1) * static_cast<std::size_t>(size_of(compute_)));
+  }
+  marks_.push_back(other.marks_[row]);
+}
+
+void State::remove(std::int64_t sequence) {
+  EYRIE_CHECK(sequence >= 0 && sequence < sequences(), "a sequence that is not in the state");
+  const auto row = static_cast<std::size_t>(sequence), last = marks_.size() - 1;
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    Layer& layer = layers_[i];
+    if (config_.is_attention(i)) {
+      if (row != last) layer.rings[row] = std::move(layer.rings[last]);
+      layer.rings.pop_back();
+      continue;
+    }
+    const auto move_row = [&](const Tensor& all, std::size_t rows) {  // `rows` a sequence
+      const auto share = static_cast<std::size_t>(all.columns() * size_of(all.dtype())) * rows;
+      auto* data = static_cast<std::byte*>(all.data());
+      if (row != last) std::memcpy(data + row * share, data + last * share, share);
+    };
+    move_row(recurrent(i), 1);
+    move_row(convolution(i), tensor::kConvWidth - 1);
+  }
+  marks_[row] = marks_[last];
+  marks_.pop_back();
+}
+
+Tensor State::recurrent(std::size_t layer) const {
+  return {layers_[layer].recurrent.data(), DType::kFloat32, sequences(), config_.rnn_width};
+}
+
+Tensor State::convolution(std::size_t layer) const {
+  return {layers_[layer].convolution.data(), compute_, sequences() * (tensor::kConvWidth - 1),
+          config_.rnn_width};
+}
+
+std::size_t State::key_bytes() const {
+  return static_cast<std::size_t>(config_.head_dim() * size_of(compute_));
+}
+
+// Until a ring has its full size it never wraps, so that growing it moves no slot.
+void State::grow(std::size_t layer, Ring& ring, std::int64_t tokens) const {
+  const std::int64_t full = config_.reach(layer) + 1, needed = std::min(tokens, full);
+  if (ring.slots >= needed) return;
+  ring.slots = std::max(needed, std::min(2 * ring.slots, full));
+  const std::size_t size = static_cast<std::size_t>(ring.slots) * key_bytes();
+  ring.keys = resized(ring.keys, size);
+  ring.values = resized(ring.values, size);
+}
+
+void State::put(std::size_t layer, std::int64_t sequence, const Tensor& keys,
+                const Tensor& values) {
+  Ring& ring = layers_[layer].rings[static_cast<std::size_t>(sequence)];
+  const std::int64_t before = mark(sequence).tokens, n = keys.rows();
+  grow(layer, ring, before + n);
+  const std::size_t row = key_bytes();
+  for (std::int64_t t = std::max<std::int64_t>(0, n - ring.slots); t < n; ++t) {
+    const std::size_t at = static_cast<std::size_t>((before + t) % ring.slots) * row;
+    std::memcpy(ring.keys.data() + at, keys.row_range(t, 1).data(), row);
+    std::memcpy(ring.values.data() + at, values.row_range(t, 1).data(), row);
+  }
+}
+
+void State::last(std::size_t layer, std::int64_t sequence, const Tensor& keys,
+                 const Tensor& values) const {
+  const Ring& ring = layers_[layer].rings[static_cast<std::size_t>(sequence)];
+  const std::int64_t before = mark(sequence).tokens, n = keys.rows();
+  const std::size_t row = key_bytes();
+  for (std::int64_t t = 0; t < n; ++t) {
+    const std::size_t at = static_cast<std::size_t>((before - n + t) % ring.slots) * row;
+    std::memcpy(keys.row_range(t, 1).data(), ring.keys.data() + at, row);
+    std::memcpy(values.row_range(t, 1).data(), ring.values.data() + at, row);
+  }
+}
+
+KeyRing State::ring(std::size_t layer, std::int64_t sequence, std::int64_t seen) const {
+  const Ring& ring = layers_[layer].rings[static_cast<std::size_t>(sequence)];
+  return {ring.keys.data(), ring.values.data(), ring.slots, mark(sequence).tokens, seen};
+}
+
+void State::advance(std::int64_t sequence, std::int64_t n, std::int64_t position) {
+  Mark& mark = marks_[static_cast<std::size_t>(sequence)];
+  mark.tokens += n;
+  mark.position = position;
 }
 
 }  // namespace eyrie::model

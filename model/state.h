@@ -1,43 +1,81 @@
-// Recurrent state: all that a model keeps of the tokens it has read. Its size does not grow with
-// their number beyond the attention window.
+// Recurrent state: all that a model keeps of the tokens it has read. Beyond the attention window
+// its size does not grow with their number (global attention, which the Transformer baseline has,
+// keeps all keys).
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
+#include "base/file.h"
 #include "model/config.h"
 #include "tensor/arena.h"
+#include "tensor/ops/few_rows.h"
 
 namespace eyrie::model {
 
-// Of `sequences` sequences. A recurrent layer keeps the fp32 state and the last 3 convolution
-// inputs; an attention layer the keys (rotated) and values of up to `window` tokens, oldest first,
-// in the compute dtype.
+// Of a number of sequences, each with a length and start of its own. A recurrent layer keeps the
+// fp32 state and the last 3 convolution inputs; an attention layer a ring of the last window + 1
+// keys (rotated) and values in the compute dtype, which grows to that size as tokens come. Owns its
+// memory. Used by one thread.
 class State {
  public:
   State(const GriffinConfig& config, tensor::DType compute,
-        std::int64_t sequences);  // empty: nothing read yet
+        std::int64_t sequences);  // nothing read yet
 
-  std::int64_t sequences() const { return sequences_; }
-  std::int64_t position() const { return position_; }  // tokens read
-  std::int64_t kept() const { return kept_; }          // keys held: min(position, window)
+  std::int64_t sequences() const { return static_cast<std::int64_t>(marks_.size()); }
+  std::int64_t tokens(std::int64_t sequence) const { return mark(sequence).tokens; }  // read in all
+  // Of the next token, in its document: 0 at the start.
+  std::int64_t position(std::int64_t sequence) const { return mark(sequence).position; }
+  std::size_t bytes() const;  // held now
 
   // `sequences` copies of the one sequence `from`, which may all go on differently.
   State fork(std::int64_t from, std::int64_t sequences) const;
+  // A copy of one of `other`'s sequences becomes the last of this state.
+  void append(const State& other, std::int64_t from);
+  // The last sequence takes the place of this one.
+  void remove(std::int64_t sequence);
 
-  struct Layer {
-    tensor::Buffer recurrent,
-        convolution;              // R: (sequences, rnn_width) fp32; (sequences · 3, rnn_width)
-    tensor::Buffer keys, values;  // A: (sequences, kept, head_dim)
-  };
+  // One HDF5 file (docs/formats/state.md). `unread`: tokens of the text that are to be read next.
+  // load(): InputError when it is damaged, of another model or another dtype.
+  void save(const base::Path& path, const std::vector<std::int32_t>& unread = {}) const;
+  static State load(const base::Path& path, const GriffinConfig& config, tensor::DType compute,
+                    std::vector<std::int32_t>* unread = nullptr);
+
+  // ---- For the layers.
+  tensor::Tensor recurrent(std::size_t layer) const;    // (sequences, rnn_width) fp32
+  tensor::Tensor convolution(std::size_t layer) const;  // (sequences · 3, rnn_width), oldest first
+  // Keys and values (n, head_dim) of the sequence's next n tokens go into its ring.
+  void put(std::size_t layer, std::int64_t sequence, const tensor::Tensor& keys,
+           const tensor::Tensor& values);
+  // The last rows of the ring, oldest first, into keys and values (n, head_dim).
+  void last(std::size_t layer, std::int64_t sequence, const tensor::Tensor& keys,
+            const tensor::Tensor& values) const;
+  // For a token that put() has stored and advance() has not counted yet.
+  tensor::KeyRing ring(std::size_t layer, std::int64_t sequence, std::int64_t seen) const;
+  // When all layers have read them: n more tokens, and the place after the last in its document.
+  void advance(std::int64_t sequence, std::int64_t n, std::int64_t position);
 
  private:
-  friend class Griffin;
-  friend class AttentionBlock;
-  friend class RecurrentBlock;
+  struct Ring {
+    tensor::Buffer keys, values;  // (slots, head_dim): the i-th token in slot i mod slots
+    std::int64_t slots = 0;
+  };
+  struct Layer {
+    tensor::Buffer recurrent, convolution;  // R
+    std::vector<Ring> rings;                // attention; by sequence
+  };
+  struct Mark {
+    std::int64_t tokens = 0, position = 0;
+  };
+  const Mark& mark(std::int64_t sequence) const {
+    return marks_[static_cast<std::size_t>(sequence)];
+  }
+  std::size_t key_bytes() const;  // of one slot
+  void grow(std::size_t layer, Ring& ring, std::int64_t tokens) const;
+
   GriffinConfig config_;
   tensor::DType compute_;
-  std::int64_t sequences_, position_ = 0, kept_ = 0;
+  std::vector<Mark> marks_;
   std::vector<Layer> layers_;
 };
 

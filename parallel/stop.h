@@ -9,8 +9,9 @@ namespace eyrie::parallel {
 
 // From now on SIGTERM, SIGUSR1 and SIGINT ask this process to stop instead of ending it. A second
 // SIGINT (an impatient user at a terminal) ends it. Call before the first step; may be called
-// again.
-void catch_stop_signals();
+// again. With `cut_calls` a read from the terminal that is under way ends with EINTR; else it goes
+// on.
+void catch_stop_signals(bool cut_calls = false);
 
 // Asks for a stop as a signal does (--stop-after, tests). From any thread, or a signal handler.
 void request_stop(int signal);

@@ -26,6 +26,8 @@ struct ParameterRow {
   double deviation = 0;  // of kNormal
   bool decay = false;    // weight decay applies (matrices only, by default)
   bool product = false;  // an operand of a matrix product or lookup: has a copy in compute dtype
+  std::int64_t parts = 1;  // matrices that lie one after the other along the leading axis
+  bool linear = false;     // each (in, out), a linear layer's kernel: inference keeps it (out, in)
   TensorGradient tensor_gradient = TensorGradient::kOwn;
 
   std::int64_t count() const;  // elements of the slice

@@ -44,6 +44,12 @@ class BytesTokenizer final : public Tokenizer {
     return fmt::format("<0x{:02X}>", id);
   }
 
+  std::int32_t find(std::string_view piece) const override {
+    for (std::int32_t id = 0; id < size(); ++id)
+      if (this->piece(id) == piece) return id;
+    return -1;
+  }
+
   const std::string& hash() const override { return hash_; }
 
  private:
@@ -132,6 +138,12 @@ class SentencePieceTokenizer final : public Tokenizer {
   std::string piece(std::int32_t id) const override {
     check_id(id);
     return processor_.IdToPiece(id);
+  }
+
+  std::int32_t find(std::string_view piece) const override {
+    const std::int32_t id =
+        processor_.PieceToId(piece);  // the unknown piece's for what is not there
+    return processor_.IdToPiece(id) == piece ? id : -1;
   }
 
   const std::string& hash() const override { return hash_; }

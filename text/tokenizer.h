@@ -1,4 +1,5 @@
-// Tokenizers: SentencePiece files, or plain bytes. Encoding adds nothing; BOS and EOS are put by whoever needs them.
+// Tokenizers: SentencePiece files, or plain bytes. Encoding adds nothing; BOS and EOS are put by
+// whoever needs them.
 #pragma once
 
 #include <cstdint>
@@ -19,12 +20,14 @@ class Tokenizer {
   virtual std::int32_t eos() const = 0;
   virtual std::int32_t size() const = 0;  // number of pieces
   virtual std::string piece(std::int32_t id) const = 0;
-  // Hex hash of the model file's bytes (or "bytes"): stored in shards and checkpoints, compared when they are used.
+  virtual std::int32_t find(std::string_view piece) const = 0;  // its id; -1: there is none
+  // Hex hash of the model file's bytes (or "bytes"): stored in shards and checkpoints, compared
+  // when they are used.
   virtual const std::string& hash() const = 0;
 };
 
-// `name` is a SentencePiece model file, or "bytes" (ids 0–255, BOS 256, EOS 257). InputError names the file and what
-// is wrong with it.
+// `name` is a SentencePiece model file, or "bytes" (ids 0–255, BOS 256, EOS 257). InputError names
+// the file and what is wrong with it.
 std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& name);
 
 }  // namespace eyrie::text

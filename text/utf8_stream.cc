@@ -23,8 +23,10 @@ std::size_t whole_characters(const std::string& text) {
 }  // namespace
 
 Utf8Stream::Utf8Stream(const Tokenizer& tokenizer, const std::vector<std::int32_t>& before,
-                       std::string stop)
-    : tokenizer_(tokenizer), stop_(std::move(stop)) {
+                       const std::vector<std::string>& stops)
+    : tokenizer_(tokenizer) {
+  for (const std::string& stop : stops)
+    if (!stop.empty()) stops_.push_back(stop);
   tail_.assign(before.end() - static_cast<std::ptrdiff_t>(std::min(before.size(), kTailTokens)),
                before.end());
   decoded_ = tokenizer_.decode(tail_);
@@ -63,18 +65,21 @@ std::string Utf8Stream::finish() {
 
 std::string Utf8Stream::release(bool all) {
   std::size_t end = pending_.size();
-  if (!stop_.empty()) {
-    const std::size_t found = pending_.find(stop_);
-    if (found != std::string::npos) {
-      stopped_ = true;
-      end = found;
-    } else if (!all) {
-      // Hold back the longest end that begins the stop text.
-      std::size_t held = std::min(stop_.size() - 1, pending_.size());
-      while (held > 0 && pending_.compare(pending_.size() - held, held, stop_, 0, held) != 0)
-        --held;
-      end -= held;
+  for (const std::string& stop : stops_) {
+    const std::size_t found = pending_.find(stop);
+    if (found == std::string::npos) continue;
+    stopped_ = true;
+    end = std::min(end, found);
+  }
+  if (!stopped_ && !all) {
+    // Hold back the longest end that begins a stop text.
+    std::size_t longest = 0;
+    for (const std::string& stop : stops_) {
+      std::size_t held = std::min(stop.size() - 1, pending_.size());
+      while (held > 0 && pending_.compare(pending_.size() - held, held, stop, 0, held) != 0) --held;
+      longest = std::max(longest, held);
     }
+    end -= longest;
   }
   const std::string out = pending_.substr(0, end);
   pending_.erase(0, end);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
@@ -35,6 +36,20 @@ std::string tokenizer_of(const json& state, const std::string& checkpoint) {
                   checkpoint, name));
 }
 
+// Row by row: a checkpoint's pieces are read, and checked, whole.
+void fill(model::Parameters& parameters,
+          const std::function<void(const parallel::ParameterRow&, std::span<float>)>& read) {
+  std::vector<float> values;
+  for (std::size_t u = 0; u < parameters.units().size(); ++u) {
+    const auto& rows = parameters.units()[u].rows;
+    for (std::size_t r = 0; r < rows.size(); ++r) {
+      values.resize(static_cast<std::size_t>(rows[r].count()));
+      read(rows[r], values);
+      parameters.store(u, static_cast<int>(r), 0, values);
+    }
+  }
+}
+
 OpenedModel open_checkpoint(const base::Path& path, const OpenModelOptions& options) {
   const CheckpointReader reader(path);
   OpenedModel opened;
@@ -42,9 +57,9 @@ OpenedModel open_checkpoint(const base::Path& path, const OpenModelOptions& opti
     const json state = json::parse(reader.state());
     const auto config = model::from_json(state.at("model").dump());
     opened.griffin = std::make_unique<model::Griffin>(config);
-    opened.parameters = std::make_unique<model::Parameters>(
+    opened.parameters = std::make_unique<model::Parameters>(model::Parameters::for_inference(
         opened.griffin->units(),
-        dtype_of(options.precision, state.at("precision").get<std::string>()));
+        dtype_of(options.precision, state.at("precision").get<std::string>())));
     opened.tokenizer = text::open_tokenizer(
         options.tokenizer.empty() ? tokenizer_of(state, path.string()) : options.tokenizer);
     if (options.tokenizer.empty() && state.at("tokenizer_hash") != opened.tokenizer->hash()) {
@@ -55,13 +70,9 @@ OpenedModel open_checkpoint(const base::Path& path, const OpenModelOptions& opti
     throw base::InputError(fmt::format("{}: its state is not that of a training run: {}",
                                        path.string(), error.what()));
   }
-  for (std::size_t u = 0; u < opened.parameters->units().size(); ++u) {
-    for (const auto& row : opened.parameters->units()[u].rows) {
-      reader.read("parameters/" + row.name, row.start, row.extent, 0, row.count(),
-                  opened.parameters->master(u) + row.offset);
-    }
-  }
-  opened.parameters->refresh_all();
+  fill(*opened.parameters, [&](const parallel::ParameterRow& row, std::span<float> out) {
+    reader.read("parameters/" + row.name, row.start, row.extent, 0, row.count(), out.data());
+  });
   opened.description = path.string();
   return opened;
 }

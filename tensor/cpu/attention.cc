@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "tensor/arena.h"
 #include "tensor/ops/matmul.h"
@@ -251,12 +252,16 @@ void rope(const Tensor& x, const Tensor& cosines, const Tensor& sines, bool inve
 void rope_angles(const Tensor& positions, std::int64_t head_dim, const Tensor& cosines,
                  const Tensor& sines) {
   const std::int64_t pairs = head_dim / 4;
+  std::vector<double> frequency;
+  for (std::int64_t j = 0; j < pairs; ++j) {
+    frequency.push_back(
+        std::pow(10000.0, -4.0 * static_cast<double>(j) / static_cast<double>(head_dim)));
+  }
   parallel_for(positions.count(), 64, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       for (std::int64_t j = 0; j < pairs; ++j) {
-        const double frequency =
-            std::pow(10000.0, -4.0 * static_cast<double>(j) / static_cast<double>(head_dim));
-        const double angle = positions.as<std::int32_t>()[t] * frequency;
+        const double angle =
+            positions.as<std::int32_t>()[t] * frequency[static_cast<std::size_t>(j)];
         cosines.f32()[t * pairs + j] = static_cast<float>(std::cos(angle));
         sines.f32()[t * pairs + j] = static_cast<float>(std::sin(angle));
       }

@@ -168,5 +168,37 @@ void gelu_gate_backward(const Tensor& dout, const Tensor& gate, const Tensor& va
 HWY_EXPORT(SoftCap);
 void soft_cap(const Tensor& x, float cap) { HWY_DYNAMIC_DISPATCH(SoftCap)(x, cap); }
 
+void copy(const Tensor& from, const Tensor& to) {
+  EYRIE_CHECK(from.dtype() == to.dtype() && from.count() == to.count() && from.contiguous() &&
+                  to.contiguous(),
+              "copy: two tensors of one dtype and size, without gaps");
+  if (from.empty()) return;
+  std::memcpy(to.data(), from.data(),
+              static_cast<std::size_t>(from.count() * size_of(from.dtype())));
+}
+
+void transpose(const Tensor& from, const Tensor& to) {
+  constexpr std::int64_t kTile = 16;  // a square that stays in the first-level cache
+  const std::int64_t rows = from.rows(), columns = from.columns();
+  EYRIE_CHECK(to.rows() == columns && to.columns() == rows, "transpose: (r, c) to (c, r)");
+  const auto rounded = [](float value, auto* to_type) {
+    if constexpr (std::is_same_v<decltype(to_type), float*>) {
+      return value;
+    } else {
+      return to_bfloat16(value);
+    }
+  };
+  with_type(to, [&](auto* out) {
+    parallel_for((columns + kTile - 1) / kTile, 4, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r0 = 0; r0 < rows; r0 += kTile) {
+        for (std::int64_t c = begin * kTile; c < std::min(end * kTile, columns); ++c) {
+          for (std::int64_t r = r0; r < std::min(r0 + kTile, rows); ++r)
+            out[c * to.stride() + r] = rounded(from.f32()[r * from.stride() + c], out);
+        }
+      }
+    });
+  });
+}
+
 }  // namespace eyrie::tensor
 #endif

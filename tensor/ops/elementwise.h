@@ -8,6 +8,11 @@ namespace eyrie::tensor {
 
 void convert(const Tensor& from, const Tensor& to);  // any to any, same shape
 
+// Bytes as they are; one dtype and shape, both without gaps.
+void copy(const Tensor& from, const Tensor& to);
+
+void transpose(const Tensor& from, const Tensor& to);  // (r, c) fp32 to (c, r) any
+
 void add(const Tensor& x, const Tensor& y);  // y += x; x any, y fp32
 
 // out[c] (1, C) += sum over rows of x[r, c]; x any, out fp32. Rows are added in order. With

@@ -163,6 +163,7 @@ class RememberingTokenizer : public text::Tokenizer {
   std::int32_t eos() const override { return tokenizer_->eos(); }
   std::int32_t size() const override { return tokenizer_->size(); }
   std::string piece(std::int32_t id) const override { return tokenizer_->piece(id); }
+  std::int32_t find(std::string_view piece) const override { return tokenizer_->find(piece); }
   const std::string& hash() const override { return tokenizer_->hash(); }
 
  private:

@@ -62,8 +62,10 @@ class LayerRun {
     const Array cosines(DType::kFloat32, n, config.head_dim() / 4), sines = cosines;
     tensor::rope_angles(place, config.head_dim(), cosines, sines);
     saved_arena_.release({});
-    pass_.emplace_back(Pass{parameters, compute_, sequences, count, keep(place), keep(first_key),
-                            keep(cosines), keep(sines), saved_arena_, scratch_, state, decode});
+    pass_.emplace_back(Pass{parameters, compute_, sequences, count, keep(place),
+                            {keep(first_key), 0}, {}, keep(cosines), keep(sines), saved_arena_,
+                            scratch_, state});
+    pass_.back().decode = decode;
     block.forward(inputs_.back(), view(decode), pass_.back(), saved, y);
     return y;
   }
@@ -181,7 +183,7 @@ TEST(Layers, RecurrentBlockOverDocuments) {
   check_official<RecurrentBlock>("recurrent_block_documents");
 }
 
-// The official cache is a ring, position p in slot p mod W; ours is the last W rows in order.
+// The official cache is a ring, position p in slot p mod W; ours has one slot more.
 TEST(Layers, KeysAndValuesAreThoseOfTheOfficialCache) {
   LayerRun<AttentionBlock> run("local_attention", DType::kFloat32);
   run.forward(0, run.length);

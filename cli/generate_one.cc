@@ -1,0 +1,73 @@
+// One prompt: its only sample is streamed; several are printed one after the other.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <map>
+
+#include "base/error.h"
+#include "cli/generate.h"
+#include "parallel/stop.h"
+
+namespace eyrie::cli {
+
+int generate_one(const GenerateOptions& options, const trainer::OpenedModel& opened,
+                 model::Decoder& decoder) {
+  model::TextGenerator generator(decoder, *opened.tokenizer, options.text);
+  model::State from = decoder.empty_state(1);
+  model::TextPrompt prompt{options.prompt, options.samples};
+  if (!options.state.empty()) {
+    std::vector<std::int32_t> unread;
+    from = model::State::load(options.state, opened.griffin->config(), opened.parameters->compute(),
+                              &unread);
+    if (from.sequences() != 1) {
+      throw base::InputError(fmt::format("--state {}: it holds {} sequences; one is continued",
+                                         options.state, from.sequences()));
+    }
+    prompt.tokens = unread;
+    const auto ids = opened.tokenizer->encode(options.prompt);
+    prompt.tokens.insert(prompt.tokens.end(), ids.begin(), ids.end());
+    if (prompt.tokens.empty()) {
+      throw base::InputError(
+          fmt::format("--state {}: nothing is left to read in it; give a --prompt", options.state));
+    }
+    prompt.from = &from;
+  }
+  const auto print = [](const std::string& text) {
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    std::fflush(stdout);
+  };
+  const bool stream = options.samples == 1;
+  if (stream) print(options.prompt);
+  bool asked = false;
+  std::map<std::int64_t, std::string> finished;  // printed in the order of the samples
+  std::int64_t printed = 0;
+  const auto counters = generator.run(
+      [&]() -> std::optional<model::TextPrompt> {
+        if (asked) return std::nullopt;
+        asked = true;
+        return prompt;
+      },
+      [&](std::uint64_t, std::int64_t, const std::string& piece) {
+        if (stream) print(piece);
+      },
+      [&](const model::TextResult& result) {
+        if (!options.save_state.empty()) {
+          std::vector<std::int32_t> unread;
+          if (result.last_token >= 0) unread.push_back(result.last_token);
+          result.state->fork(result.state_sequence, 1).save(options.save_state, unread);
+        }
+        if (stream) return;
+        finished.emplace(result.sample, result.text);
+        for (auto next = finished.find(printed); next != finished.end();
+             next = finished.find(++printed)) {
+          print(fmt::format("--- {} of {}\n{}{}\n", printed + 1, options.samples, options.prompt,
+                            next->second));
+        }
+      },
+      parallel::stop_requested);
+  if (stream) print("\n");
+  print_counters(opened.description, counters);
+  return parallel::stop_requested() ? kExitInterrupted : base::kExitDone;
+}
+
+}  // namespace eyrie::cli

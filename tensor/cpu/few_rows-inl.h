@@ -1,0 +1,202 @@
+// The two kernels under few_rows and attention_step: dot products with the rows of a matrix, and
+// sums of its rows. Included once per SIMD target.
+#if defined(EYRIE_TENSOR_CPU_FEW_ROWS_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef EYRIE_TENSOR_CPU_FEW_ROWS_INL_H
+#undef EYRIE_TENSOR_CPU_FEW_ROWS_INL_H
+#else
+#define EYRIE_TENSOR_CPU_FEW_ROWS_INL_H
+#endif
+
+#include <hwy/cache_control.h>
+
+#include <cstdint>
+
+#include "tensor/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace eyrie::tensor {
+namespace HWY_NAMESPACE {
+
+// Rows of x that go through a kernel together: their sums stay in registers.
+constexpr std::int64_t kRowsAtOnce = 8;
+
+// The next rows of a matrix are asked for while these are read, as long as they fit the first-level
+// cache; longer rows are found by the processor itself, a little further along.
+template <class T>
+HWY_INLINE std::int64_t prefetch_distance(std::int64_t rows, std::int64_t stride) {
+  constexpr std::int64_t kRows = 16384 / sizeof(T), kAlong = 2048 / sizeof(T);
+  return rows * stride <= kRows ? rows * stride : kAlong;
+}
+
+// sums[m · kN + n] = x[m] · w[n] over k elements: each in one vector accumulator from k = 0 on, so
+// that its bits depend on nothing else. x fp32 (kM, k) by x_stride; w (kN, k) by w_stride.
+template <int kM, int kN, class T>
+HWY_INLINE void dots(const float* x, std::int64_t x_stride, const T* w, std::int64_t w_stride,
+                     std::int64_t k, float* sums) {
+  V total[kM * kN];
+  for (V& t : total) t = set(0.0f);
+  const std::int64_t ahead = prefetch_distance<T>(kN, w_stride);
+  std::int64_t c = 0;
+  for (; c + lanes() <= k; c += lanes()) {
+    V weights[kN];
+    for (int n = 0; n < kN; ++n) {
+      const T* at = w + n * w_stride + c;
+      hwy::Prefetch(at + ahead);
+      weights[n] = load(at);
+    }
+    for (int m = 0; m < kM; ++m) {
+      const V value = load(x + m * x_stride + c);
+      for (int n = 0; n < kN; ++n)
+        total[m * kN + n] = hn::MulAdd(value, weights[n], total[m * kN + n]);
+    }
+  }
+  if (c < k) {
+    for (int n = 0; n < kN; ++n) {
+      const V weight = load(w + n * w_stride + c, k - c);
+      for (int m = 0; m < kM; ++m) {
+        total[m * kN + n] =
+            hn::MulAdd(load(x + m * x_stride + c, k - c), weight, total[m * kN + n]);
+      }
+    }
+  }
+  for (int i = 0; i < kM * kN; ++i) sums[i] = sum(total[i]);
+}
+
+// put(m, n, x[m] · w[n]) for every n of [0, columns).
+template <int kM, int kN, class T, class Put>
+HWY_INLINE void dot_block(const float* x, std::int64_t x_stride, const T* w, std::int64_t w_stride,
+                          std::int64_t k, std::int64_t columns, Put&& put) {
+  float sums[kM * kN];
+  std::int64_t n = 0;
+  for (; n + kN <= columns; n += kN) {
+    dots<kM, kN>(x, x_stride, w + n * w_stride, w_stride, k, sums);
+    for (int m = 0; m < kM; ++m)
+      for (int i = 0; i < kN; ++i) put(m, n + i, sums[m * kN + i]);
+  }
+  for (; n < columns; ++n) {
+    dots<kM, 1>(x, x_stride, w + n * w_stride, w_stride, k, sums);
+    for (int m = 0; m < kM; ++m) put(m, n, sums[m]);
+  }
+}
+
+// The same for any number of rows of x; w's rows are reused from cache by later groups of rows.
+template <class T, class Put>
+void dot_products(const float* x, std::int64_t rows, std::int64_t x_stride, const T* w,
+                  std::int64_t w_stride, std::int64_t k, std::int64_t columns, Put&& put) {
+  // Columns by pieces that stay in the second-level cache while all rows pass over them.
+  const std::int64_t piece =
+      rows <= kRowsAtOnce ? columns : std::max<std::int64_t>(8, (std::int64_t{1} << 18) / (4 * k));
+  for (std::int64_t n0 = 0; n0 < columns; n0 += piece) {
+    const std::int64_t here = std::min(piece, columns - n0);
+    for (std::int64_t m0 = 0; m0 < rows; m0 += kRowsAtOnce) {
+      const float* from = x + m0 * x_stride;
+      const T* weights = w + n0 * w_stride;
+      const auto at = [&](int m, std::int64_t n, float value) { put(m0 + m, n0 + n, value); };
+      switch (std::min(rows - m0, kRowsAtOnce)) {
+        case 1:
+          dot_block<1, 8>(from, x_stride, weights, w_stride, k, here, at);
+          break;
+        case 2:
+          dot_block<2, 4>(from, x_stride, weights, w_stride, k, here, at);
+          break;
+        case 3:
+          dot_block<3, 4>(from, x_stride, weights, w_stride, k, here, at);
+          break;
+        case 4:
+          dot_block<4, 4>(from, x_stride, weights, w_stride, k, here, at);
+          break;
+        case 5:
+          dot_block<5, 2>(from, x_stride, weights, w_stride, k, here, at);
+          break;
+        case 6:
+          dot_block<6, 2>(from, x_stride, weights, w_stride, k, here, at);
+          break;
+        case 7:
+          dot_block<7, 2>(from, x_stride, weights, w_stride, k, here, at);
+          break;
+        default:
+          dot_block<8, 2>(from, x_stride, weights, w_stride, k, here, at);
+          break;
+      }
+    }
+  }
+}
+
+// put(m, c, vector, part): vectors of x (rows, k) · w (k, columns), w by w_stride. Each element is
+// summed in the order of k.
+template <int kM, int kVectors, class T, class Put>
+HWY_INLINE void sum_block(const float* x, std::int64_t x_stride, const T* w, std::int64_t w_stride,
+                          std::int64_t k, std::int64_t c, std::int64_t part, Put&& put) {
+  V total[kM * kVectors];
+  for (V& t : total) t = set(0.0f);
+  for (std::int64_t i = 0; i < k; ++i) {
+    V weights[kVectors];
+    for (int v = 0; v < kVectors; ++v) {
+      const T* at = w + i * w_stride + c + v * lanes();
+      weights[v] = kVectors == 1 ? load(at, part) : load(at);
+    }
+    for (int m = 0; m < kM; ++m) {
+      const V value = set(x[m * x_stride + i]);
+      for (int v = 0; v < kVectors; ++v)
+        total[m * kVectors + v] = hn::MulAdd(value, weights[v], total[m * kVectors + v]);
+    }
+  }
+  for (int m = 0; m < kM; ++m) {
+    for (int v = 0; v < kVectors; ++v)
+      put(m, c + v * lanes(), total[m * kVectors + v], kVectors == 1 ? part : lanes());
+  }
+}
+
+template <int kM, class T, class Put>
+HWY_INLINE void sum_columns(const float* x, std::int64_t x_stride, const T* w,
+                            std::int64_t w_stride, std::int64_t k, std::int64_t columns,
+                            Put&& put) {
+  constexpr int kVectors = kM <= 4 ? 4 : 2;
+  std::int64_t c = 0;
+  for (; c + kVectors * lanes() <= columns; c += kVectors * lanes())
+    sum_block<kM, kVectors>(x, x_stride, w, w_stride, k, c, 0, put);
+  for (; c < columns; c += lanes())
+    sum_block<kM, 1>(x, x_stride, w, w_stride, k, c, columns - c, put);
+}
+
+template <class T, class Put>
+void row_sums(const float* x, std::int64_t rows, std::int64_t x_stride, const T* w,
+              std::int64_t w_stride, std::int64_t k, std::int64_t columns, Put&& put) {
+  for (std::int64_t m0 = 0; m0 < rows; m0 += kRowsAtOnce) {
+    const float* from = x + m0 * x_stride;
+    const auto at = [&](int m, std::int64_t c, V value, std::int64_t part) {
+      put(m0 + m, c, value, part);
+    };
+    switch (std::min(rows - m0, kRowsAtOnce)) {
+      case 1:
+        sum_columns<1>(from, x_stride, w, w_stride, k, columns, at);
+        break;
+      case 2:
+        sum_columns<2>(from, x_stride, w, w_stride, k, columns, at);
+        break;
+      case 3:
+        sum_columns<3>(from, x_stride, w, w_stride, k, columns, at);
+        break;
+      case 4:
+        sum_columns<4>(from, x_stride, w, w_stride, k, columns, at);
+        break;
+      case 5:
+        sum_columns<5>(from, x_stride, w, w_stride, k, columns, at);
+        break;
+      case 6:
+        sum_columns<6>(from, x_stride, w, w_stride, k, columns, at);
+        break;
+      case 7:
+        sum_columns<7>(from, x_stride, w, w_stride, k, columns, at);
+        break;
+      default:
+        sum_columns<8>(from, x_stride, w, w_stride, k, columns, at);
+        break;
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace eyrie::tensor
+HWY_AFTER_NAMESPACE();
+#endif
