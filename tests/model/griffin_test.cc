@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "support/fixture.h"
+#include "support/model_fixture.h"
 #include "tensor/ops/adamw.h"
 
 namespace eyrie::model {
@@ -15,38 +15,10 @@ namespace {
 
 using tensor::DType;
 using tensor::Tensor;
+using test::config_of;
 using test::Fixture;
 using test::fixtures;
-
-GriffinConfig config_of(const Fixture& file) {
-  GriffinConfig config;
-  config.preset = "fixture";
-  const auto whole = [&](const char* name) { return static_cast<std::int64_t>(file.number(name)); };
-  config.vocabulary = whole("vocab_size");
-  config.width = whole("width");
-  config.rnn_width = whole("lru_width");
-  config.mlp_width = whole("mlp_expanded_width");
-  config.heads = config.gate_blocks = whole("num_heads");
-  config.layers = file.text("block_types");
-  // The Transformer baseline's attention is global: there the window is longer than the rows.
-  if (config.layers.find('R') == std::string::npos) config.layers.assign(config.layers.size(), 'G');
-  config.window = whole("attention_window_size");
-  config.scale_embedding = whole("embeddings_scale_by_sqrt_dim") != 0;
-  config.soft_cap = file.number("logits_soft_cap");
-  return config;
-}
-
-void load(const Fixture& file, const std::string& group, Parameters& parameters) {
-  for (std::size_t u = 0; u < parameters.units().size(); ++u) {
-    for (const auto& row : parameters.units()[u].rows) {
-      const auto values = file.floats(group + "/" + row.name);
-      ASSERT_EQ(static_cast<std::int64_t>(values.size()), row.count()) << row.name;
-      ASSERT_EQ(file.shape(group + "/" + row.name), row.shape) << row.name;
-      std::copy(values.begin(), values.end(), parameters.master(u) + row.offset);
-    }
-  }
-  parameters.refresh_all();
-}
+using test::load;
 
 struct Batch {
   explicit Batch(const Fixture& file)
@@ -164,7 +136,8 @@ TEST_P(Fixtures, ForwardLossGradientsAndAdamW) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Official, Fixtures,
-                         testing::Values("griffin_tiny.h5", "hawk_tiny.h5", "mqa_tiny.h5", "packed.h5"));
+                         testing::Values("griffin_tiny.h5", "hawk_tiny.h5", "mqa_tiny.h5",
+                                         "packed.h5"));
 
 TEST(Griffin, ReadGivesTheOfficialLogitsInAnyPieces) {
   const Fixture file(fixtures() / "griffin_tiny.h5");

@@ -62,9 +62,18 @@ class LayerRun {
     const Array cosines(DType::kFloat32, n, config.head_dim() / 4), sines = cosines;
     tensor::rope_angles(place, config.head_dim(), cosines, sines);
     saved_arena_.release({});
-    pass_.emplace_back(Pass{parameters, compute_, sequences, count, keep(place),
-                            {keep(first_key), 0}, {}, keep(cosines), keep(sines), saved_arena_,
-                            scratch_, state});
+    pass_.emplace_back(Pass{parameters,
+                            compute_,
+                            sequences,
+                            count,
+                            keep(place),
+                            {keep(first_key), 0},
+                            {},
+                            keep(cosines),
+                            keep(sines),
+                            saved_arena_,
+                            scratch_,
+                            state});
     pass_.back().decode = decode;
     block.forward(inputs_.back(), view(decode), pass_.back(), saved, y);
     return y;
