@@ -20,11 +20,18 @@ Tensor shaped(const ParameterRow& row, void* data, DType dtype) {
   return {data, dtype, columns == 0 ? 0 : row.count() / columns, columns};
 }
 
-// recurrentgemma's init of a_param: a² = U (0.999² − 0.9²) + 0.9² + 1e-8, a_param = ln(1/a − 1).
+// The a_param of a decay a: ln(1/a − 1), which is −Λ in the paper's a = σ(Λ).
+float decay_parameter(double log_a) { return static_cast<float>(std::log(std::expm1(-log_a))); }
+
+// recurrentgemma's init: a² = U (0.999² − 0.9²) + 0.9² + 1e-8.
 float decay_value(double uniform) {
   constexpr double low = 0.9 * 0.9, high = 0.999 * 0.999;
-  const double log_a = 0.5 * std::log(uniform * (high - low) + low + 1e-8);
-  return static_cast<float>(std::log(std::expm1(-log_a)));
+  return decay_parameter(0.5 * std::log(uniform * (high - low) + low + 1e-8));
+}
+
+// Griffin paper, section 2.4: a^c = U (0.999 − 0.9) + 0.9 with c = 8.
+float paper_decay_value(double uniform) {
+  return decay_parameter(std::log(uniform * (0.999 - 0.9) + 0.9) / 8);
 }
 
 }  // namespace
@@ -59,9 +66,10 @@ Tensor Parameters::weight(std::size_t unit, int row) const {
   return shaped(at, masters_[unit].f32() + at.offset, DType::kFloat32);
 }
 
-void Parameters::initialise(std::uint64_t seed) {
+void Parameters::initialise(std::uint64_t seed, const std::string& init) {
   for (std::size_t unit = 0; unit < units_.size(); ++unit) {
-    for (const ParameterRow& row : units_[unit].rows) {
+    for (const ParameterRow& stated : units_[unit].rows) {
+      const ParameterRow row = with_init(stated, init);
       const base::Philox random(seed, row.name);
       float* out = masters_[unit].f32() + row.offset;
       tensor::parallel_for(row.count(), 4096, [&](std::int64_t begin, std::int64_t end) {
@@ -77,12 +85,23 @@ void Parameters::initialise(std::uint64_t seed) {
             case Init::kDecay:
               out[i] = decay_value(random.uniform(index));
               break;
+            case Init::kPaperDecay:
+              out[i] = paper_decay_value(random.uniform(index));
+              break;
           }
         }
       });
     }
   }
   refresh_all();
+}
+
+ParameterRow with_init(ParameterRow row, const std::string& init) {
+  if (init != "paper") return row;
+  if (row.init == Init::kDecay) row.init = Init::kPaperDecay;
+  if (row.name.ends_with("_gate/w"))  // (blocks, block, block), in × out: LeCun's 1 / inputs
+    row.deviation = std::sqrt(1.0 / static_cast<double>(row.shape[1]));
+  return row;
 }
 
 Tensor row_of(const ParameterRow& row, float* buffer) {

@@ -32,14 +32,19 @@ class Parameters {
   // fp32 for the rest.
   tensor::Tensor weight(std::size_t unit, int row) const;
 
-  // Fills the masters: a function of (seed, parameter name, global element index) alone.
-  void initialise(std::uint64_t seed);
+  // Fills the masters: a function of (seed, parameter name, global element index) and of the
+  // model's choice of `init` alone.
+  void initialise(std::uint64_t seed, const std::string& init = "official");
 
  private:
   std::vector<parallel::Unit> units_;
   tensor::DType compute_;
   std::vector<tensor::Buffer> masters_, copies_;
 };
+
+// A row as a model with this `init` starts it. Layers state the official laws; "paper" has others
+// for the RG-LRU: of a_param, and of the gates, whose variance follows the width of a block.
+parallel::ParameterRow with_init(parallel::ParameterRow row, const std::string& init);
 
 // A row of a unit's flat fp32 buffer (gradients, moments) as (rows, columns).
 tensor::Tensor row_of(const parallel::ParameterRow& row, float* buffer);

@@ -245,7 +245,7 @@ void Trainer::resume_or_begin() {
     }
   });
   if (!newest) {
-    parameters_.initialise(static_cast<std::uint64_t>(run_.seed));
+    parameters_.initialise(static_cast<std::uint64_t>(run_.seed), run_.model.init);
   }
   parallel::agree(world_, [&] {
     base::make_directories(directory_ / "log");
@@ -273,7 +273,8 @@ void Trainer::load(const base::Path& checkpoint) {
         "{} was written by a run with another {}; give this run another name, or set it back", here,
         what));
   };
-  if (state.at("model") != json::parse(model::to_json(run_.model)))
+  // Through the configuration, so that what an older checkpoint does not name has its default.
+  if (model::to_json(model::from_json(state.at("model").dump())) != model::to_json(run_.model))
     differs("model (" + state.at("model").dump() + ")");
   if (state.at("seed") != run_.seed) differs(fmt::format("seed ({})", state.at("seed").dump()));
   if (state.at("tokenizer_hash") != tokenizer_->hash())

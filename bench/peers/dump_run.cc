@@ -22,7 +22,7 @@ int main(int argc, char** argv) try {
 
   const model::Griffin griffin(run.model);
   model::Parameters parameters(griffin.units(), tensor::DType::kFloat32);
-  parameters.initialise(static_cast<std::uint64_t>(run.seed));
+  parameters.initialise(static_cast<std::uint64_t>(run.seed), run.model.init);
   nlohmann::ordered_json description{{"model", nlohmann::json::parse(model::to_json(run.model))}, {"steps", steps},
                                      {"batch_sequences", stage.batch_sequences}, {"sequence_length", stage.sequence_length},
                                      {"weight_decay", run.optimizer.weight_decay}, {"beta1", run.optimizer.beta1},
