@@ -219,7 +219,7 @@ void print_text(const Described& described, const Sizes& sizes) {
   const auto amount = [](const char* what, std::int64_t value, const char* note) {
     if (value > 0) fmt::print("  {:<22}{:>16}  {}\n", what, bytes_text(value), note);
   };
-  amount("total", memory.all(), "and about 100 MB of the process itself");
+  amount("total", memory.all(), "and about 60 MB of the process itself");
   amount("weights", memory.masters, "fp32");
   amount("compute copies", memory.copies, "bf16, what products read");
   amount("gradients", memory.gradients, "fp32, the partial sums of the micro-shards");

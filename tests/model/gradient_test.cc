@@ -170,7 +170,8 @@ std::string text_of(const Rows& rows) {
 // One block over some rows: y and, for Σ dy · y, dx and every parameter's gradient.
 template <class Block>
 void check_block(const GriffinConfig& config, const Rows& rows,
-                 const std::function<Matrix(const DoubleGriffin&, const Matrix&)>& exact) {
+                 const std::function<Matrix(const DoubleGriffin&, const Matrix&)>& exact,
+                 std::size_t samples = 16) {
   SCOPED_TRACE(text_of(rows));
   parallel::Unit unit{.name = "unit"};
   const auto make = [&] {
@@ -220,9 +221,9 @@ void check_block(const GriffinConfig& config, const Rows& rows,
   const auto loss = [&] { return test::weighted_sum(upstream, exact(model, input).v); };
   double most = largest(floats_of(dx));
   for (const auto& row : unit.rows) most = std::max(most, largest(part(gradients, row)));
-  expect_gradient(input.v, floats_of(dx), most, loss, "x", 40);
+  expect_gradient(input.v, floats_of(dx), most, loss, "x", 2 * samples);
   for (const auto& row : unit.rows)
-    expect_gradient(weights.at(row.name), part(gradients, row), most, loss, row.name);
+    expect_gradient(weights.at(row.name), part(gradients, row), most, loss, row.name, samples);
 }
 
 TEST(BlockGradients, Recurrent) {
@@ -258,6 +259,23 @@ TEST(BlockGradients, AttentionOfEveryReach) {
       }
     }
   }
+}
+
+// More queries than one tile of attention takes (128 of one head), documents across its border.
+TEST(BlockGradients, LongerThanATile) {
+  const Rows rows{1, 150, positions_of({70, 1, 79})};
+  for (const std::int64_t window : {5, 1000}) {
+    check_block<AttentionBlock>(
+        odd_config("A", 1, window), rows,
+        [&](const DoubleGriffin& model, const Matrix& x) {
+          return model.attention_block(x, "block", window);
+        },
+        5);
+  }
+  check_block<RecurrentBlock>(
+      odd_config("R", 1, 1), rows,
+      [](const DoubleGriffin& model, const Matrix& x) { return model.recurrent_block(x, "block"); },
+      5);
 }
 
 TEST(BlockGradients, Linear) {
