@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "parallel/gradient_tree.h"
 
 namespace eyrie::model {
