@@ -28,6 +28,8 @@ constexpr Command kCommands[] = {
     {"eval", "scores of a model on benchmarks, with lm-evaluation-harness's numbers", run_eval},
     {"score", "log-likelihoods of (context, continuation) pairs", run_score},
     {"generate", "text from a model", run_generate},
+    {"model info", "configuration, parameters by kind, state, FLOPs and memory of a model",
+     run_model_info},
     {"data build", "documents to HDF5 shards, cleared of evaluation sets", run_data_build},
     {"data screen", "overlaps of documents with evaluation sets; changes nothing", run_data_screen},
     {"data inspect", "what a shard holds", run_data_inspect},

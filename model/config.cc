@@ -85,7 +85,13 @@ GriffinConfig preset(const std::string& name) {
 }
 
 GriffinConfig read_model(base::Config section) {
-  GriffinConfig config = preset(section.get<std::string>("preset"));
+  const std::string name = section.get<std::string>("preset");
+  GriffinConfig config;
+  try {
+    config = preset(name);
+  } catch (const base::InputError& error) {
+    throw section.error("preset", error.what());
+  }
   const std::int64_t width_before = config.width;
   config.vocabulary = section.get<std::int64_t>("vocabulary", config.vocabulary);
   config.width = section.get<std::int64_t>("width", config.width);
@@ -101,6 +107,9 @@ GriffinConfig read_model(base::Config section) {
   config.window = section.get<std::int64_t>("window", config.window);
   config.scale_embedding = section.get<bool>("scale_embedding", config.scale_embedding);
   config.soft_cap = section.get<double>("soft_cap", config.soft_cap);
+  config.init = section.get<std::string>("init", config.init);
+  if (config.init != "official" && config.init != "paper")
+    throw section.error("init", fmt::format("'{}' is not one of: official, paper", config.init));
   try {
     check(config);
   } catch (const base::InputError& error) {
@@ -137,6 +146,8 @@ void check(const GriffinConfig& config) {
                        config.width, config.heads));
   }
   if (config.soft_cap < 0) refuse(fmt::format("soft_cap is {}; 0 turns it off", config.soft_cap));
+  if (config.init != "official" && config.init != "paper")
+    refuse(fmt::format("init is '{}'; use official or paper", config.init));
 }
 
 std::string to_json(const GriffinConfig& config) {
@@ -150,7 +161,8 @@ std::string to_json(const GriffinConfig& config) {
                                 {"layers", config.layers},
                                 {"window", config.window},
                                 {"scale_embedding", config.scale_embedding},
-                                {"soft_cap", config.soft_cap}}
+                                {"soft_cap", config.soft_cap},
+                                {"init", config.init}}
       .dump();
 }
 
@@ -169,6 +181,7 @@ GriffinConfig from_json(const std::string& text) {
     json.at("window").get_to(config.window);
     json.at("scale_embedding").get_to(config.scale_embedding);
     json.at("soft_cap").get_to(config.soft_cap);
+    config.init = json.value("init", config.init);
   } catch (const nlohmann::json::exception& error) {
     throw base::InputError(fmt::format("a model configuration cannot be read: {}", error.what()));
   }

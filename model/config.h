@@ -23,6 +23,8 @@ struct GriffinConfig {
   std::int64_t window = 0;       // a query sees itself and this many keys before it
   bool scale_embedding = false;  // inputs times √width rounded to bf16 (RecurrentGemma)
   double soft_cap = 0;           // of the logits; 0: none
+  std::string init =
+      "official";  // how weights start: official (recurrentgemma's JAX code) or paper
 
   std::int64_t head_dim() const { return width / heads; }
   bool is_attention(std::size_t layer) const { return layers[layer] != 'R'; }
@@ -44,7 +46,8 @@ GriffinConfig read_model(base::Config section);
 // are no layer.
 void check(const GriffinConfig& config);
 
-// One JSON object and back: what a checkpoint keeps.
+// One JSON object and back: what a checkpoint keeps. A checkpoint without `init` is of a time that
+// knew the official one only.
 std::string to_json(const GriffinConfig& config);
 GriffinConfig from_json(const std::string& text);
 

@@ -20,11 +20,18 @@ Tensor shaped(const ParameterRow& row, void* data, DType dtype) {
   return {data, dtype, columns == 0 ? 0 : row.count() / columns, columns};
 }
 
-// recurrentgemma's init of a_param: a² = U (0.999² − 0.9²) + 0.9² + 1e-8, a_param = ln(1/a − 1).
+// The a_param of a decay a: ln(1/a − 1), which is −Λ in the paper's a = σ(Λ).
+float decay_parameter(double log_a) { return static_cast<float>(std::log(std::expm1(-log_a))); }
+
+// recurrentgemma's init: a² = U (0.999² − 0.9²) + 0.9² + 1e-8.
 float decay_value(double uniform) {
   constexpr double low = 0.9 * 0.9, high = 0.999 * 0.999;
-  const double log_a = 0.5 * std::log(uniform * (high - low) + low + 1e-8);
-  return static_cast<float>(std::log(std::expm1(-log_a)));
+  return decay_parameter(0.5 * std::log(uniform * (high - low) + low + 1e-8));
+}
+
+// Griffin paper, section 2.4: a^c = U (0.999 − 0.9) + 0.9 with c = 8.
+float paper_decay_value(double uniform) {
+  return decay_parameter(std::log(uniform * (0.999 - 0.9) + 0.9) / 8);
 }
 
 }  // namespace
@@ -151,6 +158,9 @@ void Parameters::initialise(std::uint64_t seed) {
               break;
             case Init::kDecay:
               out[i] = decay_value(random.uniform(index));
+              break;
+            case Init::kPaperDecay:
+              out[i] = paper_decay_value(random.uniform(index));
               break;
           }
         }

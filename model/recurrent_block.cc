@@ -75,8 +75,10 @@ RecurrentBlock::RecurrentBlock(const GriffinConfig& config, const std::string& n
                       .deviation = std::sqrt(0.01 / tensor::kConvWidth),
                       .decay = true});
   conv_b_ = unit.add({.name = name + "/conv_1d/b", .shape = {rnn}});
-  // The JAX code counts the leading block axis into the fan: variance 1/R, not 1/(R/blocks).
-  const double deviation = std::sqrt(1.0 / static_cast<double>(rnn));
+  // The JAX code counts the leading block axis into the fan: variance 1/R. The paper's LeCun
+  // initialisation is of each block by itself: 1/(R/blocks).
+  const bool paper = config.init == "paper";
+  const double deviation = std::sqrt(1.0 / static_cast<double>(paper ? block : rnn));
   const auto gate = [&](const char* which) {
     return unit.add({.name = name + "/rg_lru/" + which + "/w",
                      .shape = {blocks, block, block},
@@ -93,7 +95,9 @@ RecurrentBlock::RecurrentBlock(const GriffinConfig& config, const std::string& n
   input_gate_b_ = gate_bias("input_gate");
   a_gate_w_ = gate("a_gate");
   a_gate_b_ = gate_bias("a_gate");
-  a_param_ = unit.add({.name = name + "/rg_lru/a_param", .shape = {rnn}, .init = Init::kDecay});
+  a_param_ = unit.add({.name = name + "/rg_lru/a_param",
+                       .shape = {rnn},
+                       .init = paper ? Init::kPaperDecay : Init::kDecay});
 }
 
 // i and r (n, R) fp32: the block-diagonal products, one a block over strided columns.

@@ -10,8 +10,8 @@
 namespace eyrie::parallel {
 
 // How a parameter starts: zeros; normal(0, deviation²); or the RG-LRU's a_param, with a² uniform in
-// [0.9², 0.999²].
-enum class Init { kZeros, kNormal, kDecay };
+// [0.9², 0.999²] (official code) or a⁸ uniform in [0.9, 0.999] (paper).
+enum class Init { kZeros, kNormal, kDecay, kPaperDecay };
 
 // What tensor ranks do with a gradient: each owns its slice, or all hold the same parameter and
 // add.

@@ -273,7 +273,8 @@ void Trainer::load(const base::Path& checkpoint) {
         "{} was written by a run with another {}; give this run another name, or set it back", here,
         what));
   };
-  if (state.at("model") != json::parse(model::to_json(run_.model)))
+  // Through the configuration, so that what an older checkpoint does not name has its default.
+  if (model::to_json(model::from_json(state.at("model").dump())) != model::to_json(run_.model))
     differs("model (" + state.at("model").dump() + ")");
   if (state.at("seed") != run_.seed) differs(fmt::format("seed ({})", state.at("seed").dump()));
   if (state.at("tokenizer_hash") != tokenizer_->hash())

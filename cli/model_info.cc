@@ -1,0 +1,292 @@
+// eyrie model info: what a model is and what it needs, from its configuration alone.
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "cli/command.h"
+#include "model/hugging_face.h"
+#include "model/size.h"
+#include "parallel/gradient_tree.h"
+#include "trainer/checkpoint.h"
+#include "trainer/run_config.h"
+
+namespace eyrie::cli {
+namespace {
+
+using nlohmann::json;
+using tensor::DType;
+
+constexpr const char* kFormulas = R"(
+FLOPs a token, forward and backward:
+  products    6 for every weight of a matrix product: projections, MLP, gate blocks, and
+              vocabulary · width for the output layer (the lookup costs nothing)
+  attention   12 · width · keys, for every attention layer; keys: the mean of min(t, window + 1)
+              over the places t = 1 … length (global attention: of t)
+  recurrence  36 for every channel of a recurrent layer (12 the scan, 24 the convolution); listed
+              but not part of the sum
+State of a sequence: a recurrent layer keeps rnn_width numbers in fp32 and 3 · rnn_width inputs of
+its convolution; local attention keys and values of window + 1 tokens; global attention those of
+every token. Memory: what a training rank holds, see docs/model.md.
+)";
+
+// A configuration, and what a run says about the shape of its training.
+struct Described {
+  model::GriffinConfig config;
+  model::TrainingShape shape;
+};
+
+DType dtype_of(const std::string& precision) {
+  if (precision == "bf16") return DType::kBFloat16;
+  if (precision == "fp32") return DType::kFloat32;
+  throw base::InputError(fmt::format("--precision {} is not known; use fp32 or bf16", precision));
+}
+
+model::GriffinConfig config_of_checkpoint(const base::Path& path) {
+  const trainer::CheckpointReader reader(path);
+  try {
+    return model::from_json(json::parse(reader.state()).at("model").dump());
+  } catch (const json::exception& error) {
+    throw base::InputError(fmt::format("{}: its state is not that of a training run: {}",
+                                       path.string(), error.what()));
+  }
+}
+
+// The stage whose micro-shards are largest decides.
+Described described_by_run(const base::Path& file) {
+  const trainer::RunConfig run = trainer::read_run(file, {});
+  Described described{run.model, {}};
+  std::int64_t most = 0;
+  for (const trainer::StageConfig& stage : run.stages) {
+    const std::int64_t rows = stage.batch_sequences / stage.micro_shards;
+    if (rows * stage.sequence_length <= most) continue;
+    most = rows * stage.sequence_length;
+    described.shape.sequences = rows;
+    described.shape.length = stage.sequence_length;
+    described.shape.micro_shards = stage.micro_shards;
+  }
+  described.shape.compute = run.bf16 ? DType::kBFloat16 : DType::kFloat32;
+  return described;
+}
+
+Described describe(const std::string& place) {
+  const base::Path path = place;
+  if (std::filesystem::is_regular_file(path)) return described_by_run(path);
+  if (std::filesystem::exists(path / "manifest.json")) return {config_of_checkpoint(path), {}};
+  if (std::filesystem::exists(path / "checkpoints")) {
+    std::vector<std::string> why_not;
+    const auto newest = trainer::newest_valid_checkpoint(path, &why_not);
+    for (const std::string& why : why_not) base::log_warning(why);
+    if (newest) return {config_of_checkpoint(*newest), {}};
+    throw base::InputError(
+        fmt::format("{}: the run has no valid checkpoint yet; name its RUN.yaml instead", place));
+  }
+  if (std::filesystem::exists(path / "config.json"))
+    return {model::read_hugging_face_config(path), {}};
+  throw base::InputError(
+      fmt::format("{}: no model there: neither a run (checkpoints/), a checkpoint (manifest.json), "
+                  "a Hugging Face directory (config.json) nor a RUN.yaml; for a model by its name "
+                  "write --preset NAME",
+                  place));
+}
+
+struct Sizes {
+  model::ParameterKinds parameters;
+  model::StateBytes fp32, bf16;
+  model::TokenFlops flops;
+  model::TrainingBytes memory;
+};
+
+std::string grouped(std::int64_t value) {
+  std::string text = std::to_string(value);
+  for (auto at = static_cast<std::int64_t>(text.size()) - 3; at > 0; at -= 3)
+    text.insert(static_cast<std::size_t>(at), ",");
+  return text;
+}
+
+// "1.93 GB": powers of ten.
+std::string bytes_text(std::int64_t bytes) {
+  const auto value = static_cast<double>(bytes);
+  if (bytes >= 1'000'000'000) return fmt::format("{:.2f} GB", value * 1e-9);
+  if (bytes >= 1'000'000) return fmt::format("{:.1f} MB", value * 1e-6);
+  return fmt::format("{:.1f} kB", value * 1e-3);
+}
+
+void print_json(const Described& described, const Sizes& sizes) {
+  const auto& [parameters, fp32, bf16, flops, memory] = sizes;
+  const auto state = [](const model::StateBytes& bytes) {
+    return json{{"bytes", bytes.fixed}, {"bytes_per_token", bytes.a_token}};
+  };
+  const model::TrainingShape& shape = described.shape;
+  const json all = {{"config", json::parse(model::to_json(described.config))},
+                    {"parameters",
+                     {{"total", parameters.all()},
+                      {"non_embedding", parameters.all() - parameters.embedding},
+                      {"embedding", parameters.embedding},
+                      {"recurrent_linear", parameters.linear},
+                      {"recurrent_convolution", parameters.convolution},
+                      {"recurrent_gates", parameters.gates},
+                      {"recurrent_a_param", parameters.decay},
+                      {"attention", parameters.attention},
+                      {"mlp", parameters.mlp},
+                      {"norms", parameters.norms}}},
+                    {"state", {{"fp32", state(fp32)}, {"bf16", state(bf16)}}},
+                    {"flops_per_token",
+                     {{"length", shape.length},
+                      {"total", flops.all()},
+                      {"products", flops.products},
+                      {"attention", flops.attention},
+                      {"recurrence", flops.recurrence}}},
+                    {"training_bytes",
+                     {{"precision", name_of(shape.compute)},
+                      {"batch", shape.sequences},
+                      {"length", shape.length},
+                      {"micro_shards", shape.micro_shards},
+                      {"ranks", shape.ranks},
+                      {"total", memory.all()},
+                      {"masters", memory.masters},
+                      {"copies", memory.copies},
+                      {"gradients", memory.gradients},
+                      {"moments", memory.moments},
+                      {"activations", memory.activations},
+                      {"logits", memory.logits},
+                      {"backward", memory.backward},
+                      {"exchange", memory.exchange}}}};
+  fmt::print("{}\n", all.dump(2));
+}
+
+void print_text(const Described& described, const Sizes& sizes) {
+  const auto& [parameters, fp32, bf16, flops, memory] = sizes;
+  const model::GriffinConfig& config = described.config;
+  const auto layers = [&](char kind) {
+    return std::count(config.layers.begin(), config.layers.end(), kind);
+  };
+  fmt::print("{}\n", config.preset);
+  fmt::print("  layers       {}: {} recurrent, {} of local attention, {} of global attention\n",
+             config.layers, layers('R'), layers('A'), layers('G'));
+  fmt::print("  widths       model {}, rnn {}, mlp {}, vocabulary {}\n", config.width,
+             config.rnn_width, config.mlp_width, config.vocabulary);
+  fmt::print("  heads        {} of {}, one of keys and values; window {}\n", config.heads,
+             config.head_dim(), config.window);
+  fmt::print("  gate blocks  {} of {}\n", config.gate_blocks,
+             config.rnn_width / config.gate_blocks);
+  fmt::print("  embedding    scale {}, soft cap of the logits {}; init {}\n",
+             config.embedding_scale(),
+             config.soft_cap > 0 ? fmt::format("{}", config.soft_cap) : "none", config.init);
+
+  const auto number = [](const char* what, std::int64_t value, const char* note = "") {
+    if (value > 0) fmt::print("  {:<22}{:>16}{}\n", what, grouped(value), note);
+  };
+  fmt::print("\nparameters\n");
+  number("total", parameters.all());
+  number("without embedding", parameters.all() - parameters.embedding);
+  number("embedding", parameters.embedding, "  also the output layer");
+  number("recurrent: linear", parameters.linear);
+  number("recurrent: conv", parameters.convolution);
+  number("recurrent: gates", parameters.gates);
+  number("recurrent: a_param", parameters.decay);
+  number("attention", parameters.attention);
+  number("mlp", parameters.mlp);
+  number("norms", parameters.norms);
+
+  fmt::print("\nstate of a sequence\n");
+  for (const auto& [name, state] : {std::pair{"fp32", fp32}, std::pair{"bf16", bf16}}) {
+    fmt::print("  {:<22}{:>16} bytes", name, grouped(state.fixed));
+    if (state.a_token > 0) fmt::print(" and {} a token", grouped(state.a_token));
+    fmt::print("\n");
+  }
+
+  const model::TrainingShape& shape = described.shape;
+  fmt::print("\nMFLOPs a token, forward and backward, sequences of {}\n", shape.length);
+  const auto share = [](const char* what, double value, const char* note = "") {
+    fmt::print("  {:<22}{:>16.3f}{}\n", what, value * 1e-6, note);
+  };
+  share("total", flops.all());
+  share("products", flops.products);
+  share("attention", flops.attention);
+  share("recurrence", flops.recurrence, "  not part of the total");
+
+  fmt::print(
+      "\nmemory of a training rank: {}, micro-shards of {} x {} tokens, {} a rank and step, "
+      "{} rank{}\n",
+      name_of(shape.compute), shape.sequences, shape.length, shape.micro_shards, shape.ranks,
+      shape.ranks == 1 ? "" : "s");
+  const auto amount = [](const char* what, std::int64_t value, const char* note) {
+    if (value > 0) fmt::print("  {:<22}{:>16}  {}\n", what, bytes_text(value), note);
+  };
+  amount("total", memory.all(), "and about 60 MB of the process itself");
+  amount("weights", memory.masters, "fp32");
+  amount("compute copies", memory.copies, "bf16, what products read");
+  amount("gradients", memory.gradients, "fp32, the partial sums of the micro-shards");
+  amount("moments", memory.moments, "fp32, two, this rank's share");
+  amount("activations", memory.activations, "kept for the backward pass");
+  amount("backward", memory.backward, "gradients of activations");
+  amount("logits", memory.logits, "of one piece of a batch; in the place of `backward`");
+  amount("exchange", memory.exchange, "");
+}
+
+}  // namespace
+
+int run_model_info(int argc, char** argv) {
+  std::string place, preset, precision;
+  std::int64_t length = 0, batch = 0, micro_shards = 0, ranks = 1;
+  bool as_json = false;
+  CLI::App app(
+      "Shows what a model is and what it needs: configuration, parameters, state of a sequence, "
+      "FLOPs a token, memory of a training rank. Works from the configuration alone.",
+      argv[0]);
+  app.footer(kFormulas);
+  auto* where = app.add_option("MODEL", place,
+                               "run directory, checkpoint, Hugging Face directory, or RUN.yaml");
+  auto* named = app.add_option("--preset", preset, "a model by its name, as griffin-1.3b");
+  named->excludes(where);
+  app.add_option("--length", length, "tokens a sequence (default: of RUN.yaml, else 2048)");
+  app.add_option("--batch", batch, "sequences a micro-shard (default: of RUN.yaml, else 8)");
+  app.add_option("--micro-shards", micro_shards,
+                 "micro-shards that a rank runs a step (default: of RUN.yaml, else 1)");
+  app.add_option("--ranks", ranks, "data ranks, which share the moments and a run's micro-shards")
+      ->capture_default_str();
+  app.add_option("--precision", precision, "fp32 or bf16 (default: of RUN.yaml, else bf16)");
+  app.add_flag("--json", as_json, "for scripts: one JSON object");
+  try {
+    app.parse(argc, argv);
+    if (place.empty() && preset.empty()) throw CLI::RequiredError("MODEL, or --preset NAME,");
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
+  }
+  Described described = preset.empty() ? describe(place) : Described{model::preset(preset), {}};
+  model::TrainingShape& shape = described.shape;
+  const auto positive = [](const char* flag, std::int64_t value) {
+    if (value < 1) throw base::InputError(fmt::format("{} {}: it must be at least 1", flag, value));
+    return value;
+  };
+  shape.ranks = positive("--ranks", ranks);
+  if (app.count("--micro-shards") > 0) {
+    shape.micro_shards = positive("--micro-shards", micro_shards);
+  } else if (shape.micro_shards > 1) {
+    shape.micro_shards =
+        parallel::MicroShardPlan(shape.micro_shards, static_cast<int>(ranks)).count(0);
+  }
+  if (app.count("--length") > 0) shape.length = positive("--length", length);
+  if (app.count("--batch") > 0) shape.sequences = positive("--batch", batch);
+  if (!precision.empty()) shape.compute = dtype_of(precision);
+
+  const model::Griffin griffin(described.config);
+  const Sizes sizes{
+      model::parameter_kinds(griffin), model::state_bytes(described.config, DType::kFloat32),
+      model::state_bytes(described.config, DType::kBFloat16),
+      model::token_flops(griffin, shape.length), model::training_bytes(griffin, shape)};
+  if (as_json) {
+    print_json(described, sizes);
+  } else {
+    print_text(described, sizes);
+  }
+  return base::kExitDone;
+}
+
+}  // namespace eyrie::cli
