@@ -1,0 +1,216 @@
+// Generation: a request's text is the same alone and in any company; samples of one prompt; texts,
+// their ends, and dialogues.
+#include "model/generate.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "model/text_generator.h"
+#include "support/model_fixture.h"
+
+namespace eyrie::model {
+namespace {
+
+using tensor::DType;
+
+using Texts = std::map<std::pair<std::uint64_t, std::int64_t>, std::vector<std::int32_t>>;
+
+struct Model {
+  explicit Model(DType dtype = DType::kFloat32)
+      : griffin(config()), parameters(weights(dtype)), decoder(griffin, parameters, 258) {}
+  static GriffinConfig config() {
+    GriffinConfig config = preset("griffin-10m");
+    config.vocabulary = 300;  // more than the tokenizer has
+    config.width = config.rnn_width = 48;
+    config.mlp_width = 60;
+    config.heads = config.gate_blocks = 3;
+    config.layers = "RAR";
+    config.window = 7;
+    return config;
+  }
+  Parameters weights(DType dtype) {
+    Parameters masters(griffin.units(), DType::kFloat32);
+    masters.initialise(3);
+    return test::for_inference(masters, dtype);
+  }
+  Griffin griffin;
+  Parameters parameters;
+  Decoder decoder;
+};
+
+std::vector<GenerationRequest> requests() {
+  std::vector<GenerationRequest> all;
+  for (std::uint64_t number = 0; number < 9; ++number) {
+    GenerationRequest request;
+    for (std::uint64_t t = 0; t < 1 + number * 4; ++t)
+      request.tokens.push_back(static_cast<std::int32_t>((t * 7 + number * 13) % 258));
+    request.samples = number % 3 == 1 ? 3 : 1;
+    request.most = number == 4 ? 0 : 5 + static_cast<std::int64_t>(number * 3 % 11);
+    request.number = number;
+    all.push_back(request);
+  }
+  return all;
+}
+
+// All texts; how many sequences ended by themselves at token 13.
+Texts generate(Model& model, const std::vector<GenerationRequest>& all, std::int64_t slots,
+               const SamplingOptions& sampling) {
+  Texts texts;
+  std::map<std::pair<std::uint64_t, std::int64_t>, int> ends;
+  std::size_t next = 0;
+  Generator generator(model.decoder, sampling, slots);
+  generator.run(
+      [&]() -> std::optional<GenerationRequest> {
+        if (next == all.size()) return std::nullopt;
+        return all[next++];
+      },
+      [&](std::uint64_t number, std::int64_t sample, std::int32_t token) {
+        EXPECT_LT(token, 258);
+        texts[{number, sample}].push_back(token);
+        return token != 13;
+      },
+      [&](std::uint64_t number, std::int64_t sample, bool whole, const State& state,
+          std::int64_t sequence) {
+        ++ends[{number, sample}];
+        const auto& request = all[number];
+        const auto& text = texts[{number, sample}];
+        EXPECT_EQ(whole, static_cast<std::int64_t>(text.size()) == request.most);
+        EXPECT_EQ(state.tokens(sequence),
+                  static_cast<std::int64_t>(request.tokens.size() + text.size()) -
+                      (text.empty() ? 0 : 1));
+      });
+  std::size_t samples = 0;
+  for (const auto& request : all) samples += static_cast<std::size_t>(request.samples);
+  EXPECT_EQ(ends.size(), samples);
+  for (const auto& [sample, count] : ends) EXPECT_EQ(count, 1);
+  return texts;
+}
+
+TEST(Generator, ARequestsTextIsTheSameInAnyCompany) {
+  for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+    Model model(dtype);
+    for (const SamplingOptions& sampling :
+         {SamplingOptions{.temperature = 0}, SamplingOptions{.temperature = 1.3, .seed = 5},
+          SamplingOptions{.top_k = 40, .top_p = 0.9, .min_p = 0.01, .repetition_penalty = 1.2}}) {
+      const Texts alone = generate(model, requests(), 1, sampling);
+      for (const std::int64_t slots : {2, 3, 20}) {
+        EXPECT_EQ(generate(model, requests(), slots, sampling), alone) << slots << " slots";
+      }
+      for (const GenerationRequest& request : requests()) {
+        if (request.number != 7) continue;
+        std::vector<GenerationRequest> before(7);  // of no tokens: number 7 stays number 7
+        for (std::uint64_t i = 0; i < 7; ++i) before[i] = {{1}, 1, 0, i};
+        before.push_back(request);
+        const Texts only = generate(model, before, 4, sampling);
+        for (std::int64_t s = 0; s < request.samples; ++s)
+          EXPECT_EQ(only.at({7, s}), alone.at({7, s}));
+      }
+    }
+  }
+}
+
+TEST(Generator, SamplesOfOnePromptDifferAndTheFirstIsThatOfOne) {
+  Model model;
+  GenerationRequest request{{1, 2, 3}, 4, 20, 0};
+  const SamplingOptions sampling{.temperature = 1.5};
+  const Texts four = generate(model, {request}, 2, sampling);
+  for (std::int64_t s = 1; s < 4; ++s) EXPECT_NE(four.at({0, s}), four.at({0, 0}));
+  request.samples = 1;
+  EXPECT_EQ(generate(model, {request}, 1, sampling).at({0, 0}), four.at({0, 0}));
+}
+
+// A prompt longer than one piece of the prefill, against single steps.
+TEST(Generator, ALongPromptIsReadInPieces) {
+  Model model;
+  std::vector<std::int32_t> tokens;
+  for (int t = 0; t < 2048 * 2 + 5; ++t) tokens.push_back(t * 31 % 258);
+  State read = model.decoder.empty_state(1), stepped = model.decoder.empty_state(1);
+  const auto logits = model.decoder.read(tokens, read);
+  const std::vector<float> expected(logits.begin(), logits.end());
+  std::span<float> got;
+  for (const std::int32_t token : tokens) got = model.decoder.step({&token, 1}, stepped);
+  for (std::size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(got[i], expected[i], 1e-5);
+  EXPECT_EQ(read.tokens(0), 2048 * 2 + 5);
+}
+
+std::vector<TextResult> texts(
+    Model& model, const text::Tokenizer& tokenizer, const TextOptions& options,
+    std::vector<std::string> prompts, std::string* streamed = nullptr,
+    const std::function<bool()>& interrupted = [] { return false; }) {
+  TextGenerator generator(model.decoder, tokenizer, options);
+  std::vector<TextResult> results;
+  std::size_t next = 0;
+  generator.run(
+      [&]() -> std::optional<TextPrompt> {
+        if (next == prompts.size()) return std::nullopt;
+        return TextPrompt{prompts[next++]};
+      },
+      [&](std::uint64_t, std::int64_t, const std::string& piece) {
+        if (streamed != nullptr) *streamed += piece;
+      },
+      [&](const TextResult& result) { results.push_back(result); }, interrupted);
+  return results;
+}
+
+TEST(TextGenerator, StopsBeforeTheFirstStopText) {
+  Model model;
+  const auto bytes = text::open_tokenizer("bytes");
+  TextOptions options;
+  options.most = 60;
+  options.ignore_end = true;
+  const auto whole = texts(model, *bytes, options, {"abc"});
+  ASSERT_EQ(whole.size(), 1u);
+  EXPECT_EQ(whole[0].finish, Finish::kLength);
+  EXPECT_EQ(whole[0].tokens, 60);
+  ASSERT_GT(whole[0].text.size(), 20u);
+  options.stops = {"nowhere in it", whole[0].text.substr(15, 3), whole[0].text.substr(9, 4)};
+  std::string streamed;
+  const auto cut = texts(model, *bytes, options, {"abc"}, &streamed);
+  EXPECT_EQ(cut[0].finish, Finish::kStop);
+  EXPECT_EQ(cut[0].text, whole[0].text.substr(0, whole[0].text.find(options.stops[2])));
+  EXPECT_EQ(streamed, cut[0].text);
+  int calls = 0;
+  options.stops.clear();
+  const auto interrupted =
+      texts(model, *bytes, options, {"abc", "def"}, nullptr, [&] { return ++calls > 10; });
+  EXPECT_EQ(interrupted[0].finish, Finish::kInterrupted);
+  EXPECT_LT(interrupted[0].tokens, 12);
+}
+
+// A dialogue's state is that of the whole conversation read at once.
+TEST(Chat, TurnsReadOnlyWhatIsNew) {
+  Model model;
+  const auto bytes = text::open_tokenizer("bytes");
+  TextOptions options;
+  options.most = 6;
+  options.sampling.temperature = 0;
+  Chat chat(model.decoder, *bytes, options);
+  EXPECT_FALSE(chat.has_control_tokens());
+  std::string reply;
+  const auto turn = [&](const std::string& text) {
+    reply.clear();
+    return chat.say(
+        text, [&](const std::string& piece) { reply += piece; }, [] { return false; });
+  };
+  const auto first = turn("hello");
+  const std::string asked = "<start_of_turn>user\nhello<end_of_turn>\n<start_of_turn>model\n";
+  EXPECT_EQ(first.counters.prompt_tokens, static_cast<std::int64_t>(asked.size()) + 1);
+  const std::int64_t after_first = chat.state().tokens(0);
+  EXPECT_EQ(after_first,
+            static_cast<std::int64_t>(asked.size()) + 1 + first.counters.new_tokens - 1);
+  const auto second = turn("again");
+  // The reply's last token, the end of its turn, and the new turn.
+  EXPECT_EQ(second.counters.prompt_tokens,
+            static_cast<std::int64_t>(1 + std::string("<end_of_turn>\n").size() + asked.size()));
+  EXPECT_EQ(chat.state().tokens(0),
+            after_first + second.counters.prompt_tokens + second.counters.new_tokens - 1);
+  chat.reset();
+  EXPECT_EQ(chat.state().tokens(0), 0);
+  const std::string again = (turn("hello"), reply);
+  chat.reset();
+  EXPECT_EQ((turn("hello"), reply), again);
+}
+
+}  // namespace
+}  // namespace eyrie::model
