@@ -59,8 +59,10 @@ void Parameters::refresh_all() {
   for (std::size_t unit = 0; unit < units_.size(); ++unit) refresh(unit);
 }
 
-Parameters Parameters::for_inference(std::vector<parallel::Unit> units, DType compute) {
+Parameters Parameters::for_inference(std::vector<parallel::Unit> units, DType compute,
+                                     bool transposed) {
   Parameters parameters({}, compute);
+  parameters.transposed_ = transposed;
   parameters.units_ = std::move(units);
   for (const parallel::Unit& unit : parameters.units_)
     parameters.stored_.emplace_back(unit.rows.size());
@@ -72,6 +74,7 @@ void Parameters::store(std::size_t unit, int row, std::int64_t first,
   const ParameterRow& at = units_[unit].rows[static_cast<std::size_t>(row)];
   Stored& stored = stored_[unit][static_cast<std::size_t>(row)];
   const DType dtype = at.product ? compute_ : DType::kFloat32;
+  const bool transposed = at.linear && transposed_;
   const Tensor whole = shaped(at, nullptr, dtype);
   const std::int64_t rows = whole.rows() / at.parts, columns = whole.columns();
   const auto part_bytes = static_cast<std::size_t>(rows * columns * size_of(dtype));
@@ -80,13 +83,13 @@ void Parameters::store(std::size_t unit, int row, std::int64_t first,
     for (std::int64_t part = 0; part < at.parts; ++part) {
       void* data = stored.memory.data() + static_cast<std::size_t>(part) * part_bytes;
       stored.parts.push_back(
-          {at.linear ? Tensor(data, dtype, columns, rows) : Tensor(data, dtype, rows, columns),
-           at.linear});
+          {transposed ? Tensor(data, dtype, columns, rows) : Tensor(data, dtype, rows, columns),
+           transposed});
     }
   }
   const auto count = static_cast<std::int64_t>(values.size());
   EYRIE_CHECK(first >= 0 && first + count <= at.count(), "more elements than the row has");
-  if (!at.linear) {
+  if (!transposed) {
     tensor::parallel_for(count, 65536, [&](std::int64_t begin, std::int64_t end) {
       const Tensor from(const_cast<float*>(values.data()) + begin, DType::kFloat32, 1, end - begin);
       std::byte* to = stored.memory.data() + (first + begin) * size_of(dtype);

@@ -26,9 +26,12 @@ class Parameters {
   // For training: masters, and in bf16 the compute copies.
   Parameters(std::vector<parallel::Unit> units, tensor::DType compute);
 
-  // For inference: no masters; operands of products in the compute dtype alone, linear layers
-  // (out, in), so that a token's products read memory in order. To be filled by store() or map().
-  static Parameters for_inference(std::vector<parallel::Unit> units, tensor::DType compute);
+  // For inference: no masters; operands of products in the compute dtype alone. With `transposed`
+  // linear layers lie (out, in), so that a single token's products read memory in order; without, as
+  // in training, so that scores have training's bits on every processor. To be filled by store() or
+  // map().
+  static Parameters for_inference(std::vector<parallel::Unit> units, tensor::DType compute,
+                                  bool transposed = true);
 
   const std::vector<parallel::Unit>& units() const { return units_; }
   tensor::DType compute() const { return compute_; }
@@ -55,8 +58,8 @@ class Parameters {
   // Elements [first, first + values.size()) of a row in its own (in, out) order. A linear layer's
   // come by whole parts.
   void store(std::size_t unit, int row, std::int64_t first, std::span<const float> values);
-  // A part lies elsewhere already, in the compute dtype and this class's layout; `owner` keeps it
-  // alive. Only of rows that are operands of products.
+  // A part lies elsewhere already, in the compute dtype, a linear layer's (out, in); `owner` keeps
+  // it alive. Only of rows that are operands of products.
   void map(std::size_t unit, int row, std::int64_t part, const void* data,
            std::shared_ptr<const void> owner);
 
@@ -69,6 +72,7 @@ class Parameters {
   tensor::DType compute_;
   std::vector<tensor::Buffer> masters_, copies_;  // training; by unit
   std::vector<std::vector<Stored>> stored_;       // inference; by unit and row
+  bool transposed_ = false;
   std::vector<std::shared_ptr<const void>> owners_;
 };
 

@@ -59,7 +59,7 @@ OpenedModel open_checkpoint(const base::Path& path, const OpenModelOptions& opti
     opened.griffin = std::make_unique<model::Griffin>(config);
     opened.parameters = std::make_unique<model::Parameters>(model::Parameters::for_inference(
         opened.griffin->units(),
-        dtype_of(options.precision, state.at("precision").get<std::string>())));
+        dtype_of(options.precision, state.at("precision").get<std::string>()), options.decoding));
     opened.tokenizer = text::open_tokenizer(
         options.tokenizer.empty() ? tokenizer_of(state, path.string()) : options.tokenizer);
     if (options.tokenizer.empty() && state.at("tokenizer_hash") != opened.tokenizer->hash()) {
