@@ -41,6 +41,10 @@ class Parameters {
   std::vector<tensor::Buffer> masters_, copies_;
 };
 
+// Elements [first, first + count) of a row as initialise() makes them; the row is the whole tensor.
+void initial_values(const parallel::ParameterRow& row, std::uint64_t seed, std::int64_t first,
+                    std::int64_t count, float* out);
+
 // A row of a unit's flat fp32 buffer (gradients, moments) as (rows, columns).
 tensor::Tensor row_of(const parallel::ParameterRow& row, float* buffer);
 
