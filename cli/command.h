@@ -15,6 +15,9 @@ int run_model_info(int argc, char** argv);
 int run_data_build(int argc, char** argv);
 int run_data_screen(int argc, char** argv);
 int run_data_inspect(int argc, char** argv);
+int run_model_init(int argc, char** argv);
+int run_model_import(int argc, char** argv);
+int run_model_export(int argc, char** argv);
 int run_version(int argc, char** argv);
 
 }  // namespace eyrie::cli

@@ -83,7 +83,8 @@ void print_counters(const std::string& description, const model::GenerationCount
 
 int run_generate(int argc, char** argv) {
   GenerateOptions options;
-  trainer::OpenModelOptions opening{.decoding = true};
+  trainer::OpenModelOptions opening;
+  opening.decoding = true;
   std::int64_t threads = 0;
   CLI::App app("Generates text from a model (docs/generation.md).", argv[0]);
   add_options(app, options, opening, threads);

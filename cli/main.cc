@@ -33,6 +33,10 @@ constexpr Command kCommands[] = {
     {"data build", "documents to HDF5 shards, cleared of evaluation sets", run_data_build},
     {"data screen", "overlaps of documents with evaluation sets; changes nothing", run_data_screen},
     {"data inspect", "what a shard holds", run_data_inspect},
+    {"model init", "a model with random weights, for trying sizes", run_model_init},
+    {"model import", "weights from Hugging Face or an official release, checked and copied",
+     run_model_import},
+    {"model export", "a Hugging Face directory that transformers loads", run_model_export},
     {"version", "version, compiler, and what the processor can run", run_version},
 };
 

@@ -146,31 +146,34 @@ Tensor Parameters::weight(std::size_t unit, int row) const {
 
 void Parameters::initialise(std::uint64_t seed) {
   for (std::size_t unit = 0; unit < units_.size(); ++unit) {
-    for (const ParameterRow& row : units_[unit].rows) {
-      const base::Philox random(seed, row.name);
-      float* out = masters_[unit].f32() + row.offset;
-      tensor::parallel_for(row.count(), 4096, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t i = begin; i < end; ++i) {
-          const auto index = static_cast<std::uint64_t>(i);  // the slice is the whole tensor
-          switch (row.init) {
-            case Init::kZeros:
-              out[i] = 0.0f;
-              break;
-            case Init::kNormal:
-              out[i] = static_cast<float>(row.deviation * random.normal(index));
-              break;
-            case Init::kDecay:
-              out[i] = decay_value(random.uniform(index));
-              break;
-            case Init::kPaperDecay:
-              out[i] = paper_decay_value(random.uniform(index));
-              break;
-          }
-        }
-      });
-    }
+    for (const ParameterRow& row : units_[unit].rows)
+      initial_values(row, seed, 0, row.count(), masters_[unit].f32() + row.offset);
   }
   refresh_all();
+}
+
+void initial_values(const ParameterRow& row, std::uint64_t seed, std::int64_t first,
+                    std::int64_t count, float* out) {
+  const base::Philox random(seed, row.name);
+  tensor::parallel_for(count, 4096, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const auto index = static_cast<std::uint64_t>(first + i);
+      switch (row.init) {
+        case Init::kZeros:
+          out[i] = 0.0f;
+          break;
+        case Init::kNormal:
+          out[i] = static_cast<float>(row.deviation * random.normal(index));
+          break;
+        case Init::kDecay:
+          out[i] = decay_value(random.uniform(index));
+          break;
+        case Init::kPaperDecay:
+          out[i] = paper_decay_value(random.uniform(index));
+          break;
+      }
+    }
+  });
 }
 
 Tensor row_of(const ParameterRow& row, float* buffer) {

@@ -43,6 +43,7 @@ class Parameters {
   Weight matrix(std::size_t unit, int row, std::int64_t part = 0) const;
 
   // ---- Training.
+  bool has_masters() const { return stored_.empty(); }
   float* master(std::size_t unit) { return masters_[unit].f32(); }
   const float* master(std::size_t unit) const { return masters_[unit].f32(); }
 
@@ -75,6 +76,10 @@ class Parameters {
   bool transposed_ = false;
   std::vector<std::shared_ptr<const void>> owners_;
 };
+
+// Elements [first, first + count) of a row as initialise() makes them; the row is the whole tensor.
+void initial_values(const parallel::ParameterRow& row, std::uint64_t seed, std::int64_t first,
+                    std::int64_t count, float* out);
 
 // A row of a unit's flat fp32 buffer (gradients, moments) as (rows, columns).
 tensor::Tensor row_of(const parallel::ParameterRow& row, float* buffer);

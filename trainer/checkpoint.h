@@ -78,6 +78,11 @@ class CheckpointReader {
   // The checksum of every piece, and that every tensor is covered. Ranks may share the work: this
   // one checks file `part`, `part + parts`, …
   void verify(int part = 0, int parts = 1) const;
+  void verify(const std::string& name) const;  // the same of one tensor
+
+  // As read(), of fp32 and without checksums: for reading a tensor in small parts after verify(),
+  // where read() would read its whole pieces every time.
+  void read_verified(const std::string& name, const TensorRange& range, float* out) const;
 
  private:
   struct Piece {
@@ -96,7 +101,8 @@ class CheckpointReader {
   void read_file(std::size_t file, std::uint64_t bytes, std::int64_t pieces,
                  const std::string& fingerprint);
   void read_bytes(const std::string& name, PieceType type, const TensorRange& range,
-                  std::byte* out) const;
+                  std::byte* out, bool check) const;
+  void verify_pieces(const std::string& name, const Tensor& tensor, int part, int parts) const;
   std::vector<std::byte> read_piece(const std::string& name, const Tensor& tensor,
                                     const Piece& piece) const;
 

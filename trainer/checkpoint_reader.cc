@@ -164,7 +164,7 @@ std::vector<std::byte> CheckpointReader::read_piece(const std::string& name, con
 }
 
 void CheckpointReader::read_bytes(const std::string& name, PieceType type, const TensorRange& range,
-                                  std::byte* out) const {
+                                  std::byte* out, bool check) const {
   const Tensor& tensor = find(name);
   if (tensor.type != type) {
     throw base::InputError(fmt::format("{}: tensor {} is of {}, not {}", directory_.string(), name,
@@ -176,10 +176,18 @@ void CheckpointReader::read_bytes(const std::string& name, PieceType type, const
   for (const Piece& piece : tensor.pieces) {
     const std::vector<Copy> copies = copies_between(piece.range, range);
     if (copies.empty()) continue;
-    const std::vector<std::byte> bytes = read_piece(name, tensor, piece);
-    for (const Copy& copy : copies) {
-      std::memcpy(out + copy.to * width, bytes.data() + copy.from * width,
-                  static_cast<std::size_t>(copy.count * width));
+    if (check) {
+      const std::vector<std::byte> bytes = read_piece(name, tensor, piece);
+      for (const Copy& copy : copies) {
+        std::memcpy(out + copy.to * width, bytes.data() + copy.from * width,
+                    static_cast<std::size_t>(copy.count * width));
+      }
+    } else {
+      const base::File file = base::File::open(directory_ / files_[piece.file]);
+      for (const Copy& copy : copies) {
+        file.read_at({out + copy.to * width, static_cast<std::size_t>(copy.count * width)},
+                     piece.offset + static_cast<std::uint64_t>(copy.from * width));
+      }
     }
     all.insert(all.end(), copies.begin(), copies.end());
   }
@@ -191,19 +199,19 @@ void CheckpointReader::read_bytes(const std::string& name, PieceType type, const
 }
 
 void CheckpointReader::read(const std::string& name, const TensorRange& range, float* out) const {
-  read_bytes(name, PieceType::kFloat32, range, reinterpret_cast<std::byte*>(out));
+  read_bytes(name, PieceType::kFloat32, range, reinterpret_cast<std::byte*>(out), true);
 }
 void CheckpointReader::read(const std::string& name, const TensorRange& range,
                             std::int32_t* out) const {
-  read_bytes(name, PieceType::kInt32, range, reinterpret_cast<std::byte*>(out));
+  read_bytes(name, PieceType::kInt32, range, reinterpret_cast<std::byte*>(out), true);
 }
 void CheckpointReader::read(const std::string& name, const TensorRange& range,
                             std::uint16_t* out) const {
-  read_bytes(name, PieceType::kBFloat16, range, reinterpret_cast<std::byte*>(out));
+  read_bytes(name, PieceType::kBFloat16, range, reinterpret_cast<std::byte*>(out), true);
 }
 void CheckpointReader::read(const std::string& name, const TensorRange& range,
                             std::uint8_t* out) const {
-  read_bytes(name, PieceType::kUint8, range, reinterpret_cast<std::byte*>(out));
+  read_bytes(name, PieceType::kUint8, range, reinterpret_cast<std::byte*>(out), true);
 }
 
 void CheckpointReader::read_all(const std::string& name, float* out) const {
@@ -211,30 +219,42 @@ void CheckpointReader::read_all(const std::string& name, float* out) const {
   read(name, TensorRange{Axes(axes.size()), axes, 0, elements_of(axes)}, out);
 }
 
+void CheckpointReader::read_verified(const std::string& name, const TensorRange& range,
+                                     float* out) const {
+  read_bytes(name, PieceType::kFloat32, range, reinterpret_cast<std::byte*>(out), false);
+}
+
 void CheckpointReader::verify(int part, int parts) const {
-  for (const auto& [name, tensor] : tensors_) {
-    for (const Piece& piece : tensor.pieces) {
-      if (static_cast<int>(piece.file % static_cast<std::size_t>(parts)) != part) continue;
-      const base::Path path = directory_ / files_[piece.file];
-      const std::uint64_t bytes = static_cast<std::uint64_t>(piece.range.flat_count) *
-                                  base::size_of(stored_type(tensor.type));
-      if (hash_part(base::File::open(path), piece.offset, bytes) != piece.checksum) {
-        throw bad(path,
-                  fmt::format("tensor {}: its data is damaged (the checksum does not hold)", name));
-      }
+  for (const auto& [name, tensor] : tensors_) verify_pieces(name, tensor, part, parts);
+}
+
+void CheckpointReader::verify(const std::string& name) const {
+  verify_pieces(name, find(name), 0, 1);
+}
+
+void CheckpointReader::verify_pieces(const std::string& name, const Tensor& tensor, int part,
+                                     int parts) const {
+  for (const Piece& piece : tensor.pieces) {
+    if (static_cast<int>(piece.file % static_cast<std::size_t>(parts)) != part) continue;
+    const base::Path path = directory_ / files_[piece.file];
+    const std::uint64_t bytes =
+        static_cast<std::uint64_t>(piece.range.flat_count) * base::size_of(stored_type(tensor.type));
+    if (hash_part(base::File::open(path), piece.offset, bytes) != piece.checksum) {
+      throw bad(path,
+                fmt::format("tensor {}: its data is damaged (the checksum does not hold)", name));
     }
-    if (part != 0) continue;
-    const std::int64_t count = elements_of(tensor.shape);
-    const TensorRange whole{Axes(tensor.shape.size()), tensor.shape, 0, count};
-    std::vector<Copy> all;
-    for (const Piece& piece : tensor.pieces) {
-      const std::vector<Copy> copies = copies_between(piece.range, whole);
-      all.insert(all.end(), copies.begin(), copies.end());
-    }
-    const std::int64_t gap = first_gap(all, count);
-    if (gap < count) {
-      throw bad(directory_, fmt::format("tensor {}: element {} is in no shard", name, gap));
-    }
+  }
+  if (part != 0) return;
+  const std::int64_t count = elements_of(tensor.shape);
+  const TensorRange whole{Axes(tensor.shape.size()), tensor.shape, 0, count};
+  std::vector<Copy> all;
+  for (const Piece& piece : tensor.pieces) {
+    const std::vector<Copy> copies = copies_between(piece.range, whole);
+    all.insert(all.end(), copies.begin(), copies.end());
+  }
+  const std::int64_t gap = first_gap(all, count);
+  if (gap < count) {
+    throw bad(directory_, fmt::format("tensor {}: element {} is in no shard", name, gap));
   }
 }
 

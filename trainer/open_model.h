@@ -12,7 +12,7 @@
 namespace eyrie::trainer {
 
 struct OpenModelOptions {
-  std::string precision;  // "fp32", "bf16", or "" for what it was trained in (Hugging Face: fp32)
+  std::string precision;  // "fp32", "bf16", or "" for what it was trained or is stored in
   std::int64_t batch_tokens = 4096;
   bool decoding = false;  // weights laid out for single tokens; else for training's bits
   std::string tokenizer;  // a file, in place of the model's own

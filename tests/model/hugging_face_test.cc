@@ -20,8 +20,8 @@ using test::fixtures;
 
 std::vector<float> logits_of(const GriffinConfig& config, const Fixture& expected) {
   const Griffin griffin(config);
-  Parameters parameters(griffin.units(), DType::kFloat32);
-  read_hugging_face_weights(fixtures() / "hf_tiny", parameters);
+  auto parameters = Parameters::for_inference(griffin.units(), DType::kFloat32);
+  HuggingFaceWeights(fixtures() / "hf_tiny").map(parameters);
   const auto tokens = expected.ints("tokens");
   const std::int64_t sequences = expected.shape("tokens")[0], length = expected.shape("tokens")[1];
   Workspace workspace;
@@ -77,8 +77,8 @@ TEST(HuggingFace, WhatDoesNotFitIsNamed) {
   };
   const auto load = [&] {
     const Griffin griffin(read_hugging_face_config(folder));
-    Parameters parameters(griffin.units(), DType::kFloat32);
-    read_hugging_face_weights(folder, parameters);
+    auto parameters = Parameters::for_inference(griffin.units(), DType::kFloat32);
+    HuggingFaceWeights(folder).map(parameters);
   };
   EXPECT_NE(message_of(load).find("config.json"), std::string::npos);
   write("config.json", "{");

@@ -1,0 +1,84 @@
+// eyrie model export MODEL HF_DIR: a directory that transformers loads.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <CLI/CLI.hpp>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "cli/model_files.h"
+#include "model/model_card.h"
+#include "model/transformers_form.h"
+#include "tensor/threads.h"
+#include "trainer/open_weights.h"
+
+namespace eyrie::cli {
+namespace {
+
+// Nothing is changed that the user did not ask for.
+void refuse(const std::string& place, const std::vector<model::Obstacle>& obstacles) {
+  std::string message =
+      fmt::format("{}: transformers' RecurrentGemma cannot express this model:", place);
+  bool adaptable = true;
+  for (const model::Obstacle& obstacle : obstacles) {
+    message += "\n  " + obstacle.why;
+    message += obstacle.adapting.empty() ? "; this cannot be adapted"
+                                         : "; --adapt writes " + obstacle.adapting;
+    adaptable = adaptable && !obstacle.adapting.empty();
+  }
+  message += adaptable ? "\nWith --adapt the weights are rewritten so that it computes the same."
+                       : "\nUse `eyrie model import` to copy it for Eyrie's own use.";
+  throw base::InputError(message);
+}
+
+}  // namespace
+
+int run_model_export(int argc, char** argv) {
+  std::string place, out, window = "plus-one";
+  bool adapt = false;
+  WritingFlags writing;
+  trainer::OpenWeightsOptions opening;
+  CLI::App app("Writes a model so that transformers loads it (docs/hugging_face.md).", argv[0]);
+  app.add_option("MODEL", place, "run directory, checkpoint, or Hugging Face directory")
+      ->required();
+  app.add_option("HF_DIR", out, "the directory to write")->required();
+  app.add_option("--window", window,
+                 "plus-one: transformers sees the same tokens as Eyrie; same: the number unchanged")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"plus-one", "same"}));
+  app.add_flag("--adapt", adapt,
+               "rewrite what transformers cannot express, where that is possible");
+  app.add_option("--preset", opening.preset,
+                 "official releases: has the window, soft cap and embedding scale");
+  app.add_option("--tokenizer", opening.tokenizer, "a tokenizer file in place of the model's own");
+  add_writing_flags(app, writing, "fp32, bf16 or fp16; default: as trained");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
+  }
+  tensor::set_thread_count(writing.threads > 0 ? static_cast<int>(writing.threads)
+                                               : tensor::cores());
+  const trainer::OpenedWeights opened = trainer::open_weights(place, opening);
+  const std::vector<model::Obstacle> obstacles = model::obstacles(opened.weights->config());
+  std::unique_ptr<model::WeightSource> adapted;
+  model::CardFacts facts{opened.weights->description(), opened.tokenizer, {}};
+  if (!obstacles.empty()) {
+    if (!adapt) refuse(place, obstacles);
+    adapted = model::adapt(*opened.weights);
+    for (const model::Obstacle& obstacle : obstacles) {
+      facts.adaptations.push_back(fmt::format("{}; written: {}", obstacle.why, obstacle.adapting));
+      fmt::print("adapted: {}\n", facts.adaptations.back());
+    }
+  }
+  const model::WeightSource& source = adapted ? *adapted : *opened.weights;
+  model::HuggingFaceOptions options = writing.options();
+  options.same_window = window == "same";
+  options.tokens = opened.tokens;
+  options.files = opened.files;
+  options.files["README.md"] = model::model_card(
+      source.config(), options.type.value_or(source.type()), options.same_window, facts);
+  print_written(model::write_hugging_face(source, out, options), out);
+  return base::kExitDone;
+}
+
+}  // namespace eyrie::cli

@@ -1,0 +1,23 @@
+// What the commands that write a Hugging Face directory share: flags, and the line at the end.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <cstdint>
+#include <string>
+
+#include "model/hugging_face_writer.h"
+
+namespace eyrie::cli {
+
+struct WritingFlags {
+  std::string type;
+  std::uint64_t shard_bytes = 5'000'000'000;
+  std::int64_t threads = 0;
+  model::HuggingFaceOptions options() const;
+};
+
+void add_writing_flags(CLI::App& app, WritingFlags& flags, const std::string& type_help);
+void print_written(const model::HuggingFaceWritten& written, const std::string& directory);
+
+}  // namespace eyrie::cli

@@ -1,0 +1,46 @@
+// eyrie model import SOURCE OUT: weights from elsewhere, checked and written as a directory that
+// all commands open.
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "cli/model_files.h"
+#include "tensor/threads.h"
+#include "trainer/open_weights.h"
+
+namespace eyrie::cli {
+
+int run_model_import(int argc, char** argv) {
+  std::string place, out;
+  WritingFlags writing;
+  trainer::OpenWeightsOptions opening;
+  CLI::App app("Checks and copies weights of other releases (docs/hugging_face.md).", argv[0]);
+  app.add_option("HF_DIR", place,
+                 "a Hugging Face directory, or a .safetensors or .h5 file with the names of the "
+                 "official flax or torch release")
+      ->required();
+  app.add_option("OUT", out, "the directory to write")->required();
+  app.add_option("--preset", opening.preset,
+                 "official releases: has the window, soft cap and embedding scale");
+  app.add_option("--tokenizer", opening.tokenizer, "a SentencePiece file to put beside");
+  add_writing_flags(app, writing, "fp32, bf16 or fp16; default: as it is");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
+  }
+  tensor::set_thread_count(writing.threads > 0 ? static_cast<int>(writing.threads)
+                                               : tensor::cores());
+  const trainer::OpenedWeights opened = trainer::open_weights(place, opening);
+  model::HuggingFaceOptions options = writing.options();
+  options.tokens = opened.tokens;
+  options.files = opened.files;
+  print_written(model::write_hugging_face(*opened.weights, out, options), out);
+  if (opened.tokenizer.empty()) {
+    fmt::print("it has no tokenizer.model: name a tokenizer with --tokenizer where it is used\n");
+  }
+  return base::kExitDone;
+}
+
+}  // namespace eyrie::cli

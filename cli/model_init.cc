@@ -1,0 +1,43 @@
+// eyrie model init --preset NAME OUT: a model with random weights, as a Hugging Face directory.
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "cli/model_files.h"
+#include "model/hugging_face_writer.h"
+#include "model/initial_weights.h"
+#include "tensor/threads.h"
+#include "trainer/open_weights.h"
+
+namespace eyrie::cli {
+
+int run_model_init(int argc, char** argv) {
+  std::string out, preset, tokenizer;
+  WritingFlags writing;
+  std::int64_t seed = 1;
+  CLI::App app("Writes a model with random weights (docs/hugging_face.md).", argv[0]);
+  app.add_option("OUT", out, "the Hugging Face directory to write")->required();
+  app.add_option("--preset", preset, "griffin-10m, recurrentgemma-2b, …")->required();
+  app.add_option("--seed", seed, "the same seed gives the same weights")->capture_default_str();
+  app.add_option("--tokenizer", tokenizer, "a SentencePiece file to put beside the weights");
+  add_writing_flags(app, writing, "fp32, bf16 or fp16; default: fp32");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
+  }
+  tensor::set_thread_count(writing.threads > 0 ? static_cast<int>(writing.threads)
+                                               : tensor::cores());
+  trainer::OpenedWeights opened;
+  opened.weights = std::make_unique<model::InitialWeights>(model::preset(preset),
+                                                           static_cast<std::uint64_t>(seed));
+  if (!tokenizer.empty()) trainer::add_tokenizer(tokenizer, opened);
+  model::HuggingFaceOptions options = writing.options();
+  options.tokens = opened.tokens;
+  options.files = opened.files;
+  print_written(model::write_hugging_face(*opened.weights, out, options), out);
+  return base::kExitDone;
+}
+
+}  // namespace eyrie::cli

@@ -1,0 +1,24 @@
+// Random weights.
+#include "model/initial_weights.h"
+
+#include <fmt/format.h>
+
+#include "model/parameters.h"
+
+namespace eyrie::model {
+
+InitialWeights::InitialWeights(const GriffinConfig& config, std::uint64_t seed)
+    : config_(config), seed_(seed) {
+  check(config_);
+}
+
+std::string InitialWeights::description() const {
+  return fmt::format("random weights of {}, seed {}", config_.preset, seed_);
+}
+
+void InitialWeights::read(const parallel::ParameterRow& row, std::int64_t first, std::int64_t count,
+                          float* out) const {
+  initial_values(row, seed_, first, count, out);
+}
+
+}  // namespace eyrie::model

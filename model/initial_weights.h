@@ -1,0 +1,23 @@
+// A model before any training, as a source of weights: random numbers computed where they are read.
+#pragma once
+
+#include "model/weight_source.h"
+
+namespace eyrie::model {
+
+// The values of Parameters::initialise(seed).
+class InitialWeights final : public WeightSource {
+ public:
+  InitialWeights(const GriffinConfig& config, std::uint64_t seed);
+  const GriffinConfig& config() const override { return config_; }
+  StoredType type() const override { return StoredType::kFloat32; }
+  std::string description() const override;
+  void read(const parallel::ParameterRow& row, std::int64_t first, std::int64_t count,
+            float* out) const override;
+
+ private:
+  GriffinConfig config_;
+  std::uint64_t seed_;
+};
+
+}  // namespace eyrie::model

@@ -1,0 +1,21 @@
+// The README.md of an exported model: what it is and what the export chose.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "model/hugging_face_writer.h"
+
+namespace eyrie::model {
+
+struct CardFacts {
+  std::string source;     // "runs/quickstart/checkpoints/step-00000440"
+  std::string tokenizer;  // a path, "bytes", or "" where there is none
+  std::vector<std::string> adaptations;
+};
+
+// `config` is what was written, `written` what write_hugging_face will say of it.
+std::string model_card(const GriffinConfig& config, StoredType type, bool same_window,
+                       const CardFacts& facts);
+
+}  // namespace eyrie::model

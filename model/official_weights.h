@@ -1,0 +1,37 @@
+// The official releases of RecurrentGemma as one file: a flat HDF5 or safetensors file with the
+// names of the flax parameters ("blocks.0/mlp_block/ffw_up/w", with or without "params/" before
+// it) or of the torch state dict.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "base/file.h"
+#include "model/named_tensors.h"
+#include "model/weight_source.h"
+
+namespace eyrie::model {
+
+// Sizes come from the shapes; window, soft cap and embedding scale, and whether attention is local
+// or global, from `preset`, which must be given: InputError names those whose sizes fit. A table
+// longer than the preset's vocabulary is cut where all other sizes are the preset's (the releases
+// pad it).
+class OfficialWeights final : public WeightSource {
+ public:
+  OfficialWeights(const base::Path& path, const std::optional<GriffinConfig>& preset);
+  const GriffinConfig& config() const override { return config_; }
+  StoredType type() const override { return type_; }
+  std::string description() const override { return description_; }
+  void read(const parallel::ParameterRow& row, std::int64_t first, std::int64_t count,
+            float* out) const override {
+    rows_->read(row, first, count, out);
+  }
+
+ private:
+  GriffinConfig config_;
+  StoredType type_ = StoredType::kFloat32;
+  std::string description_;
+  std::unique_ptr<const NamedRows> rows_;
+};
+
+}  // namespace eyrie::model
