@@ -143,6 +143,8 @@ class Builder {
       summary.name = source.name;
       summary.filters = source.filters;
       key += fmt::format("\n{} {} {}", source.name, source.text, source.skip_bad_lines);
+      if (source.format == Format::kText) key += " format text";
+      if (source.hold_out == HoldOut::kEnd) key += " hold_out end";
       for (const std::string& filter : source.filters) key += " " + filter;
       for (const base::Path& path : source.files) {
         summary.files.emplace_back(path.string(), hashes[file]);
@@ -197,8 +199,14 @@ class Builder {
         for (const base::Path& file : config_.sources[s].files) total_bytes_ += fs::file_size(file);
       std::int64_t number = 0;
       for (std::size_t s = 0; s < config_.sources.size(); ++s)
-        for (std::size_t f = 0; f < config_.sources[s].files.size(); ++f)
-          read_blocks(s, f, number++);
+        for (std::size_t f = 0; f < config_.sources[s].files.size(); ++f) {
+          if (fs::exists(failed_path())) return;
+          if (config_.sources[s].format == Format::kText) {
+            read_whole(s, f, number++);
+          } else {
+            read_blocks(s, f, number++);
+          }
+        }
     } catch (...) {
       std::error_code ignored;
       fs::create_directory(failed_path(), ignored);
@@ -239,12 +247,30 @@ class Builder {
           }
         }
       }
-      if (part) builder.add(line, path, lines.number(), *part);
+      if (part) builder.add_line(line, path, lines.number(), *part);
       bytes += static_cast<std::int64_t>(line.size()) + 1;
       if (bytes >= block_bytes_) end_block();
     }
     if (in_block) end_block();
     read_bytes_ += fs::file_size(path);
+  }
+
+  // A plain-text file is one block, whatever its size.
+  void read_whole(std::int64_t source, std::int64_t file, std::int64_t file_number) {
+    const SourceConfig& config = config_.sources[source];
+    const base::Path& path = config.files[file];
+    const Place place{source, file, 0};
+    if (mine(file_number)) {
+      std::optional<Part> part = read_part(part_path(place));
+      if (!part) {
+        PartBuilder builder(config, *tokenizer_, exclusion_, config_.validation);
+        builder.add_text(read_text(path), path, part.emplace());
+        write_part(part_path(place), *part);
+      }
+      keep(place, *part);
+    }
+    read_bytes_ += fs::file_size(path);
+    report_progress(config, 0);
   }
 
   void report_progress(const SourceConfig& source, std::uint64_t consumed) {

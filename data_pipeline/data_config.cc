@@ -27,13 +27,22 @@ std::vector<std::string> one_or_more(base::Config& config, const std::string& ke
   return config.get<std::vector<std::string>>(key);
 }
 
+// Whether the key holds the second of its two choices.
+bool is_second(base::Config& config, const std::string& key, const std::string& first,
+               const std::string& second, bool by_default) {
+  const std::string value = config.get<std::string>(key, by_default ? second : first);
+  if (value != first && value != second)
+    throw config.error(key, fmt::format("'{}' is neither {} nor {}", value, first, second));
+  return value == second;
+}
+
 SourceConfig read_source(base::Config config) {
   SourceConfig source;
   source.name = config.get<std::string>("name");
-  const bool plain = std::all_of(source.name.begin(), source.name.end(), [](unsigned char c) {
+  const bool letters = std::all_of(source.name.begin(), source.name.end(), [](unsigned char c) {
     return std::isalnum(c) || c == '_' || c == '-';
   });
-  if (source.name.empty() || !plain)
+  if (source.name.empty() || !letters)
     throw config.error("name",
                        fmt::format("'{}': a name is of letters, digits, '_' and '-'", source.name));
   for (const std::string& pattern : one_or_more(config, "files")) {
@@ -43,7 +52,16 @@ SourceConfig read_source(base::Config config) {
   }
   std::sort(source.files.begin(), source.files.end());
   source.files.erase(std::unique(source.files.begin(), source.files.end()), source.files.end());
-  source.text = config.get<std::string>("text", "text");
+  const bool plain_text = is_second(config, "format", "jsonl", "text", false);
+  source.format = plain_text ? Format::kText : Format::kJsonl;
+  source.hold_out = is_second(config, "hold_out", "documents", "end", plain_text)
+                        ? HoldOut::kEnd
+                        : HoldOut::kDocuments;
+  if (!plain_text) {
+    source.text = config.get<std::string>("text", "text");
+  } else if (config.has("text")) {
+    throw config.error("text", "names a field of JSON lines, which format: text does not have");
+  }
   source.filters = config.get<std::vector<std::string>>("filters", {});
   for (const std::string& filter : source.filters) {
     if (contains(kFilters, filter)) continue;
@@ -54,10 +72,7 @@ SourceConfig read_source(base::Config config) {
     throw config.error("filters", fmt::format("unknown filter '{}'; available: {}", filter,
                                               fmt::join(kFilters, ", ")));
   }
-  const std::string on_error = config.get<std::string>("on_error", "stop");
-  if (on_error != "stop" && on_error != "skip")
-    throw config.error("on_error", fmt::format("'{}' is neither stop nor skip", on_error));
-  source.skip_bad_lines = on_error == "skip";
+  source.skip_bad_lines = is_second(config, "on_error", "stop", "skip", false);
   return source;
 }
 

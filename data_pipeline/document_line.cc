@@ -70,6 +70,35 @@ void DocumentLine::read(std::int64_t begin, const RowPiece& out) const {
   }
 }
 
+void DocumentLine::copy(std::int64_t number, std::int64_t begin,
+                        std::span<std::int32_t> out) const {
+  const auto epoch = this->epoch(number);
+  auto i = static_cast<std::size_t>(
+      std::upper_bound(epoch->ends.begin(), epoch->ends.end(), begin) - epoch->ends.begin());
+  for (std::size_t done = 0; done < out.size(); ++i) {
+    const ShardSet::Document& d = documents_[epoch->order[i]];
+    const std::int64_t left = epoch->ends[i] - (begin + static_cast<std::int64_t>(done));
+    const auto count = std::min(static_cast<std::size_t>(left), out.size() - done);
+    const Shard& shard = source_.shards[d.shard];
+    shard.read(shard.offset(d.document + 1) - left, out.subspan(done, count));
+    done += count;
+  }
+}
+
+void DocumentLine::read_window(std::int64_t epoch, std::int64_t begin, const RowPiece& out) const {
+  EYRIE_CHECK(begin >= 0 && begin + static_cast<std::int64_t>(out.tokens.size()) < tokens_,
+              "a window that does not lie in the text");
+  copy(epoch, begin, out.tokens);
+  copy(epoch, begin + 1, out.targets);
+  std::iota(out.positions.begin(), out.positions.end(), 0);
+  std::fill(out.loss_mask.begin(), out.loss_mask.end(), 1.0f);
+}
+
+std::int64_t DocumentLine::window_begin(std::int64_t row, std::int64_t length) const {
+  const double places = static_cast<double>(tokens_ - length);
+  return static_cast<std::int64_t>(order_.uniform(static_cast<std::uint64_t>(row)) * places);
+}
+
 std::int64_t DocumentLine::ends_before(std::int64_t position) const {
   const std::int64_t place = position % tokens_;
   const std::int64_t whole = position / tokens_ * documents();

@@ -39,6 +39,15 @@ class DocumentLine {
   // (loss_mask 0, target 0).
   void read(std::int64_t begin, const RowPiece& out) const;
 
+  // The line of epoch e as one text without borders: every token has a target, the next of the
+  // epoch, and position t is the place in the piece. Tokens [begin, begin + out.tokens.size() + 1)
+  // lie in the epoch.
+  void read_window(std::int64_t epoch, std::int64_t begin, const RowPiece& out) const;
+
+  // A place where a window of `length` tokens and one more begins, the same for the same row: all
+  // that the epoch has are equally likely.
+  std::int64_t window_begin(std::int64_t row, std::int64_t length) const;
+
   // How many of these tokens have a target.
   std::int64_t targets(std::int64_t begin, std::int64_t count) const;
 
@@ -49,6 +58,7 @@ class DocumentLine {
     std::vector<std::int64_t> ends;  // where each document ends, in the epoch
   };
   std::shared_ptr<const Epoch> epoch(std::int64_t number) const;
+  void copy(std::int64_t epoch, std::int64_t begin, std::span<std::int32_t> out) const;
   std::int64_t ends_before(
       std::int64_t position) const;  // documents that end at or before this place of the line
 

@@ -1,4 +1,4 @@
-// Reading lines through zlib and zstd, and texts through simdjson.
+// Reading files through zlib and zstd, and the texts of lines through simdjson.
 #include "data_pipeline/documents.h"
 
 #include <fmt/format.h>
@@ -17,6 +17,7 @@ namespace eyrie::data_pipeline {
 namespace {
 
 constexpr std::size_t kChunk = 1 << 20;
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 // "a(.gz|.zst)" → "a", "a.gz", "a.zst".
 std::vector<std::string> alternatives(const std::string& pattern) {
@@ -52,8 +53,8 @@ std::vector<base::Path> matching_files(const std::string& pattern) {
   return files;
 }
 
-struct LineReader::Input {
-  explicit Input(const base::Path& path) : file(base::File::open(path)), size(file.size()) {
+struct FileInput {
+  explicit FileInput(const base::Path& path) : file(base::File::open(path)), size(file.size()) {
     chunk.resize(std::min<std::uint64_t>(kChunk, size));
     refill();
     const auto starts = [&](std::initializer_list<int> magic) {
@@ -69,7 +70,7 @@ struct LineReader::Input {
       ZSTD_DCtx_setParameter(zstd.get(), ZSTD_d_windowLogMax, 31);
     }
   }
-  ~Input() {
+  ~FileInput() {
     if (gzip) inflateEnd(gzip.get());
   }
 
@@ -150,7 +151,7 @@ struct LineReader::Input {
 };
 
 LineReader::LineReader(const base::Path& path)
-    : path_(path), input_(std::make_unique<Input>(path)) {}
+    : path_(path), input_(std::make_unique<FileInput>(path)) {}
 LineReader::~LineReader() = default;
 
 std::uint64_t LineReader::consumed() const {
@@ -180,9 +181,33 @@ bool LineReader::next(std::string_view& line) {
     if (last && begin_ == buffer_.size()) return false;
     line = std::string_view(buffer_).substr(begin_, end - begin_);
     begin_ = searched_ = last ? end : end + 1;
-    if (++number_ == 1 && line.starts_with("\xEF\xBB\xBF")) line.remove_prefix(3);
+    if (++number_ == 1 && line.starts_with(kByteOrderMark))
+      line.remove_prefix(kByteOrderMark.size());
     if (line.find_first_not_of(" \t\r") != std::string_view::npos) return true;
   }
+}
+
+std::string read_text(const base::Path& path) {
+  FileInput input(path);
+  std::string text;
+  while (input.read(text))
+    if (text.size() > kLargestText)
+      throw base::InputError(
+          fmt::format("{}: a text of more than 1 GiB: cut it into several files", path.string()));
+  if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
+  return text;
+}
+
+std::size_t first_broken_byte(std::string_view text) {
+  if (simdjson::validate_utf8(text.data(), text.size())) return text.size();
+  const auto size = static_cast<std::int64_t>(text.size());
+  std::int64_t at = 0, begin = 0;
+  UChar32 c = 0;
+  while (c >= 0 && at < size) {
+    begin = at;
+    U8_NEXT(text.data(), at, size, c);
+  }
+  return static_cast<std::size_t>(begin);
 }
 
 struct DocumentParser::Parser {
@@ -206,14 +231,9 @@ bool DocumentParser::parse(std::string_view line) {
   const auto error = parser_->dom.parse(line.data(), line.size()).get(element);
   if (error == simdjson::UTF8_ERROR) {
     not_utf8_ = true;
-    std::int32_t at = 0, begin = 0;
-    UChar32 c = 0;
-    while (c >= 0 && at < static_cast<std::int32_t>(line.size())) {
-      begin = at;
-      U8_NEXT(line.data(), at, static_cast<std::int32_t>(line.size()), c);
-    }
-    return fail(fmt::format("byte 0x{:02X} is not UTF-8", static_cast<unsigned char>(line[begin])),
-                begin + 1);
+    const std::size_t at = first_broken_byte(line);
+    return fail(fmt::format("byte 0x{:02X} is not UTF-8", static_cast<unsigned char>(line[at])),
+                static_cast<std::int64_t>(at) + 1);
   }
   if (error) {
     // The fast parser does not say where; the other one does.

@@ -1,5 +1,5 @@
-// Documents from JSONL files, one JSON object a line: plain, or compressed by gzip or zstd (told by
-// the first bytes, not by the name).
+// Documents from JSONL files, one JSON object a line, or from plain text, one document a file: as
+// they are, or compressed by gzip or zstd (told by the first bytes, not by the name).
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,8 @@ namespace eyrie::data_pipeline {
 // stands for nothing or one of its alternatives. Empty where nothing matches.
 std::vector<base::Path> matching_files(const std::string& pattern);
 
+struct FileInput;  // a file and, if it is compressed, the state of its library
+
 // The lines of one file, in order. InputError: not there, cut off or damaged compressed data. Not
 // thread-safe.
 class LineReader {
@@ -30,16 +32,23 @@ class LineReader {
   const base::Path& path() const { return path_; }
 
  private:
-  struct Input;  // the file and, if it is compressed, the state of its library
-  bool more();   // appends decompressed bytes to the buffer; false at the end
+  bool more();  // appends decompressed bytes to the buffer; false at the end
 
   base::Path path_;
-  std::unique_ptr<Input> input_;
+  std::unique_ptr<FileInput> input_;
   std::string buffer_;
   std::size_t begin_ = 0;     // first byte of the buffer that no line has taken
   std::size_t searched_ = 0;  // from begin_ up to here there is no line break
   std::int64_t number_ = 0;
 };
+
+// A plain-text file as one document: all its bytes, line breaks as they are, but without a byte
+// order mark at the start. InputError: as with LineReader; larger than kLargestText.
+constexpr std::size_t kLargestText = std::size_t{1} << 30;
+std::string read_text(const base::Path& path);
+
+// The first byte that is not UTF-8; text.size() where all are.
+std::size_t first_broken_byte(std::string_view text);
 
 // Takes the text out of a line. Not thread-safe; one a thread.
 class DocumentParser {

@@ -1,6 +1,8 @@
 // What happens to a document on its way into a shard, in order.
 #include "data_pipeline/part_builder.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/error.h"
@@ -27,6 +29,14 @@ bool held_out(std::uint64_t document_hash, double share) {
   return base::Philox(0, "validation share").uniform(document_hash) < share;
 }
 
+std::size_t hold_out_from(std::string_view text, double share) {
+  const auto inside = [](char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; };
+  auto cut = static_cast<std::size_t>(static_cast<double>(text.size()) * (1 - share));
+  while (cut > 0 && cut < text.size() && inside(text[cut])) --cut;
+  const bool whole = is_blank(text.substr(0, cut)) || is_blank(text.substr(cut));
+  return whole ? text.size() : cut;
+}
+
 PartBuilder::PartBuilder(const SourceConfig& source, const text::Tokenizer& tokenizer,
                          const ExclusionIndex& exclusion, double validation)
     : source_(source),
@@ -37,23 +47,43 @@ PartBuilder::PartBuilder(const SourceConfig& source, const text::Tokenizer& toke
             source.filters.end()),
       parser_(source.text) {}
 
-void PartBuilder::add(std::string_view line, const base::Path& file, std::int64_t number,
-                      Part& part) {
-  DocumentCounts& counts = part.counts;
-  ++counts.read;
-  if (!parser_.parse(line)) {
-    if (utf8_ && parser_.not_utf8()) {
-      ++counts.filtered;
-    } else if (source_.skip_bad_lines) {
-      ++counts.bad_lines;
-    } else {
-      throw base::InputError(
-          at_line(file, number, parser_.column(),
-                  parser_.problem() + " (on_error: skip in DATA.yaml passes over such lines)"));
-    }
-    return;
+// What a line or a text that is no document comes to: counted, or the build's end.
+void PartBuilder::refuse(const std::string& problem, bool not_utf8, DocumentCounts& counts) const {
+  if (utf8_ && not_utf8) {
+    ++counts.filtered;
+  } else if (source_.skip_bad_lines) {
+    ++counts.bad_lines;
+  } else {
+    throw base::InputError(fmt::format("{} (on_error: skip in DATA.yaml passes over such {})",
+                                       problem,
+                                       source_.format == Format::kText ? "files" : "lines"));
   }
-  const std::string_view text = parser_.text();
+}
+
+void PartBuilder::add_line(std::string_view line, const base::Path& file, std::int64_t number,
+                           Part& part) {
+  ++part.counts.read;
+  if (parser_.parse(line)) return screen(parser_.text(), part);
+  refuse(at_line(file, number, parser_.column(), parser_.problem()), parser_.not_utf8(),
+         part.counts);
+}
+
+void PartBuilder::add_text(std::string_view text, const base::Path& file, Part& part) {
+  ++part.counts.read;
+  const std::size_t broken = first_broken_byte(text);
+  if (broken == text.size()) return screen(text, part);
+  const std::string_view before = text.substr(0, broken);
+  const auto line = std::count(before.begin(), before.end(), '\n') + 1;
+  const std::size_t line_break = before.rfind('\n');
+  const std::size_t line_begin = line_break == before.npos ? 0 : line_break + 1;
+  refuse(
+      at_line(file, line, static_cast<std::int64_t>(broken - line_begin) + 1,
+              fmt::format("byte 0x{:02X} is not UTF-8", static_cast<unsigned char>(text[broken]))),
+      true, part.counts);
+}
+
+void PartBuilder::screen(std::string_view text, Part& part) {
+  DocumentCounts& counts = part.counts;
   if (is_blank(text)) {
     ++counts.empty;
     return;
@@ -66,14 +96,23 @@ void PartBuilder::add(std::string_view line, const base::Path& file, std::int64_
     ++counts.excluded;
     return;
   }
+  if (source_.hold_out == HoldOut::kDocuments) {
+    const std::uint64_t hash = document_hash(text);
+    return write(text, hash, held_out(hash, validation_), part);
+  }
+  const std::size_t cut = hold_out_from(text, validation_);
+  write(text.substr(0, cut), document_hash(text.substr(0, cut)), false, part);
+  if (cut < text.size()) write(text.substr(cut), document_hash(text.substr(cut)), true, part);
+}
+
+void PartBuilder::write(std::string_view text, std::uint64_t hash, bool held, Part& part) {
   const std::vector<std::int32_t> ids = tokenizer_.encode(text);
   document_.assign(1, tokenizer_.bos());
   document_.insert(document_.end(), ids.begin(), ids.end());
   document_.push_back(tokenizer_.eos());
-  const std::uint64_t hash = document_hash(text);
-  const bool held = held_out(hash, validation_);
   const auto tokens = static_cast<std::int64_t>(document_.size());
   part.documents.add(document_, quality_score(text, tokens - 2), hash, held);
+  DocumentCounts& counts = part.counts;
   ++counts.written;
   counts.tokens += tokens;
   counts.validation += held;

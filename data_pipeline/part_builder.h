@@ -1,4 +1,5 @@
-// One line of a source at a time: filters, exclusion, tokens, quality, side (training or held out).
+// One document of a source at a time: filters, exclusion, tokens, quality, side (training or held
+// out).
 #pragma once
 
 #include <memory>
@@ -21,9 +22,16 @@ class PartBuilder {
 
   // Adds the document of this line, or counts why not. InputError: a bad line, unless the source
   // skips them.
-  void add(std::string_view line, const base::Path& file, std::int64_t number, Part& part);
+  void add_line(std::string_view line, const base::Path& file, std::int64_t number, Part& part);
+
+  // The same of a plain-text file, whole.
+  void add_text(std::string_view text, const base::Path& file, Part& part);
 
  private:
+  void refuse(const std::string& problem, bool not_utf8, DocumentCounts& counts) const;
+  void screen(std::string_view text, Part& part);
+  void write(std::string_view text, std::uint64_t hash, bool held, Part& part);
+
   const SourceConfig& source_;
   const text::Tokenizer& tokenizer_;
   const ExclusionIndex& exclusion_;
@@ -35,5 +43,10 @@ class PartBuilder {
 
 // Whether the document with this hash is held out, a share of all documents being asked for.
 bool held_out(std::uint64_t document_hash, double share);
+
+// Where a text is cut so that about this share of its bytes is held out at its end: at the
+// beginning of a character, never so that one of the parts would be blank (text.size(): it is not
+// cut).
+std::size_t hold_out_from(std::string_view text, double share);
 
 }  // namespace eyrie::data_pipeline

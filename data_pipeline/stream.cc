@@ -60,9 +60,6 @@ BatchStream::BatchStream(std::shared_ptr<const ShardSet> shards, StreamConfig co
   const auto refuse = [&](const std::string& what) {
     return base::InputError(fmt::format("stage {}: {}", config_.stage, what));
   };
-  if (config_.packing != "documents")
-    throw refuse(fmt::format("packing '{}' is not available in this version; available: documents",
-                             config_.packing));
   if (config_.sequence_length < 1 || config_.batch_sequences < 1 || config_.micro_shards < 1)
     throw refuse(
         fmt::format("sequence_length {}, batch_sequences {} and micro_shards {} must be at least 1",
@@ -84,6 +81,12 @@ BatchStream::BatchStream(std::shared_ptr<const ShardSet> shards, StreamConfig co
     lines_.back() = std::make_unique<DocumentLine>(
         source, best_documents(source, config_.best),
         base::Philox(config_.seed, fmt::format("data order {} {}", config_.stage, name)));
+    if (config_.packing == Packing::kWindows && lines_.back()->tokens() <= config_.sequence_length)
+      throw refuse(fmt::format(
+          "source {} in {} has {} tokens to train on; a window of {} and its last target need {}: "
+          "lower sequence_length, or add text",
+          name, shards_->directory().string(), lines_.back()->tokens(), config_.sequence_length,
+          config_.sequence_length + 1));
     used.push_back(name);
   }
   fingerprint_ = shards_->fingerprint(used);
@@ -96,12 +99,20 @@ Batch BatchStream::micro_shard(std::int64_t stage_step, std::int64_t micro_shard
   const std::int64_t first = stage_step * config_.batch_sequences + micro_shard * batch.rows;
   for (std::int64_t r = 0; r < batch.rows; ++r) {
     const Mixture::Place place = mixture_.row(first + r);
-    lines_[place.source]->read(place.index * batch.length, batch.row(r));
+    const DocumentLine& line = *lines_[place.source];
+    const std::int64_t so_far = place.index * batch.length;
+    if (config_.packing == Packing::kWindows) {
+      line.read_window(so_far / line.tokens(), line.window_begin(place.index, batch.length),
+                       batch.row(r));
+    } else {
+      line.read(so_far, batch.row(r));
+    }
   }
   return batch;
 }
 
 std::int64_t BatchStream::target_count(std::int64_t stage_step) const {
+  if (config_.packing == Packing::kWindows) return tokens_per_step();
   std::int64_t count = 0;
   for (std::int64_t r = 0; r < config_.batch_sequences; ++r) {
     const Mixture::Place place = mixture_.row(stage_step * config_.batch_sequences + r);
@@ -124,8 +135,8 @@ std::vector<std::pair<std::string, double>> BatchStream::epochs(std::int64_t sta
 }
 
 ValidationStream::ValidationStream(std::shared_ptr<const ShardSet> shards,
-                                   std::int64_t sequence_length)
-    : shards_(std::move(shards)), length_(sequence_length) {
+                                   std::int64_t sequence_length, Packing packing)
+    : shards_(std::move(shards)), length_(sequence_length), packing_(packing) {
   EYRIE_CHECK(length_ >= 1, "rows without tokens");
   for (const ShardSet::Source& source : shards_->sources()) {
     if (source.validation.empty()) continue;
@@ -135,8 +146,13 @@ ValidationStream::ValidationStream(std::shared_ptr<const ShardSet> shards,
   }
 }
 
+// The last token of a text is a target alone.
+std::int64_t ValidationStream::places(std::size_t source) const {
+  return lines_.at(source)->tokens() - (packing_ == Packing::kWindows ? 1 : 0);
+}
+
 std::int64_t ValidationStream::sequences(std::size_t source) const {
-  return (lines_.at(source)->tokens() + length_ - 1) / length_;
+  return (places(source) + length_ - 1) / length_;
 }
 
 Batch ValidationStream::rows(std::size_t source, std::int64_t first, std::int64_t count) const {
@@ -145,10 +161,15 @@ Batch ValidationStream::rows(std::size_t source, std::int64_t first, std::int64_
   Batch batch(count, length_);
   for (std::int64_t r = 0; r < count; ++r) {
     const std::int64_t begin = (first + r) * length_;
-    const std::int64_t there = std::min(length_, lines_[source]->tokens() - begin);
+    const std::int64_t there = std::min(length_, places(source) - begin);
     const RowPiece row = batch.row(r);
-    lines_[source]->read(begin, {row.tokens.first(there), row.targets.first(there),
-                                 row.positions.first(there), row.loss_mask.first(there)});
+    const RowPiece filled{row.tokens.first(there), row.targets.first(there),
+                          row.positions.first(there), row.loss_mask.first(there)};
+    if (packing_ == Packing::kWindows) {
+      lines_[source]->read_window(0, begin, filled);
+    } else {
+      lines_[source]->read(begin, filled);
+    }
     std::iota(row.positions.begin() + there, row.positions.end(), 0);
   }
   return batch;

@@ -1,6 +1,6 @@
-// Shards → mixture by weight → packed batches that keep document borders. A batch is a pure
-// function of (seed, stage, stage_step): no state, so any rank may ask for any micro-shard of any
-// step, in any order.
+// Shards → mixture by weight → packed batches, which keep document borders or are windows on one
+// long text. A batch is a pure function of (seed, stage, stage_step): no state, so any rank may ask
+// for any micro-shard of any step, in any order.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,8 @@ namespace eyrie::data_pipeline {
 struct Batch {
   std::int64_t rows = 0, length = 0;
   std::vector<std::int32_t> tokens;
-  std::vector<std::int32_t> targets;  // the next token of the same document; 0 where there is none
+  std::vector<std::int32_t>
+      targets;  // the next token of the same document (or window); 0 where there is none
   std::vector<std::int32_t>
       positions;  // in the document; 0 where one begins, or goes on from an earlier row
   std::vector<float> loss_mask;  // 1; 0 at a document's last token, and in padding
@@ -29,6 +30,12 @@ struct Batch {
   RowPiece row(std::int64_t r);
 };
 
+// How a row is cut from a source's documents, laid end to end (docs/data.md).
+enum class Packing {
+  kDocuments,  // rows follow one another; documents are kept apart
+  kWindows     // rows begin anywhere; the documents are one text
+};
+
 struct StreamConfig {
   std::vector<std::pair<std::string, double>> mixture;  // source → weight; weights count rows
   double best = 1;  // the share of each source's training documents with the highest quality score
@@ -36,21 +43,23 @@ struct StreamConfig {
   std::int64_t batch_sequences = 0;  // rows a step, over all ranks
   std::int64_t micro_shards = 1;  // equal pieces of a batch, in order; they divide batch_sequences
   std::uint64_t seed = 0;
-  std::string stage;                  // its name; another stage has another order
-  std::string packing = "documents";  // the only one in this version
+  std::string stage;  // its name; another stage has another order
+  Packing packing = Packing::kDocuments;
 };
 
 // Thread-safe.
 class BatchStream {
  public:
-  // InputError: an unknown source or packing, a source without documents, numbers that do not fit.
+  // InputError: an unknown source, one without documents or with too few tokens for a window,
+  // numbers that do not fit.
   BatchStream(std::shared_ptr<const ShardSet> shards, StreamConfig config);
 
   Batch micro_shard(std::int64_t stage_step, std::int64_t micro_shard) const;
   // Tokens with a target in the whole batch of this step, without assembling it.
   std::int64_t target_count(std::int64_t stage_step) const;
   std::int64_t tokens_per_step() const { return config_.batch_sequences * config_.sequence_length; }
-  // By source: how often its documents have been seen when this many steps are done.
+  // By source: how often its documents have been seen when this many steps are done (windows: on
+  // average).
   std::vector<std::pair<std::string, double>> epochs(std::int64_t stage_steps) const;
   // Of the shards that the mixture draws on.
   const std::string& fingerprint() const { return fingerprint_; }
@@ -65,10 +74,11 @@ class BatchStream {
 };
 
 // The documents that are held out, as fixed rows a source: the same for every run, stage and step.
-// Thread-safe.
+// Windows follow one another here, so that every token but the first is a target once. Thread-safe.
 class ValidationStream {
  public:
-  ValidationStream(std::shared_ptr<const ShardSet> shards, std::int64_t sequence_length);
+  ValidationStream(std::shared_ptr<const ShardSet> shards, std::int64_t sequence_length,
+                   Packing packing = Packing::kDocuments);
 
   const std::vector<std::string>& sources() const {
     return names_;
@@ -79,8 +89,11 @@ class ValidationStream {
   Batch rows(std::size_t source, std::int64_t first, std::int64_t count) const;
 
  private:
+  std::int64_t places(std::size_t source) const;  // of all rows together, without padding
+
   std::shared_ptr<const ShardSet> shards_;
   std::int64_t length_;
+  Packing packing_;
   std::vector<std::string> names_;
   std::vector<std::unique_ptr<DocumentLine>> lines_;
 };

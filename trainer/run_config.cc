@@ -122,7 +122,7 @@ StageConfig read_stage(Config section) {
     if (!(all > 0)) throw data.error("mixture", "at least one source needs a weight above 0");
   }
   stage.best = between(data, "best", data.get<double>("best", 1.0), 1e-6, 1.0);
-  only(data, "packing", "documents");
+  stage.windows = one_of(data, "packing", "documents", {"documents", "windows"}) == "windows";
   stage.reset_moments = one_of(section, "moments", "keep", {"keep", "reset"}) == "reset";
   stage.learning_rate = read_schedule(section.map("learning_rate"), stage.steps);
   Config validate = section.map("validate");
@@ -207,8 +207,8 @@ RunConfig read_run(const base::Path& path, const std::vector<std::string>& assig
   run.checkpoint_keep = at_least(checkpoint, "keep", checkpoint.get<std::int64_t>("keep", 3), 1);
   run.checkpoint_keep_every =
       at_least(checkpoint, "keep_every", checkpoint.get<std::int64_t>("keep_every", 0), 0);
-  run.evaluation_data = file.map("evaluation").get<std::string>(
-      "data", text::default_evaluation_data().string());
+  run.evaluation_data =
+      file.map("evaluation").get<std::string>("data", text::default_evaluation_data().string());
   file.finish();
   run.resolved = file.resolved();
   return run;

@@ -26,7 +26,8 @@ struct StageConfig {
   std::int64_t batch_sequences = 0, micro_shards = 0, sequence_length = 0;
   std::string shards;                                   // folder
   std::vector<std::pair<std::string, double>> mixture;  // source → weight; empty: all alike
-  double best = 1.0;  // share of each source with the highest quality score
+  double best = 1.0;     // share of each source with the highest quality score
+  bool windows = false;  // packing: rows cut anywhere in one long text, not documents kept apart
   bool reset_moments = false;
   ScheduleConfig learning_rate;
   std::int64_t validate_every = 0, validate_sequences = 0;  // every 0: at the stage's end only

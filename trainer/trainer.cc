@@ -52,6 +52,10 @@ std::string clock_text(double seconds) {
                        : fmt::format("{}:{:02}", whole / 60, whole % 60);
 }
 
+data_pipeline::Packing packing_of(const StageConfig& stage) {
+  return stage.windows ? data_pipeline::Packing::kWindows : data_pipeline::Packing::kDocuments;
+}
+
 data_pipeline::StreamConfig stream_config(const RunConfig& run, std::size_t index) {
   const StageConfig& stage = run.stages[index];
   data_pipeline::StreamConfig config;
@@ -62,6 +66,7 @@ data_pipeline::StreamConfig stream_config(const RunConfig& run, std::size_t inde
   config.micro_shards = stage.micro_shards;
   config.seed = static_cast<std::uint64_t>(run.seed);
   config.stage = stage.name;
+  config.packing = packing_of(stage);
   return config;
 }
 
@@ -205,8 +210,8 @@ void Trainer::open_data() {
       for (const auto& source : shards->sources()) config.mixture.emplace_back(source.name, 1.0);
     }
     streams_.push_back(std::make_unique<BatchStream>(shards, config));
-    held_out_.push_back(
-        std::make_unique<data_pipeline::ValidationStream>(shards, run_.stages[i].sequence_length));
+    held_out_.push_back(std::make_unique<data_pipeline::ValidationStream>(
+        shards, run_.stages[i].sequence_length, packing_of(run_.stages[i])));
   }
 }
 

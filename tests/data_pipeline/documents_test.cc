@@ -127,6 +127,24 @@ TEST(MatchingFiles, PatternsAndGroups) {
   EXPECT_EQ(names("x*"), Names{});
 }
 
+TEST(ReadText, GivesTheBytesOfPlainGzipAndZstdAlike) {
+  test::ScratchFolder folder;
+  std::string text = "First line\r\n\n  third\tline \n";
+  for (int i = 0; i < 100000; ++i) text += std::to_string(i * i % 7919) + (i % 11 ? " " : "\n");
+  text += "\xEF\xBB\xBF no line break at the end";
+  base::write_file(folder / "plain", text);
+  base::write_file(folder / "gzip", gzipped(text));
+  base::write_file(folder / "zstd", zstd(text));
+  base::write_file(folder / "marked", "\xEF\xBB\xBF" + text);
+  for (const char* name : {"plain", "gzip", "zstd", "marked"})
+    EXPECT_EQ(read_text(folder / name), text) << name;
+  base::write_file(folder / "empty", "");
+  EXPECT_EQ(read_text(folder / "empty"), "");
+  base::write_file(folder / "cut", zstd(text).substr(0, 3000));
+  EXPECT_THAT(message_of<base::InputError>([&] { read_text(folder / "cut"); }),
+              testing::HasSubstr("ends too early"));
+}
+
 TEST(DocumentParser, TakesTheField) {
   DocumentParser parser("text");
   ASSERT_TRUE(parser.parse(R"({"id": 1, "text": "a \"b\" \u00e9\n", "more": [{}]})"));

@@ -238,7 +238,6 @@ TEST(BatchStream, RefusesWhatDoesNotFit) {
               }),
               HasSubstr("no documents to train on"));
   EXPECT_THAT(message([](auto& c) { c.best = 0; }), HasSubstr("best 0"));
-  EXPECT_THAT(message([](auto& c) { c.packing = "best_fit"; }), HasSubstr("'best_fit'"));
   EXPECT_THAT(message([](auto& c) { c.sequence_length = 0; }), HasSubstr("sequence_length 0"));
   EXPECT_EQ(message([](auto& c) { c.mixture = {{"web", 1}, {"held", 0}}; }), "nothing was thrown");
 }

@@ -53,6 +53,7 @@ TEST_F(RunFile, DefaultsAreFilledInAndWrittenOut) {
   EXPECT_TRUE(run.bf16);
   EXPECT_EQ(run.stages[0].mixture[0], (std::pair<std::string, double>("web", 3)));
   EXPECT_EQ(run.stages[0].limits.at("mmlu"), 5);
+  EXPECT_FALSE(run.stages[0].windows);
   EXPECT_EQ(run.total_steps(), 10);
   const auto again = folder_.path() / "again.yaml";
   std::ofstream(again) << run.resolved;
@@ -68,6 +69,7 @@ TEST_F(RunFile, AssignmentsOverrideTheFile) {
   EXPECT_EQ(run.optimizer.clip, 0.5);
   EXPECT_FALSE(run.bf16);
   EXPECT_EQ(run.threads, 3);
+  EXPECT_TRUE(read({"stages.0.data.packing=windows"}).stages[0].windows);
 }
 
 TEST_F(RunFile, TokensBecomeSteps) {
@@ -93,6 +95,8 @@ TEST_F(RunFile, RefusalsNameFileLineKeyAndWhatToDo) {
   EXPECT_NE(refusal({"stages.0.learning_rate.shape=cosin"}).find("cosine"), std::string::npos);
   EXPECT_NE(refusal({"stages.0.evaluate.limit.arc=3"}).find("arc"), std::string::npos);
   EXPECT_NE(refusal({"stages.0.data.best=0"}).find("out of range"), std::string::npos);
+  EXPECT_NE(refusal({"stages.0.data.packing=best_fit"}).find("documents, windows"),
+            std::string::npos);
   EXPECT_NE(refusal({"device=cuda"}).find("no CUDA backend"), std::string::npos);
 }
 

@@ -88,6 +88,30 @@ TEST_P(Precision, StoppedAndContinuedOnOtherRanksItIsTheSameRun) {
   }
 }
 
+TEST_P(Precision, WindowsOnOneTextAreTheSameRunToo) {
+  const test::TinyRun tiny;
+  const auto windows = [&](const char* name) {
+    return tiny.config(
+        name, {precision(), "stages.0.data.packing=windows", "stages.1.data.packing=windows"});
+  };
+  const auto one = windows("one"), two = windows("two"), four = windows("four"),
+             parts = windows("parts"), documents = tiny.config("documents", {precision()});
+  EXPECT_EQ(run_on(1, one), Outcome::kDone);
+  EXPECT_EQ(run_on(2, two), Outcome::kDone);
+  EXPECT_EQ(run_on(4, four), Outcome::kDone);
+  EXPECT_EQ(run_on(2, parts, {.stop_after = 3}), Outcome::kStopped);
+  EXPECT_EQ(run_on(1, parts, {.stop_after = 4}), Outcome::kStopped);
+  EXPECT_EQ(run_on(4, parts), Outcome::kDone);
+  const auto lines = lines_of(one);
+  ASSERT_EQ(lines.size(), 9u + 3u + 1u);
+  for (const RunConfig& other : {two, four, parts}) {
+    EXPECT_EQ(lines_of(other), lines) << other.name;
+    EXPECT_EQ(weights_of(other, 9), weights_of(one, 9)) << other.name;
+  }
+  EXPECT_EQ(run_on(1, documents), Outcome::kDone);
+  EXPECT_NE(lines_of(documents)[0], lines[0]);
+}
+
 INSTANTIATE_TEST_SUITE_P(Both, Precision, testing::Values("fp32", "bf16"));
 
 TEST(Trainer, ACrashLosesOnlyWhatCameAfterTheCheckpoint) {
@@ -139,6 +163,10 @@ TEST(Trainer, WhatDoesNotFitIsRefusedWithNames) {
   EXPECT_NE(failure_of(1, tiny.config("c", {"tokenizer=nowhere.model"})).find("nowhere.model"),
             std::string::npos);
   EXPECT_NE(failure_of(1, tiny.config("d", {"stages.0.data.shards=nowhere"})).find("nowhere"),
+            std::string::npos);
+  EXPECT_NE(failure_of(1, tiny.config("d", {"stages.0.data.packing=windows",
+                                            "stages.0.sequence_length=100000"}))
+                .find("source web"),
             std::string::npos);
   const auto asks = [&](const std::string& task) {
     return tiny.config("e", {"stages.1.evaluate.tasks=[" + task + "]"});
