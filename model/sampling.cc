@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -15,8 +16,19 @@
 namespace eyrie::model {
 namespace {
 
+// The lowest id of the largest logit. Several maxima side by side: one alone waits for each
+// compare.
 std::int32_t argmax(std::span<const float> logits) {
-  return static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+  constexpr std::size_t kLanes = 16;
+  std::array<float, kLanes> most;
+  most.fill(-std::numeric_limits<float>::infinity());
+  std::size_t i = 0;
+  for (; i + kLanes <= logits.size(); i += kLanes)
+    for (std::size_t j = 0; j < kLanes; ++j) most[j] = std::max(most[j], logits[i + j]);
+  for (; i < logits.size(); ++i) most[0] = std::max(most[0], logits[i]);
+  const auto at =
+      std::find(logits.begin(), logits.end(), *std::max_element(most.begin(), most.end()));
+  return static_cast<std::int32_t>(at == logits.end() ? 0 : at - logits.begin());
 }
 
 // The first of `ids`, in the order of their chances, at which the running sum passes `share` of

@@ -7,8 +7,6 @@
 #define EYRIE_TENSOR_CPU_FEW_ROWS_INL_H
 #endif
 
-#include <hwy/cache_control.h>
-
 #include <cstdint>
 
 #include "tensor/cpu/simd-inl.h"
@@ -20,14 +18,6 @@ namespace HWY_NAMESPACE {
 // Rows of x that go through a kernel together: their sums stay in registers.
 constexpr std::int64_t kRowsAtOnce = 8;
 
-// The next rows of a matrix are asked for while these are read, as long as they fit the first-level
-// cache; longer rows are found by the processor itself, a little further along.
-template <class T>
-HWY_INLINE std::int64_t prefetch_distance(std::int64_t rows, std::int64_t stride) {
-  constexpr std::int64_t kRows = 16384 / sizeof(T), kAlong = 2048 / sizeof(T);
-  return rows * stride <= kRows ? rows * stride : kAlong;
-}
-
 // sums[m · kN + n] = x[m] · w[n] over k elements: each in one vector accumulator from k = 0 on, so
 // that its bits depend on nothing else. x fp32 (kM, k) by x_stride; w (kN, k) by w_stride.
 template <int kM, int kN, class T>
@@ -35,15 +25,18 @@ HWY_INLINE void dots(const float* x, std::int64_t x_stride, const T* w, std::int
                      std::int64_t k, float* sums) {
   V total[kM * kN];
   for (V& t : total) t = set(0.0f);
-  const std::int64_t ahead = prefetch_distance<T>(kN, w_stride);
+  // One row alone is a stream that the processor runs ahead of. Several at once it does not see as
+  // one: the next ones are asked for, in the order of memory.
+  constexpr std::int64_t kLine = 64 / sizeof(T);
+  const T* next = w + kN * w_stride;
   std::int64_t c = 0;
   for (; c + lanes() <= k; c += lanes()) {
-    V weights[kN];
-    for (int n = 0; n < kN; ++n) {
-      const T* at = w + n * w_stride + c;
-      hwy::Prefetch(at + ahead);
-      weights[n] = load(at);
+    if constexpr (kN > 1) {
+      for (std::int64_t line = 0; line < kN * lanes(); line += kLine)
+        __builtin_prefetch(next + c * kN + line, 0, 2);
     }
+    V weights[kN];
+    for (int n = 0; n < kN; ++n) weights[n] = load(w + n * w_stride + c);
     for (int m = 0; m < kM; ++m) {
       const V value = load(x + m * x_stride + c);
       for (int n = 0; n < kN; ++n)
@@ -94,16 +87,16 @@ void dot_products(const float* x, std::int64_t rows, std::int64_t x_stride, cons
       const auto at = [&](int m, std::int64_t n, float value) { put(m0 + m, n0 + n, value); };
       switch (std::min(rows - m0, kRowsAtOnce)) {
         case 1:
-          dot_block<1, 8>(from, x_stride, weights, w_stride, k, here, at);
+          dot_block<1, 1>(from, x_stride, weights, w_stride, k, here, at);
           break;
         case 2:
-          dot_block<2, 4>(from, x_stride, weights, w_stride, k, here, at);
+          dot_block<2, 2>(from, x_stride, weights, w_stride, k, here, at);
           break;
         case 3:
-          dot_block<3, 4>(from, x_stride, weights, w_stride, k, here, at);
+          dot_block<3, 2>(from, x_stride, weights, w_stride, k, here, at);
           break;
         case 4:
-          dot_block<4, 4>(from, x_stride, weights, w_stride, k, here, at);
+          dot_block<4, 2>(from, x_stride, weights, w_stride, k, here, at);
           break;
         case 5:
           dot_block<5, 2>(from, x_stride, weights, w_stride, k, here, at);

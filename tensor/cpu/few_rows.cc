@@ -11,6 +11,7 @@
 #define HWY_TARGET_INCLUDE "tensor/cpu/few_rows.cc"
 #include <hwy/foreach_target.h>
 // After foreach_target, which includes this file once per target.
+#include "tensor/cpu/avx512_dots.h"
 #include "tensor/cpu/dispatch.h"
 #include "tensor/cpu/few_rows-inl.h"
 #include "tensor/threads.h"
@@ -55,12 +56,45 @@ void product_part(const FewRowsProduct& p, const float* x, std::int64_t x_stride
   });
 }
 
+// By hand where the processor has AVX-512 and Highway's target for it is in use.
+inline bool by_avx512(const FewRowsProduct& p) {
+#if HWY_TARGET <= HWY_AVX3 && defined(__x86_64__)
+  return p.transposed && p.x.dtype() == p.w.dtype() && has_avx512_dots(p.w.dtype());
+#else
+  (void)p;
+  return false;
+#endif
+}
+
+void avx512_part(const FewRowsProduct& p, std::int64_t begin, std::int64_t end,
+                 std::vector<float>& sums) {
+  const std::int64_t rows = p.x.rows(), k = p.x.columns(), w_stride = p.w.stride();
+  sums.resize(static_cast<std::size_t>(rows * kColumnTile));
+  with_type(p.w, [&](auto* w) {
+    const auto* x = static_cast<decltype(w)>(p.x.data());
+    with_type(p.out, [&](auto* out) {
+      for (std::int64_t n = begin; n < end; n += kColumnTile) {
+        const std::int64_t count = std::min(kColumnTile, end - n);
+        avx512_dots(x, rows, p.x.stride(), w + n * w_stride, w_stride, k, count, sums.data(),
+                    kColumnTile);
+        for (std::int64_t m = 0; m < rows; ++m) {
+          for (std::int64_t c = 0; c < count; c += lanes()) {
+            V value = load(sums.data() + m * kColumnTile + c, count - c);
+            if (p.bias) value = hn::Add(value, load(p.bias.f32() + n + c, count - c));
+            store(value, out + m * p.out.stride() + n + c, count - c);
+          }
+        }
+      }
+    });
+  });
+}
+
 void FewRows(std::span<const FewRowsProduct> products) {
   std::vector<std::int64_t> first_tile = {0};
   for (const FewRowsProduct& p : products)
     first_tile.push_back(first_tile.back() + (p.out.columns() + kColumnTile - 1) / kColumnTile);
   parallel_for(first_tile.back(), 4, [&](std::int64_t begin, std::int64_t end) {
-    thread_local std::vector<float> widened;  // x as fp32
+    thread_local std::vector<float> widened, sums;  // x as fp32
     const void* held = nullptr;
     std::int64_t held_columns = 0;
     for (std::size_t i = 0; i < products.size(); ++i) {
@@ -69,6 +103,10 @@ void FewRows(std::span<const FewRowsProduct> products) {
       const std::int64_t to = std::min(
           (std::min(end, first_tile[i + 1]) - first_tile[i]) * kColumnTile, p.out.columns());
       if (from >= to) continue;
+      if (by_avx512(p)) {
+        avx512_part(p, from, to, sums);
+        continue;
+      }
       if (p.x.dtype() == DType::kFloat32) {
         product_part(p, p.x.f32(), p.x.stride(), from, to);
         continue;

@@ -1,0 +1,199 @@
+// Dot products by AVX-512; nothing where the compiler's target is no x86.
+#include "tensor/cpu/avx512_dots.h"
+
+#include <algorithm>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+// The compiler's own header starts vectors undefined on purpose.
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#define EYRIE_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
+#endif
+
+namespace eyrie::tensor {
+
+#if defined(__x86_64__)
+namespace {
+
+constexpr int kRowsAtOnce = 8;
+
+struct Fp32 {
+  using Element = float;
+  static constexpr std::int64_t kLanes = 16;
+  using Vector = __m512;
+  EYRIE_AVX512 static Vector load(const float* p) { return _mm512_loadu_ps(p); }
+  EYRIE_AVX512 static Vector load(const float* p, std::int64_t count) {
+    return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), p);
+  }
+  EYRIE_AVX512 static __m512 add(__m512 sum, Vector x, Vector y) {
+    return _mm512_fmadd_ps(x, y, sum);
+  }
+};
+
+struct Bf16 {
+  using Element = BFloat16;
+  static constexpr std::int64_t kLanes = 32;
+  using Vector = __m512bh;
+  EYRIE_AVX512 static Vector load(const BFloat16* p) {
+    return reinterpret_cast<Vector>(_mm512_loadu_si512(p));
+  }
+  EYRIE_AVX512 static Vector load(const BFloat16* p, std::int64_t count) {
+    return reinterpret_cast<Vector>(_mm512_maskz_loadu_epi16((__mmask32{1} << count) - 1, p));
+  }
+  EYRIE_AVX512 static __m512 add(__m512 sum, Vector x, Vector y) {
+    return _mm512_dpbf16_ps(sum, x, y);
+  }
+};
+
+// Lanes are added as ((0 + 2) + (1 + 3)) in each quarter, quarters as ((0 + 1) + (2 + 3)), here and
+// below alike.
+EYRIE_AVX512 float reduce(__m512 v) {
+  v = _mm512_add_ps(v, _mm512_permute_ps(v, 0x4e));
+  v = _mm512_add_ps(v, _mm512_permute_ps(v, 0xb1));
+  v = _mm512_add_ps(v, _mm512_shuffle_f32x4(v, v, 0xb1));
+  v = _mm512_add_ps(v, _mm512_shuffle_f32x4(v, v, 0x4e));
+  return _mm512_cvtss_f32(v);
+}
+
+// Sixteen at once: out[i] is the sum of v[i]'s lanes.
+EYRIE_AVX512 void reduce_sixteen(__m512* v, float* out) {
+  __m512 pairs[8], fours[4], eights[2];
+  for (int i = 0; i < 8; ++i) {
+    pairs[i] = _mm512_add_ps(_mm512_unpacklo_ps(v[2 * i], v[2 * i + 1]),
+                             _mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]));
+  }
+  for (int i = 0; i < 4; ++i) {
+    const __m512d a = _mm512_castps_pd(pairs[2 * i]), b = _mm512_castps_pd(pairs[2 * i + 1]);
+    fours[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)),
+                             _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+  }
+  for (int i = 0; i < 2; ++i) {
+    eights[i] = _mm512_add_ps(_mm512_shuffle_f32x4(fours[2 * i], fours[2 * i + 1], 0x88),
+                              _mm512_shuffle_f32x4(fours[2 * i], fours[2 * i + 1], 0xdd));
+  }
+  _mm512_storeu_ps(out, _mm512_add_ps(_mm512_shuffle_f32x4(eights[0], eights[1], 0x88),
+                                      _mm512_shuffle_f32x4(eights[0], eights[1], 0xdd)));
+}
+
+template <class Type, int kRows, int kColumns>
+EYRIE_AVX512 void dots(const typename Type::Element* x, std::int64_t x_stride,
+                       const typename Type::Element* w, std::int64_t w_stride, std::int64_t k,
+                       float* out, std::int64_t out_stride) {
+  constexpr std::int64_t kLine = 64 / sizeof(typename Type::Element);
+  __m512 total[kRows * kColumns];
+  for (__m512& t : total) t = _mm512_setzero_ps();
+  const typename Type::Element* next = w + kColumns * w_stride;  // see few_rows-inl.h
+  std::int64_t c = 0;
+  for (; c + Type::kLanes <= k; c += Type::kLanes) {
+    typename Type::Vector weights[kColumns];
+    for (int n = 0; n < kColumns; ++n) {
+      if (kColumns > 1) __builtin_prefetch(next + c * kColumns + n * kLine, 0, 2);
+      weights[n] = Type::load(w + n * w_stride + c);
+    }
+    for (int m = 0; m < kRows; ++m) {
+      const typename Type::Vector value = Type::load(x + m * x_stride + c);
+      for (int n = 0; n < kColumns; ++n)
+        total[m * kColumns + n] = Type::add(total[m * kColumns + n], value, weights[n]);
+    }
+  }
+  if (c < k) {
+    for (int n = 0; n < kColumns; ++n) {
+      const typename Type::Vector weight = Type::load(w + n * w_stride + c, k - c);
+      for (int m = 0; m < kRows; ++m) {
+        total[m * kColumns + n] =
+            Type::add(total[m * kColumns + n], Type::load(x + m * x_stride + c, k - c), weight);
+      }
+    }
+  }
+  if constexpr (kRows * kColumns == 16) {
+    alignas(64) float sums[16];
+    reduce_sixteen(total, sums);
+    for (int m = 0; m < kRows; ++m)
+      for (int n = 0; n < kColumns; ++n) out[m * out_stride + n] = sums[m * kColumns + n];
+  } else {
+    for (int m = 0; m < kRows; ++m)
+      for (int n = 0; n < kColumns; ++n) out[m * out_stride + n] = reduce(total[m * kColumns + n]);
+  }
+}
+
+template <class Type, int kRows>
+void block(const typename Type::Element* x, std::int64_t x_stride, const typename Type::Element* w,
+           std::int64_t w_stride, std::int64_t k, std::int64_t columns, float* out,
+           std::int64_t out_stride) {
+  constexpr int kColumns = kRows == 1 ? 1 : 2;
+  std::int64_t n = 0;
+  for (; n + kColumns <= columns; n += kColumns)
+    dots<Type, kRows, kColumns>(x, x_stride, w + n * w_stride, w_stride, k, out + n, out_stride);
+  for (; n < columns; ++n)
+    dots<Type, kRows, 1>(x, x_stride, w + n * w_stride, w_stride, k, out + n, out_stride);
+}
+
+template <class Type>
+void all(const typename Type::Element* x, std::int64_t rows, std::int64_t x_stride,
+         const typename Type::Element* w, std::int64_t w_stride, std::int64_t k,
+         std::int64_t columns, float* out, std::int64_t out_stride) {
+  for (std::int64_t m = 0; m < rows; m += kRowsAtOnce) {
+    const auto* from = x + m * x_stride;
+    float* to = out + m * out_stride;
+    switch (std::min<std::int64_t>(rows - m, kRowsAtOnce)) {
+      case 1:
+        block<Type, 1>(from, x_stride, w, w_stride, k, columns, to, out_stride);
+        break;
+      case 2:
+        block<Type, 2>(from, x_stride, w, w_stride, k, columns, to, out_stride);
+        break;
+      case 3:
+        block<Type, 3>(from, x_stride, w, w_stride, k, columns, to, out_stride);
+        break;
+      case 4:
+        block<Type, 4>(from, x_stride, w, w_stride, k, columns, to, out_stride);
+        break;
+      case 5:
+        block<Type, 5>(from, x_stride, w, w_stride, k, columns, to, out_stride);
+        break;
+      case 6:
+        block<Type, 6>(from, x_stride, w, w_stride, k, columns, to, out_stride);
+        break;
+      case 7:
+        block<Type, 7>(from, x_stride, w, w_stride, k, columns, to, out_stride);
+        break;
+      default:
+        block<Type, 8>(from, x_stride, w, w_stride, k, columns, to, out_stride);
+        break;
+    }
+  }
+}
+
+}  // namespace
+
+bool has_avx512_dots(DType dtype) {
+  static const bool fp32 = __builtin_cpu_supports("avx512f") &&
+                           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+  static const bool bf16 = fp32 && __builtin_cpu_supports("avx512bf16");
+  return dtype == DType::kFloat32 ? fp32 : bf16;
+}
+
+void avx512_dots(const float* x, std::int64_t rows, std::int64_t x_stride, const float* w,
+                 std::int64_t w_stride, std::int64_t k, std::int64_t columns, float* out,
+                 std::int64_t out_stride) {
+  all<Fp32>(x, rows, x_stride, w, w_stride, k, columns, out, out_stride);
+}
+void avx512_dots(const BFloat16* x, std::int64_t rows, std::int64_t x_stride, const BFloat16* w,
+                 std::int64_t w_stride, std::int64_t k, std::int64_t columns, float* out,
+                 std::int64_t out_stride) {
+  all<Bf16>(x, rows, x_stride, w, w_stride, k, columns, out, out_stride);
+}
+
+#else
+
+bool has_avx512_dots(DType) { return false; }
+void avx512_dots(const float*, std::int64_t, std::int64_t, const float*, std::int64_t, std::int64_t,
+                 std::int64_t, float*, std::int64_t) {}
+void avx512_dots(const BFloat16*, std::int64_t, std::int64_t, const BFloat16*, std::int64_t,
+                 std::int64_t, std::int64_t, float*, std::int64_t) {}
+
+#endif
+
+}  // namespace eyrie::tensor
