@@ -52,6 +52,14 @@ score() { "$eyrie" score "$folder/$1" --requests "$folder/requests.jsonl" --toke
 awk -v a="$(score one)" -v b="$(score adapted)" 'BEGIN { exit !(a < -1 && (a - b) ^ 2 < 1e-8) }' ||
   fail "the adapted model scores otherwise: $(score one) and $(score adapted)"
 
+say "a tokenizer beside the weights"
+done_well model init $preset "$folder/speaking" --tokenizer data/tokenizers/small.model
+expect_equal "$folder/speaking/tokenizer.model" data/tokenizers/small.model "the tokenizer is another"
+grep -q '"add_prefix_space": false' "$folder/speaking/tokenizer_config.json" || fail "no tokenizer_config.json of it"
+done_well generate "$folder/speaking" --prompt "The" --max-new 3
+done_well model export "$folder/speaking" "$folder/speaking-out" --adapt
+expect_equal "$folder/speaking-out/tokenizer.model" data/tokenizers/small.model "the export's tokenizer is another"
+
 say "a run's newest checkpoint"
 make_data
 write_run run 3 1
