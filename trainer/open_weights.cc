@@ -93,6 +93,11 @@ void add_tokenizer(const std::string& tokenizer, OpenedWeights& opened) {
 OpenedWeights open_weights(const std::string& place, const OpenWeightsOptions& options) {
   const base::Path path = place;
   OpenedWeights opened;
+  if (!options.preset.empty() && std::filesystem::is_directory(path)) {
+    throw base::InputError(fmt::format(
+        "{} has a configuration of its own; --preset is for the files of official releases",
+        place));
+  }
   if (std::filesystem::exists(path / "manifest.json")) {
     open_checkpoint(path, options, opened);
   } else if (std::filesystem::exists(path / "checkpoints")) {

@@ -81,6 +81,8 @@ expect_in_output "griffin_tiny.h5: shapes do not say window" "--preset"
 say "wrong inputs"
 refused model import "$folder/nowhere" "$folder/out"
 expect_last_line "$folder/nowhere: no model there"
+refused model import "$fixture" "$folder/out" --preset griffin-10m
+expect_last_line "$fixture has a configuration of its own"
 refused model import "$fixture" "$folder/out" --dtype fp8
 expect_last_line "'fp8' is no type of weights; use fp32, bf16 or fp16"
 refused model export "$fixture" "$folder/out" --window 7
