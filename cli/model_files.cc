@@ -2,6 +2,7 @@
 #include "cli/model_files.h"
 
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <limits>

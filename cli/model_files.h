@@ -1,12 +1,14 @@
 // What the commands that write a Hugging Face directory share: flags, and the line at the end.
 #pragma once
 
-#include <CLI/CLI.hpp>
-
 #include <cstdint>
 #include <string>
 
 #include "model/hugging_face_writer.h"
+
+namespace CLI {
+class App;
+}
 
 namespace eyrie::cli {
 

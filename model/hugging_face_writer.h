@@ -12,7 +12,7 @@
 namespace eyrie::model {
 
 struct HuggingFaceOptions {
-  std::optional<StoredType> type;  // nothing: the source's
+  std::optional<StoredType> type = {};  // nothing: the source's
   std::int64_t shard_bytes = 5'000'000'000;
   bool same_window = false;  // attention_window_size = window, not window + 1
   SpecialTokens tokens = {};

@@ -4,8 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <functional>
-#include <numeric>
+#include <algorithm>
 
 namespace eyrie::model {
 namespace {
@@ -57,7 +56,9 @@ std::string model_card(const GriffinConfig& config, StoredType type, bool same_w
         "- Tokenizer. Tokens are the bytes of UTF-8 text (0 to 255), 256 starts a document, 257 "
         "ends it. transformers has no class for that: make the list of ids yourself.\n";
   } else {
-    text += "- Tokenizer. A SentencePiece model, `tokenizer.model`.\n";
+    text +=
+        "- Tokenizer. A SentencePiece model, `tokenizer.model`. transformers' class for it leaves "
+        "blanks as they are: where this file merges them, take the sentencepiece package.\n";
   }
   for (const std::string& adaptation : facts.adaptations)
     text += fmt::format("- Adapted. {}.\n", adaptation);

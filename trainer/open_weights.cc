@@ -70,6 +70,10 @@ void add_tokenizer(const std::string& tokenizer, OpenedWeights& opened) {
   opened.tokens = {read->bos(), read->eos(), read->eos()};
   if (tokenizer == "bytes") return;
   opened.files["tokenizer.model"] = base::read_file(tokenizer);
+  // Whether a text begins as a word in its middle does: "▁a" for "a". transformers does not look
+  // that up in the file.
+  const auto letter = read->encode("a");
+  const bool prefix = !letter.empty() && read->piece(letter.front()).starts_with("▁");
   const std::string bos = read->piece(read->bos()), eos = read->piece(read->eos());
   opened.files["tokenizer_config.json"] =
       nlohmann::ordered_json{{"tokenizer_class", "LlamaTokenizer"},
@@ -79,6 +83,7 @@ void add_tokenizer(const std::string& tokenizer, OpenedWeights& opened) {
                              {"unk_token", read->piece(0)},
                              {"add_bos_token", true},
                              {"add_eos_token", false},
+                             {"add_prefix_space", prefix},
                              {"legacy", false},
                              {"clean_up_tokenization_spaces", false}}
           .dump(2) +
@@ -88,6 +93,11 @@ void add_tokenizer(const std::string& tokenizer, OpenedWeights& opened) {
 OpenedWeights open_weights(const std::string& place, const OpenWeightsOptions& options) {
   const base::Path path = place;
   OpenedWeights opened;
+  if (!options.preset.empty() && std::filesystem::is_directory(path)) {
+    throw base::InputError(fmt::format(
+        "{} has a configuration of its own; --preset is for the files of official releases",
+        place));
+  }
   if (std::filesystem::exists(path / "manifest.json")) {
     open_checkpoint(path, options, opened);
   } else if (std::filesystem::exists(path / "checkpoints")) {

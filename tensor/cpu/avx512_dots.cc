@@ -81,10 +81,11 @@ template <class Type, int kRows, int kColumns>
 EYRIE_AVX512 void dots(const typename Type::Element* x, std::int64_t x_stride,
                        const typename Type::Element* w, std::int64_t w_stride, std::int64_t k,
                        float* out, std::int64_t out_stride) {
-  constexpr std::int64_t kLine = 64 / sizeof(typename Type::Element);
+  constexpr std::int64_t kLine = 64 / sizeof(typename Type::Element), kAhead = 128 * kLine;
   __m512 total[kRows * kColumns];
   for (__m512& t : total) t = _mm512_setzero_ps();
-  const typename Type::Element* next = w + kColumns * w_stride;  // see few_rows-inl.h
+  // As in few_rows-inl.h, and far enough ahead for short rows.
+  const typename Type::Element* next = w + std::max(kColumns * w_stride, kAhead);
   std::int64_t c = 0;
   for (; c + Type::kLanes <= k; c += Type::kLanes) {
     typename Type::Vector weights[kColumns];

@@ -7,6 +7,10 @@
 #include <fstream>
 
 #include "model/griffin.h"
+#include "model/hugging_face_writer.h"
+#include "model/initial_weights.h"
+#include "model/safetensors.h"
+#include "model/safetensors_writer.h"
 #include "support/fixture.h"
 #include "support/scratch_folder.h"
 
@@ -97,6 +101,160 @@ TEST(HuggingFace, WhatDoesNotFitIsNamed) {
   huge.replace(0, 8, std::string(8, '\x7f'));
   write("model.safetensors", huge);
   EXPECT_NE(message_of(load).find("the header claims"), std::string::npos);
+  write("model.safetensors", weights);
+  EXPECT_EQ(message_of(load), "nothing was thrown");
+  const auto with = [&](const std::string& before, const std::string& after) {
+    std::string changed = config;
+    changed.replace(changed.find(before), before.size(), after);
+    write("config.json", changed);
+    return message_of(load);
+  };
+  EXPECT_NE(with("\"rope_theta\": 10000.0", "\"rope_theta\": 500000.0")
+                .find("rope_theta is 500000.0; Griffin has 10000"),
+            std::string::npos);
+  EXPECT_NE(with("\"num_key_value_heads\": 1", "\"num_key_value_heads\": 4").find("Griffin has 1"),
+            std::string::npos);
+  EXPECT_NE(with("\"recurrent_gemma\"", "\"gemma\"").find("model_type is 'gemma'"),
+            std::string::npos);
+  EXPECT_NE(with("\"num_hidden_layers\": 4", "\"num_hidden_layers\": 3")
+                .find("tensors that this model does not have: model.layers.3."),
+            std::string::npos);
+  EXPECT_NE(with("\"vocab_size\": 160", "\"vocab_size\": 161")
+                .find("model.embed_tokens.weight is (160, 64) in place of (161, 64)"),
+            std::string::npos);
+}
+
+GriffinConfig small(const std::string& layers) {
+  GriffinConfig config = preset("recurrentgemma-2b");
+  config.vocabulary = 50;
+  config.width = 24;
+  config.rnn_width = 40;
+  config.mlp_width = 56;
+  config.heads = config.gate_blocks = 2;
+  config.layers = layers;
+  config.window = 7;
+  return config;
+}
+
+std::map<std::string, std::vector<float>> tensors_in(const base::Path& folder) {
+  std::map<std::string, std::vector<float>> all;
+  for (const auto& file : std::filesystem::directory_iterator(folder)) {
+    if (file.path().extension() != ".safetensors") continue;
+    const Safetensors opened(file.path());
+    for (const auto& [name, entry] : opened.entries()) {
+      all[name].resize(static_cast<std::size_t>(entry.count));
+      opened.read(name, 0, entry.count, all[name].data());
+    }
+  }
+  return all;
+}
+
+TEST(HuggingFace, RoundTripsAreBitForBitInAnyNumberOfFiles) {
+  const test::ScratchFolder scratch;
+  write_hugging_face(HuggingFaceWeights(fixtures() / "hf_tiny"), scratch / "one", {});
+  EXPECT_EQ(tensors_in(scratch / "one"), tensors_in(fixtures() / "hf_tiny"));
+  const auto written = write_hugging_face(HuggingFaceWeights(scratch / "one"), scratch / "many",
+                                          {.shard_bytes = 100'000});
+  EXPECT_GT(written.weight_files, 5u);
+  EXPECT_FALSE(std::filesystem::exists(scratch / "many/model.safetensors"));
+  EXPECT_EQ(tensors_in(scratch / "many"), tensors_in(fixtures() / "hf_tiny"));
+  write_hugging_face(HuggingFaceWeights(scratch / "many"), scratch / "again", {});
+  EXPECT_EQ(base::read_file(scratch / "again/model.safetensors"),
+            base::read_file(scratch / "one/model.safetensors"));
+  EXPECT_EQ(base::read_file(scratch / "again/config.json"),
+            base::read_file(scratch / "one/config.json"));
+  for (const StoredType type : {StoredType::kBFloat16, StoredType::kFloat16}) {
+    const std::string name = name_of(type);
+    write_hugging_face(HuggingFaceWeights(scratch / "one"), scratch / name, {.type = type});
+    const HuggingFaceWeights half(scratch / name);
+    EXPECT_EQ(half.type(), type);
+    write_hugging_face(half, scratch / (name + "-again"), {});
+    EXPECT_EQ(base::read_file(scratch / (name + "-again/model.safetensors")),
+              base::read_file(scratch / (name + "/model.safetensors")));
+  }
+}
+
+TEST(HuggingFace, ConfigurationsComeBack) {
+  const test::ScratchFolder scratch;
+  int number = 0;
+  for (const char* layers : {"R", "A", "RRARRA", "RAAR", "RG", "GA"}) {
+    for (const double soft_cap : {0.0, 30.0}) {
+      GriffinConfig config = small(layers);
+      config.soft_cap = soft_cap;
+      const base::Path folder = scratch / std::to_string(++number);
+      write_hugging_face(InitialWeights(config, 1), folder, {.tokens = {5, 6, 7}});
+      GriffinConfig read = read_hugging_face_config(folder);
+      read.preset = config.preset;
+      EXPECT_EQ(to_json(read), to_json(config));
+      EXPECT_EQ(read_special_tokens(folder).eos, 6);
+    }
+  }
+  // The window unchanged: what transformers then sees is one token less.
+  write_hugging_face(InitialWeights(small("RA"), 1), scratch / "same", {.same_window = true});
+  EXPECT_EQ(read_hugging_face_config(scratch / "same").window, 6);
+}
+
+TEST(HuggingFace, AHeadOfItsOwnIsRefused) {
+  const test::ScratchFolder scratch;
+  const GriffinConfig config = small("R");
+  const InitialWeights source(config, 1);
+  write_hugging_face(source, scratch / "in", {});
+  for (const bool equal : {true, false}) {
+    auto tensors = tensors_in(scratch / "in");
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"];
+    if (!equal) tensors["lm_head.weight"].back() += 1;
+    const Safetensors before(scratch / "in/model.safetensors");
+    std::vector<SafetensorsWriter::Tensor> list;
+    for (const auto& [name, values] : tensors) {
+      const std::string shape_of = name == "lm_head.weight" ? "model.embed_tokens.weight" : name;
+      list.push_back({name, StoredType::kFloat32, before.entries().at(shape_of).shape});
+    }
+    const base::Path folder = scratch / (equal ? "equal" : "other");
+    std::filesystem::create_directory(folder);
+    std::filesystem::copy(scratch / "in/config.json", folder);
+    SafetensorsWriter writer(folder / "model.safetensors", list);
+    for (const auto& [name, values] : tensors)
+      writer.append(values.data(), static_cast<std::int64_t>(values.size()));
+    writer.commit();
+    const std::string message = message_of([&] { const HuggingFaceWeights opened(folder); });
+    if (equal) {
+      EXPECT_EQ(message, "nothing was thrown");
+    } else {
+      EXPECT_NE(message.find("lm_head.weight is not equal to"), std::string::npos) << message;
+    }
+  }
+}
+
+TEST(HuggingFace, AFailureLeavesNoModelBehind) {
+  const test::ScratchFolder scratch;
+  const InitialWeights source(small("RA"), 1);
+  for (const char* operation : {"create", "write", "sync", "rename"}) {
+    for (int failing = 0; failing < 12; ++failing) {
+      const base::Path folder = scratch / "out";
+      std::filesystem::create_directory(folder);
+      int count = 0;
+      base::set_fault_hook([&](std::string_view name, const base::Path&) {
+        return name == operation && count++ == failing ? 28 : 0;  // no space left
+      });
+      bool failed = false;
+      try {
+        write_hugging_face(source, folder, {.shard_bytes = 20'000});
+      } catch (const base::Error&) {
+        failed = true;
+      }
+      base::set_fault_hook(nullptr);
+      EXPECT_EQ(std::filesystem::exists(folder / "config.json"), !failed);
+      if (failed) {
+        EXPECT_TRUE(std::filesystem::is_empty(folder)) << operation << failing;
+      }
+      std::filesystem::remove_all(folder);
+    }
+  }
+  write_hugging_face(source, scratch / "out", {});
+  EXPECT_NE(message_of([&] {
+              write_hugging_face(source, scratch / "out", {});
+            }).find("is there and not empty"),
+            std::string::npos);
 }
 
 }  // namespace
