@@ -62,7 +62,7 @@ int chat(const GenerateOptions& options, const trainer::OpenedModel& opened,
     std::fflush(stdout);
     fmt::print(
         stderr,
-        "[first token after {:.3f} s; {} tokens read, {} made in {:.2f} s; state {:.1f} MB]\n",
+        "[first token after {:.3f} s; {} tokens read, {} made in {:.2f} s; state {:.2f} MB]\n",
         turn.counters.first_token_seconds, turn.counters.prompt_tokens, turn.counters.new_tokens,
         turn.counters.new_seconds, static_cast<double>(dialogue.state().bytes()) / 1e6);
     // Ctrl-C cuts a reply short; pressed at the prompt it ends the dialogue.

@@ -1,6 +1,8 @@
 // Streaming detokenisation.
 #include "text/utf8_stream.h"
 
+#include <unicode/unistr.h>
+
 #include <algorithm>
 
 namespace eyrie::text {
@@ -57,10 +59,7 @@ std::string Utf8Stream::add(std::int32_t token) {
 
 std::string Utf8Stream::finish() {
   if (stopped_) return "";
-  const std::string text = tokenizer_.decode(tail_);
-  if (text.size() > decoded_.size() && text.compare(0, decoded_.size(), decoded_) == 0)
-    pending_ += text.substr(decoded_.size());
-  return release(true);
+  return release(true);  // beyond what was certain lie only bytes that make no character
 }
 
 std::string Utf8Stream::release(bool all) {
@@ -81,7 +80,9 @@ std::string Utf8Stream::release(bool all) {
     }
     end -= longest;
   }
-  const std::string out = pending_.substr(0, end);
+  std::string out;
+  icu::UnicodeString::fromUTF8(icu::StringPiece(pending_.data(), static_cast<std::int32_t>(end)))
+      .toUTF8String(out);
   pending_.erase(0, end);
   return out;
 }

@@ -18,8 +18,9 @@ class Utf8Stream {
   Utf8Stream(const Tokenizer& tokenizer, const std::vector<std::int32_t>& before,
              const std::vector<std::string>& stops);
 
+  // Always whole characters: what no character begins with or goes on with becomes U+FFFD.
   std::string add(std::int32_t token);  // the text that is certain now and was not before
-  std::string finish();                 // what was held back
+  std::string finish();                 // what was held back, but for a character cut off
   bool stopped() const { return stopped_; }
 
  private:

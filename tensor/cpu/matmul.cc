@@ -1,4 +1,4 @@
-// matmul over oneDNN: a cache of primitives a thread, products split by output rows or columns.
+// matmul over oneDNN: a cache of primitives a thread, products split by output rows.
 #include "tensor/ops/matmul.h"
 
 #include <fmt/format.h>
@@ -221,15 +221,7 @@ void matmul(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions o
   if (k == 0) return sum_of_nothing(out, options.accumulate, bias);
   if (a.dtype() == DType::kBFloat16 && !has_avx512())
     return product_in_fp32(a, b, out, options, bias);
-  if (options.split_columns) {
-    parallel_for((n + 63) / 64, 1, [&](std::int64_t begin, std::int64_t end) {
-      const std::int64_t first = begin * 64, columns = std::min(end * 64, n) - first;
-      const Tensor part_b =
-          options.transpose_b ? b.row_range(first, columns) : b.column_range(first, columns);
-      one_product(a, part_b, out.column_range(first, columns), options,
-                  bias ? bias.column_range(first, columns) : bias, k);
-    });
-  } else if (options.transpose_a) {
+  if (options.transpose_a) {
     transposed_product(a, b, out, options, bias, k);
   } else {
     parallel_rows(m, [&](std::int64_t begin, std::int64_t end) {

@@ -1,5 +1,5 @@
-// Matrix products. CPU: oneDNN, one single-threaded product a thread over a range of output rows
-// (or columns), so that the bits do not depend on the number of threads.
+// Matrix products. CPU: oneDNN, one single-threaded product a thread over a range of output rows, so
+// that the bits do not depend on the number of threads. (Products of few rows: few_rows.h.)
 #pragma once
 
 #include <functional>
@@ -12,10 +12,6 @@ struct MatmulOptions {
   bool transpose_a = false;  // a is stored (K, M)
   bool transpose_b = false;  // b is stored (N, K)
   bool accumulate = false;   // out += instead of out =; fp32 outputs only
-  // Threads share the columns of out instead of its rows: for decoding, which has few rows. The
-  // last bits may then depend on the number of threads and of rows; else they never do (but with
-  // transpose_a or accumulate on the number of rows).
-  bool split_columns = false;
 };
 
 // out (M, N) = op(a) (M, K) · op(b) (K, N) [+ bias (1, N), fp32]. a and b have one dtype, fp32 or

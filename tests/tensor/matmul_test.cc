@@ -42,7 +42,7 @@ std::string name_of_case(const Case& c) {
   return std::to_string(c.m) + "x" + std::to_string(c.n) + "x" + std::to_string(c.k) + " " +
          name_of(c.in) + " to " + name_of(c.out) + (c.options.transpose_a ? " aT" : "") +
          (c.options.transpose_b ? " bT" : "") + (c.options.accumulate ? " +=" : "") +
-         (c.options.split_columns ? " by columns" : "") + (c.bias ? " bias" : "") + " extra " +
+         (c.bias ? " bias" : "") + " extra " +
          std::to_string(c.extra);
 }
 
@@ -101,24 +101,6 @@ TEST(Matmul, StridedRowsBiasAndAccumulation) {
   }
 }
 
-TEST(Matmul, SharedOutByColumns) {
-  for (const DType in : kBothDTypes) {
-    for (const bool transpose_b : {false, true}) {
-      check({3,
-             200,
-             70,
-             in,
-             DType::kFloat32,
-             {.transpose_b = transpose_b, .split_columns = true},
-             true,
-             5});
-      check({1, 64, 33, in, in, {.transpose_b = transpose_b, .split_columns = true}, true});
-      check({2, 65, 1, in, in, {.transpose_b = transpose_b, .split_columns = true}});
-    }
-  }
-}
-
-// As the gate blocks use them: columns [b·w, (b+1)·w) of wider matrices, on both sides.
 TEST(Matmul, ColumnBlocksInsideOfWiderMatrices) {
   for (const DType in : kBothDTypes) {
     const std::int64_t rows = 21, blocks = 3, width = 13;
