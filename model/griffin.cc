@@ -22,9 +22,6 @@ using tensor::Tensor;
 
 namespace {
 
-// Logits exist for this many elements at a time, never for the whole batch.
-constexpr std::int64_t kLogitElements = std::int64_t{4} << 20;
-
 int add_scale(const std::string& name, std::int64_t width, parallel::Unit& unit) {
   return unit.add({.name = name + "/scale", .shape = {width}});
 }
@@ -179,8 +176,7 @@ double Griffin::head(Pass& pass, const Tensor& hidden, const BatchView& batch, f
                      float* gradients, const Tensor& dhidden, std::vector<float>* nll_out) const {
   tensor::ArenaScope scope(pass.scratch);
   const std::int64_t n = pass.tokens(), vocabulary = config_.vocabulary;
-  const std::int64_t rows =
-      std::min(n, std::clamp<std::int64_t>(kLogitElements / vocabulary, 16, 512));
+  const std::int64_t rows = std::min(n, logit_rows(vocabulary));
   const Tensor table = pass.parameters.weight(0, 0);
   const Tensor targets(const_cast<std::int32_t*>(batch.targets), DType::kInt32, 1, n);
   const Tensor weight(const_cast<float*>(batch.weight), DType::kFloat32, 1, n);

@@ -2,6 +2,7 @@
 // inference reads tokens into a State. One forward pass serves both.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -32,6 +33,13 @@ class GradientSink {
   virtual float* gradient(std::size_t unit) = 0;
   virtual void finished(std::size_t unit) = 0;
 };
+
+// Rows whose logits exist at a time in training, never the whole batch's: about 4 million numbers,
+// but enough rows that the products of a large vocabulary do not wait for memory (a piece adds to
+// the whole table's gradient).
+constexpr std::int64_t logit_rows(std::int64_t vocabulary) {
+  return std::clamp<std::int64_t>((std::int64_t{4} << 20) / vocabulary, 128, 512);
+}
 
 // Memory of a pass; reused from pass to pass.
 struct Workspace {

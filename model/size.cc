@@ -9,8 +9,6 @@ namespace {
 using tensor::DType;
 
 constexpr std::int64_t kFloat = 4;
-// The output layer's piece of a batch, as in the head of griffin.cc.
-constexpr std::int64_t kLogitElements = std::int64_t{4} << 20;
 
 std::int64_t count_layers(const GriffinConfig& config, char kind) {
   return std::count(config.layers.begin(), config.layers.end(), kind);
@@ -142,8 +140,7 @@ TrainingBytes training_bytes(const Griffin& griffin, const TrainingShape& shape)
   // The residual stream's gradient, its rounded copy, and a block's output gradient.
   const std::int64_t stream = n * width * kFloat;
   bytes.backward += 2 * stream + (copied ? n * width * c : 0);
-  const std::int64_t rows =
-      std::min(n, std::clamp<std::int64_t>(kLogitElements / vocabulary, 16, 512));
+  const std::int64_t rows = std::min(n, logit_rows(vocabulary));
   bytes.logits = stream + rows * vocabulary * (copied ? kFloat + c : kFloat);
   bytes.exchange = (shape.ranks - 1) * (std::int64_t{2} << 20);
   return bytes;

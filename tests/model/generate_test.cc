@@ -138,7 +138,8 @@ std::vector<TextResult> texts(
     Model& model, const text::Tokenizer& tokenizer, const TextOptions& options,
     std::vector<std::string> prompts, std::string* streamed = nullptr,
     const std::function<bool()>& interrupted = [] { return false; }) {
-  TextGenerator generator(model.decoder, tokenizer, options);
+  Decoder decoder(model.griffin, model.parameters, 128);
+  TextGenerator generator(decoder, tokenizer, options);
   std::vector<TextResult> results;
   std::size_t next = 0;
   generator.run(

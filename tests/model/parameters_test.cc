@@ -220,5 +220,56 @@ TEST(Initialisation, ParametersAreNotCorrelated) {
             4);
 }
 
+// What inference keeps, stored or mapped, transposed or not, is what training computes with.
+TEST(Parameters, InferenceKeepsTrainingsWeights) {
+  const Griffin griffin(config_of("RAG"));
+  for (const tensor::DType dtype : {tensor::DType::kFloat32, tensor::DType::kBFloat16}) {
+    Parameters training(griffin.units(), dtype);
+    training.initialise(5);
+    for (const bool transposed : {true, false}) {
+      auto stored = Parameters::for_inference(griffin.units(), dtype, transposed);
+      auto mapped = Parameters::for_inference(griffin.units(), dtype);
+      EXPECT_FALSE(stored.has_masters());
+      for (std::size_t u = 0; u < griffin.units().size(); ++u) {
+        for (std::size_t r = 0; r < griffin.units()[u].rows.size(); ++r) {
+          const auto& row = griffin.units()[u].rows[r];
+          const auto number = static_cast<int>(r);
+          const float* values = training.master(u) + row.offset;
+          // In two pieces where a row need not come by whole parts.
+          const std::int64_t cut = row.linear ? row.count() / row.parts : row.count() / 3;
+          stored.store(u, number, 0, {values, static_cast<std::size_t>(cut)});
+          if (cut < row.count()) {
+            stored.store(u, number, cut,
+                         {values + cut, static_cast<std::size_t>(row.count() - cut)});
+          }
+          for (std::int64_t part = 0; part < row.parts; ++part) {
+            const Weight expected = training.matrix(u, number, part);
+            const Weight got = stored.matrix(u, number, part);
+            EXPECT_EQ(got.transposed, row.linear && transposed);
+            EXPECT_EQ(got.tensor.dtype(), expected.tensor.dtype());
+            for (std::int64_t i = 0; i < expected.tensor.rows(); ++i) {
+              for (std::int64_t j = 0; j < expected.tensor.columns(); ++j) {
+                const auto value = [&](const tensor::Tensor& t, std::int64_t a, std::int64_t b) {
+                  const std::int64_t at = a * t.stride() + b;
+                  return t.dtype() == tensor::DType::kFloat32
+                             ? t.f32()[at]
+                             : tensor::to_float(t.as<tensor::BFloat16>()[at]);
+                };
+                ASSERT_EQ(got.transposed ? value(got.tensor, j, i) : value(got.tensor, i, j),
+                          value(expected.tensor, i, j))
+                    << row.name << " " << part << " " << i << " " << j;
+              }
+            }
+            if (!row.product || !transposed) continue;
+            mapped.map(u, number, part, got.tensor.data(), std::make_shared<int>(1));
+            EXPECT_EQ(mapped.matrix(u, number, part).tensor.data(), got.tensor.data());
+            EXPECT_EQ(mapped.matrix(u, number, part).transposed, got.transposed);
+          }
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace eyrie::model
