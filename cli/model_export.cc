@@ -6,8 +6,8 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/model_files.h"
-#include "model/model_card.h"
-#include "model/transformers_form.h"
+#include "model/weights/model_card.h"
+#include "model/weights/transformers_form.h"
 #include "tensor/threads.h"
 #include "trainer/open_weights.h"
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "model/hugging_face_writer.h"
+#include "model/weights/hugging_face_writer.h"
 
 namespace CLI {
 class App;

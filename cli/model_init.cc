@@ -5,8 +5,8 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/model_files.h"
-#include "model/hugging_face_writer.h"
-#include "model/initial_weights.h"
+#include "model/weights/hugging_face_writer.h"
+#include "model/weights/initial_weights.h"
 #include "tensor/threads.h"
 #include "trainer/open_weights.h"
 

@@ -30,7 +30,9 @@ std::span<float> Decoder::logits_of(const Tensor& hidden) {
 
 std::span<float> Decoder::read(std::span<const std::int32_t> tokens, State& state) {
   EYRIE_CHECK(!tokens.empty() && state.sequences() == 1, "tokens for a state of one sequence");
-  if (tokens.size() == 1) return step(tokens, state);
+  // A text that goes on, token by token, has the bits of one that was never left; a prompt has
+  // those that it has among others in read_all().
+  if (tokens.size() == 1 && state.tokens(0) > 0) return step(tokens, state);
   Tensor hidden;
   for (std::size_t begin = 0; begin < tokens.size(); begin += kPrefillTokens) {
     const auto piece =

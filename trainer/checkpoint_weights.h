@@ -4,7 +4,7 @@
 #include <set>
 #include <string>
 
-#include "model/weight_source.h"
+#include "model/weights/weight_source.h"
 #include "trainer/checkpoint.h"
 
 namespace eyrie::trainer {

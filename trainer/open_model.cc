@@ -6,8 +6,8 @@
 #include <filesystem>
 
 #include "base/log.h"
-#include "model/hugging_face.h"
 #include "model/scorer.h"
+#include "model/weights/hugging_face.h"
 #include "trainer/checkpoint.h"
 #include "trainer/checkpoint_weights.h"
 

@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "model/official_weights.h"
+#include "model/weights/official_weights.h"
 #include "text/tokenizer.h"
 #include "trainer/checkpoint_weights.h"
 

@@ -7,8 +7,8 @@
 #include <memory>
 #include <string>
 
-#include "model/hugging_face.h"
-#include "model/weight_source.h"
+#include "model/weights/hugging_face.h"
+#include "model/weights/weight_source.h"
 
 namespace eyrie::trainer {
 

@@ -9,6 +9,7 @@
 
 #include "base/philox.h"
 #include "model/generate.h"
+#include "model/weights/initial_weights.h"
 #include "tensor/threads.h"
 
 namespace {
@@ -29,20 +30,11 @@ model::GriffinConfig peer_model() {
   return config;
 }
 
-// Weights for inference, made one row at a time.
 struct Model {
   explicit Model(tensor::DType dtype)
       : griffin(peer_model()),
         parameters(model::Parameters::for_inference(griffin.units(), dtype)) {
-    model::Parameters masters(griffin.units(), tensor::DType::kFloat32);
-    masters.initialise(1);
-    for (std::size_t u = 0; u < griffin.units().size(); ++u) {
-      for (std::size_t r = 0; r < griffin.units()[u].rows.size(); ++r) {
-        const auto& row = griffin.units()[u].rows[r];
-        parameters.store(u, static_cast<int>(r), 0,
-                         {masters.master(u) + row.offset, static_cast<std::size_t>(row.count())});
-      }
-    }
+    model::read_weights(model::InitialWeights(griffin.config(), 1), parameters);
   }
   model::Griffin griffin;
   model::Parameters parameters;

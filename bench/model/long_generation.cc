@@ -13,6 +13,7 @@
 
 #include "base/philox.h"
 #include "model/generate.h"
+#include "model/weights/initial_weights.h"
 #include "tensor/threads.h"
 
 namespace {
@@ -38,8 +39,8 @@ int main(int argc, char** argv) {
   constexpr std::int64_t kNear = 2000, kTimed = 500;
   tensor::set_thread_count(tensor::cores());
   const model::Griffin griffin(model::preset("griffin-10m"));
-  model::Parameters parameters(griffin.units(), tensor::DType::kBFloat16);
-  parameters.initialise(1);
+  auto parameters = model::Parameters::for_inference(griffin.units(), tensor::DType::kBFloat16);
+  model::read_weights(model::InitialWeights(griffin.config(), 1), parameters);
   model::Decoder decoder(griffin, parameters, griffin.config().vocabulary);
   const base::Philox random(1, "long generation");
   const model::SamplingOptions sampling{.temperature = 1};

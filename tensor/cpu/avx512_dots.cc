@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "tensor/cpu/row_count.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -16,8 +18,6 @@ namespace eyrie::tensor {
 
 #if defined(__x86_64__)
 namespace {
-
-constexpr int kRowsAtOnce = 8;
 
 struct Fp32 {
   using Element = float;
@@ -138,32 +138,9 @@ void all(const typename Type::Element* x, std::int64_t rows, std::int64_t x_stri
   for (std::int64_t m = 0; m < rows; m += kRowsAtOnce) {
     const auto* from = x + m * x_stride;
     float* to = out + m * out_stride;
-    switch (std::min<std::int64_t>(rows - m, kRowsAtOnce)) {
-      case 1:
-        block<Type, 1>(from, x_stride, w, w_stride, k, columns, to, out_stride);
-        break;
-      case 2:
-        block<Type, 2>(from, x_stride, w, w_stride, k, columns, to, out_stride);
-        break;
-      case 3:
-        block<Type, 3>(from, x_stride, w, w_stride, k, columns, to, out_stride);
-        break;
-      case 4:
-        block<Type, 4>(from, x_stride, w, w_stride, k, columns, to, out_stride);
-        break;
-      case 5:
-        block<Type, 5>(from, x_stride, w, w_stride, k, columns, to, out_stride);
-        break;
-      case 6:
-        block<Type, 6>(from, x_stride, w, w_stride, k, columns, to, out_stride);
-        break;
-      case 7:
-        block<Type, 7>(from, x_stride, w, w_stride, k, columns, to, out_stride);
-        break;
-      default:
-        block<Type, 8>(from, x_stride, w, w_stride, k, columns, to, out_stride);
-        break;
-    }
+    with_row_count(std::min(rows - m, kRowsAtOnce), [&](auto count) {
+      block<Type, count>(from, x_stride, w, w_stride, k, columns, to, out_stride);
+    });
   }
 }
 

@@ -9,14 +9,12 @@
 
 #include <cstdint>
 
+#include "tensor/cpu/row_count.h"
 #include "tensor/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace eyrie::tensor {
 namespace HWY_NAMESPACE {
-
-// Rows of x that go through a kernel together: their sums stay in registers.
-constexpr std::int64_t kRowsAtOnce = 8;
 
 // sums[m · kN + n] = x[m] · w[n] over k elements: each in one vector accumulator from k = 0 on, so
 // that its bits depend on nothing else. x fp32 (kM, k) by x_stride; w (kN, k) by w_stride.
@@ -85,32 +83,9 @@ void dot_products(const float* x, std::int64_t rows, std::int64_t x_stride, cons
       const float* from = x + m0 * x_stride;
       const T* weights = w + n0 * w_stride;
       const auto at = [&](int m, std::int64_t n, float value) { put(m0 + m, n0 + n, value); };
-      switch (std::min(rows - m0, kRowsAtOnce)) {
-        case 1:
-          dot_block<1, 1>(from, x_stride, weights, w_stride, k, here, at);
-          break;
-        case 2:
-          dot_block<2, 2>(from, x_stride, weights, w_stride, k, here, at);
-          break;
-        case 3:
-          dot_block<3, 2>(from, x_stride, weights, w_stride, k, here, at);
-          break;
-        case 4:
-          dot_block<4, 2>(from, x_stride, weights, w_stride, k, here, at);
-          break;
-        case 5:
-          dot_block<5, 2>(from, x_stride, weights, w_stride, k, here, at);
-          break;
-        case 6:
-          dot_block<6, 2>(from, x_stride, weights, w_stride, k, here, at);
-          break;
-        case 7:
-          dot_block<7, 2>(from, x_stride, weights, w_stride, k, here, at);
-          break;
-        default:
-          dot_block<8, 2>(from, x_stride, weights, w_stride, k, here, at);
-          break;
-      }
+      with_row_count(std::min(rows - m0, kRowsAtOnce), [&](auto count) {
+        dot_block<count, count == 1 ? 1 : 2>(from, x_stride, weights, w_stride, k, here, at);
+      });
     }
   }
 }
@@ -160,32 +135,9 @@ void row_sums(const float* x, std::int64_t rows, std::int64_t x_stride, const T*
     const auto at = [&](int m, std::int64_t c, V value, std::int64_t part) {
       put(m0 + m, c, value, part);
     };
-    switch (std::min(rows - m0, kRowsAtOnce)) {
-      case 1:
-        sum_columns<1>(from, x_stride, w, w_stride, k, columns, at);
-        break;
-      case 2:
-        sum_columns<2>(from, x_stride, w, w_stride, k, columns, at);
-        break;
-      case 3:
-        sum_columns<3>(from, x_stride, w, w_stride, k, columns, at);
-        break;
-      case 4:
-        sum_columns<4>(from, x_stride, w, w_stride, k, columns, at);
-        break;
-      case 5:
-        sum_columns<5>(from, x_stride, w, w_stride, k, columns, at);
-        break;
-      case 6:
-        sum_columns<6>(from, x_stride, w, w_stride, k, columns, at);
-        break;
-      case 7:
-        sum_columns<7>(from, x_stride, w, w_stride, k, columns, at);
-        break;
-      default:
-        sum_columns<8>(from, x_stride, w, w_stride, k, columns, at);
-        break;
-    }
+    with_row_count(std::min(rows - m0, kRowsAtOnce), [&](auto count) {
+      sum_columns<count>(from, x_stride, w, w_stride, k, columns, at);
+    });
   }
 }
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "model/safetensors.h"
+#include "model/weights/safetensors.h"
 #include "tensor/threads.h"
 
 // In place of tensor/threads.cc: one thread, no OpenMP.

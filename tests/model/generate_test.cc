@@ -120,6 +120,33 @@ TEST(Generator, SamplesOfOnePromptDifferAndTheFirstIsThatOfOne) {
   EXPECT_EQ(generate(model, {request}, 1, sampling).at({0, 0}), four.at({0, 0}));
 }
 
+// Not only the same tokens: prompts read alone and together leave the same bits, single tokens too.
+TEST(Decoder, PromptsHaveTheSameBitsAloneAndTogether) {
+  for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+    Model model(dtype);
+    std::vector<std::vector<std::int32_t>> prompts;
+    for (const int length : {1, 5, 2, 30, 1, 9}) {
+      prompts.emplace_back();
+      for (int t = 0; t < length; ++t) prompts.back().push_back((length * 31 + t * 7) % 258);
+    }
+    std::vector<std::span<const std::int32_t>> all(prompts.begin(), prompts.end());
+    State together = model.decoder.empty_state(6);
+    const auto logits = model.decoder.read_all(all, together);
+    const std::vector<float> expected(logits.begin(), logits.end());
+    for (std::size_t s = 0; s < prompts.size(); ++s) {
+      State alone = model.decoder.empty_state(1);
+      const auto got = model.decoder.read(prompts[s], alone);
+      for (std::size_t i = 0; i < 300; ++i) ASSERT_EQ(got[i], expected[s * 300 + i]) << s;
+      State forked = together.fork(static_cast<std::int64_t>(s), 1);
+      const std::int32_t token = 17;
+      const auto next = model.decoder.step({&token, 1}, alone);
+      const std::vector<float> after(next.begin(), next.end());
+      const auto other = model.decoder.step({&token, 1}, forked);
+      for (std::size_t i = 0; i < 300; ++i) ASSERT_EQ(other[i], after[i]) << s;
+    }
+  }
+}
+
 // A prompt longer than one piece of the prefill, against single steps.
 TEST(Generator, ALongPromptIsReadInPieces) {
   Model model;

@@ -1,5 +1,5 @@
 // Reading safetensors.
-#include "model/safetensors.h"
+#include "model/weights/safetensors.h"
 
 #include <fmt/format.h>
 

@@ -1,5 +1,5 @@
 // Models of other forms as RecurrentGemmas.
-#include "model/transformers_form.h"
+#include "model/weights/transformers_form.h"
 
 #include <fmt/format.h>
 

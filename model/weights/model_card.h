@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "model/hugging_face_writer.h"
+#include "model/weights/hugging_face_writer.h"
 
 namespace eyrie::model {
 

@@ -9,7 +9,7 @@
 
 #include "model/config.h"
 #include "model/parameters.h"
-#include "model/stored_type.h"
+#include "model/weights/stored_type.h"
 #include "parallel/unit.h"
 
 namespace eyrie::model {

@@ -10,9 +10,9 @@
 
 #include "base/file.h"
 #include "model/config.h"
-#include "model/named_tensors.h"
 #include "model/parameters.h"
-#include "model/weight_source.h"
+#include "model/weights/named_tensors.h"
+#include "model/weights/weight_source.h"
 
 namespace eyrie::model {
 

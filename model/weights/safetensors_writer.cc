@@ -1,5 +1,5 @@
 // Writing safetensors.
-#include "model/safetensors_writer.h"
+#include "model/weights/safetensors_writer.h"
 
 #include <fmt/format.h>
 #include <unistd.h>

@@ -1,11 +1,11 @@
 // The table of names: complete, and the same in both directions.
-#include "model/weight_names.h"
+#include "model/weights/weight_names.h"
 
 #include <gtest/gtest.h>
 
 #include <set>
 
-#include "model/weight_source.h"
+#include "model/weights/weight_source.h"
 
 namespace eyrie::model {
 namespace {

@@ -1,5 +1,5 @@
 // fp32, bf16 and fp16 in files.
-#include "model/stored_type.h"
+#include "model/weights/stored_type.h"
 
 #include <fmt/format.h>
 

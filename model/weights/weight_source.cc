@@ -1,5 +1,5 @@
 // What the sources of weights share.
-#include "model/weight_source.h"
+#include "model/weights/weight_source.h"
 
 #include <algorithm>
 

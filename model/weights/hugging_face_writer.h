@@ -6,8 +6,8 @@
 #include <string>
 
 #include "base/file.h"
-#include "model/hugging_face.h"
-#include "model/weight_source.h"
+#include "model/weights/hugging_face.h"
+#include "model/weights/weight_source.h"
 
 namespace eyrie::model {
 

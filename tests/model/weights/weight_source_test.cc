@@ -1,16 +1,16 @@
 // Sources of weights: official releases, initialisation, and models adapted to transformers.
-#include "model/weight_source.h"
+#include "model/weights/weight_source.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 
 #include "model/griffin.h"
-#include "model/initial_weights.h"
-#include "model/named_tensors.h"
-#include "model/official_weights.h"
-#include "model/safetensors_writer.h"
-#include "model/transformers_form.h"
+#include "model/weights/initial_weights.h"
+#include "model/weights/named_tensors.h"
+#include "model/weights/official_weights.h"
+#include "model/weights/safetensors_writer.h"
+#include "model/weights/transformers_form.h"
 #include "support/fixture.h"
 #include "support/scratch_folder.h"
 #include "tensor/threads.h"

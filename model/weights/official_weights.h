@@ -7,8 +7,8 @@
 #include <optional>
 
 #include "base/file.h"
-#include "model/named_tensors.h"
-#include "model/weight_source.h"
+#include "model/weights/named_tensors.h"
+#include "model/weights/weight_source.h"
 
 namespace eyrie::model {
 

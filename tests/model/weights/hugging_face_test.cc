@@ -1,16 +1,16 @@
 // A Hugging Face directory: the logits that transformers and the official code give for it, and
 // what is refused.
-#include "model/hugging_face.h"
+#include "model/weights/hugging_face.h"
 
 #include <gtest/gtest.h>
 
 #include <fstream>
 
 #include "model/griffin.h"
-#include "model/hugging_face_writer.h"
-#include "model/initial_weights.h"
-#include "model/safetensors.h"
-#include "model/safetensors_writer.h"
+#include "model/weights/hugging_face_writer.h"
+#include "model/weights/initial_weights.h"
+#include "model/weights/safetensors.h"
+#include "model/weights/safetensors_writer.h"
 #include "support/fixture.h"
 #include "support/scratch_folder.h"
 

@@ -1,6 +1,6 @@
 // Safetensors files: what is written is read, and every way in which a file can be wrong has a
 // message.
-#include "model/safetensors.h"
+#include "model/weights/safetensors.h"
 
 #include <gtest/gtest.h>
 
@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "base/philox.h"
-#include "model/safetensors_writer.h"
+#include "model/weights/safetensors_writer.h"
 #include "support/scratch_folder.h"
 
 namespace eyrie::model {

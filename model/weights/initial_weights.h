@@ -1,7 +1,7 @@
 // A model before any training, as a source of weights: random numbers computed where they are read.
 #pragma once
 
-#include "model/weight_source.h"
+#include "model/weights/weight_source.h"
 
 namespace eyrie::model {
 

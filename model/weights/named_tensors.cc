@@ -1,5 +1,5 @@
 // Checks of names and shapes, and rows out of tensors of other layouts.
-#include "model/named_tensors.h"
+#include "model/weights/named_tensors.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -7,7 +7,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "model/weight_source.h"
+#include "model/weights/weight_source.h"
 
 namespace eyrie::model {
 namespace {

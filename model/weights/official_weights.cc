@@ -1,5 +1,5 @@
 // Official releases: which naming a file has, and the sizes of its model.
-#include "model/official_weights.h"
+#include "model/weights/official_weights.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "base/foreign_hdf5.h"
-#include "model/safetensors.h"
+#include "model/weights/safetensors.h"
 
 namespace eyrie::model {
 namespace {

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/file.h"
-#include "model/stored_type.h"
+#include "model/weights/stored_type.h"
 
 namespace eyrie::model {
 

@@ -1,5 +1,5 @@
 // Weights into safetensors files of limited size, their index, and the configurations.
-#include "model/hugging_face_writer.h"
+#include "model/weights/hugging_face_writer.h"
 
 #include <fmt/format.h>
 
@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "model/safetensors_writer.h"
+#include "model/weights/safetensors_writer.h"
 
 namespace eyrie::model {
 namespace {

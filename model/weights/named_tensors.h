@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "model/weight_names.h"
+#include "model/weights/weight_names.h"
 
 namespace eyrie::model {
 

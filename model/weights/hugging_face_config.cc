@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "model/hugging_face.h"
-#include "model/transformers_form.h"
+#include "model/weights/hugging_face.h"
+#include "model/weights/transformers_form.h"
 
 namespace eyrie::model {
 namespace {

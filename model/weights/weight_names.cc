@@ -1,7 +1,7 @@
 // The table of names. transformers keeps an nn.Linear as (out, in), the MLP's two branches as two
 // tensors and the convolution as (R, 1, 4); the official torch code transposes only the linear
 // layers.
-#include "model/weight_names.h"
+#include "model/weights/weight_names.h"
 
 #include <algorithm>
 #include <cctype>

@@ -1,5 +1,5 @@
 // Random weights.
-#include "model/initial_weights.h"
+#include "model/weights/initial_weights.h"
 
 #include <fmt/format.h>
 

@@ -1,5 +1,5 @@
 // The tensors of a Hugging Face directory.
-#include "model/hugging_face.h"
+#include "model/weights/hugging_face.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 #include <set>
 
 #include "base/error.h"
-#include "model/safetensors.h"
+#include "model/weights/safetensors.h"
 
 namespace eyrie::model {
 namespace {

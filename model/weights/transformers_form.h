@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "model/weight_source.h"
+#include "model/weights/weight_source.h"
 
 namespace eyrie::model {
 

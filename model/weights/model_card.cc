@@ -1,5 +1,5 @@
 // The text of a model card.
-#include "model/model_card.h"
+#include "model/weights/model_card.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
