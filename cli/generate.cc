@@ -2,9 +2,11 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
-#include <chrono>
+#include <filesystem>
+#include <utility>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "cli/command.h"
 #include "cli/generate.h"
 #include "parallel/stop.h"
@@ -63,7 +65,9 @@ void add_options(CLI::App& app, GenerateOptions& options, trainer::OpenModelOpti
       ->excludes(prompts);
   app.add_option("--tokenizer", opening.tokenizer, "a tokenizer file in place of the model's own");
   app.add_option("--precision", opening.precision, "fp32 or bf16; default: as stored");
-  app.add_option("--threads", threads, "0: all cores")->capture_default_str();
+  app.add_option("--threads", threads, "0: all cores")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
 }
 
 }  // namespace
@@ -97,6 +101,13 @@ int run_generate(int argc, char** argv) {
   if (options.samples > 1 && (options.chat || !options.save_state.empty())) {
     throw base::InputError(fmt::format("--samples {} does not go with {}", options.samples,
                                        options.chat ? "--chat" : "--save-state"));
+  }
+  for (const auto& [flag, file] :
+       {std::pair{"--save-state", options.save_state}, {"--output", options.output}}) {
+    const base::Path folder = base::Path(file).parent_path();
+    if (!folder.empty() && !std::filesystem::is_directory(folder))
+      throw base::InputError(
+          fmt::format("{} {}: there is no folder {}", flag, file, folder.string()));
   }
   tensor::set_thread_count(threads > 0 ? static_cast<int>(threads) : tensor::cores());
   const trainer::OpenedModel opened = trainer::open_model(options.place, opening);

@@ -1,5 +1,6 @@
 // The eyrie command: finds the verb, runs it, and turns what it throws into an exit status.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cstdio>
 #include <exception>
@@ -8,6 +9,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/short_spins.h"
 
 namespace {
 
@@ -50,6 +52,7 @@ void print_commands(std::FILE* out) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  spin_shortly(argv);
   if (argc < 2 || std::string(argv[1]) == "--help" || std::string(argv[1]) == "-h" ||
       std::string(argv[1]) == "help") {
     print_commands(argc < 2 ? stderr : stdout);
@@ -71,8 +74,16 @@ int main(int argc, char** argv) {
       return eyrie::base::kExitFailure;
     }
   }
-  std::vector<std::string> names;
-  for (const Command& command : kCommands) names.emplace_back(command.name);
+  std::vector<std::string> names, verbs;
+  for (const Command& command : kCommands) {
+    names.emplace_back(command.name);
+    if (names.back().starts_with(one + " ")) verbs.push_back(names.back().substr(one.size() + 1));
+  }
+  const bool slip = argc > 2 && !eyrie::base::nearest(two, names).empty();
+  if (!verbs.empty() && !slip) {
+    fmt::print(stderr, "eyrie: '{}' is followed by one of: {}\n", one, fmt::join(verbs, ", "));
+    return eyrie::base::kExitInput;
+  }
   std::string near = eyrie::base::nearest(two, names);
   if (near.empty()) near = eyrie::base::nearest(one, names);  // the second word is an argument
   fmt::print(stderr, "eyrie: there is no command '{}'{}\n\n", one,

@@ -23,7 +23,9 @@ void add_writing_flags(CLI::App& app, WritingFlags& flags, const std::string& ty
                  "weights are split into files of at most so many bytes (500MB, 2GiB)")
       ->transform(CLI::AsSizeValue(true))
       ->default_str("5GB");
-  app.add_option("--threads", flags.threads, "0: all cores")->capture_default_str();
+  app.add_option("--threads", flags.threads, "0: all cores")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
 }
 
 void print_written(const model::HuggingFaceWritten& written, const std::string& directory) {

@@ -274,6 +274,11 @@ int run_model_info(int argc, char** argv) {
   }
   if (app.count("--length") > 0) shape.length = positive("--length", length);
   if (app.count("--batch") > 0) shape.sequences = positive("--batch", batch);
+  if (static_cast<double>(shape.sequences) * static_cast<double>(shape.length) > 1e10) {
+    throw base::InputError(
+        fmt::format("--batch {} times --length {}: no rank holds more than 10^10 tokens at once",
+                    shape.sequences, shape.length));
+  }
   if (!precision.empty()) shape.compute = dtype_of(precision);
 
   const model::Griffin griffin(described.config);

@@ -1,16 +1,19 @@
-// Idle OpenMP threads spin for some ten milliseconds by default. Where another process wants their core, each parallel
-// region then waits for a time slice: steps a hundred times as long were seen. A short spin covers the gaps between
-// regions and gives the core away after that. libgomp reads its environment while it is loaded, so this must be set
-// before: in .preinit_array, which runs first.
+// Idle OpenMP threads spin for some ten milliseconds by default. Where another process wants their
+// core, each parallel region then waits for a time slice: steps a hundred times as long were seen.
+// A short spin covers the gaps between regions and gives the core away after that.
+#include "cli/short_spins.h"
+
+#include <unistd.h>
+
 #include <cstdlib>
 
-namespace {
+namespace eyrie::cli {
 
-void spin_shortly(int /*argc*/, char** /*argv*/, char** /*environment*/) {
-  if (std::getenv("OMP_WAIT_POLICY") == nullptr) ::setenv("GOMP_SPINCOUNT", "2000", 0);
+// libgomp reads its environment while it is loaded, so the program starts itself again with it.
+void spin_shortly(char** argv) {
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
+  ::setenv("GOMP_SPINCOUNT", "2000", 1);
+  ::execv("/proc/self/exe", argv);  // comes back only where that cannot be done: then as it is
 }
 
-[[gnu::section(".preinit_array"), gnu::used]] void (*const before_all)(int, char**, char**) =
-    spin_shortly;
-
-}  // namespace
+}  // namespace eyrie::cli

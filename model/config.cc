@@ -79,9 +79,17 @@ GriffinConfig preset(const std::string& name) {
             0.0};
   }
   const std::string near = base::nearest(name, preset_names());
-  throw base::InputError(fmt::format("model preset '{}' is not known{}. Known: {}", name,
-                                     near.empty() ? "" : "; did you mean '" + near + "'?",
+  throw base::InputError(fmt::format("model preset '{}' is not known{} Known: {}", name,
+                                     near.empty() ? "." : "; did you mean '" + near + "'?",
                                      fmt::join(preset_names(), ", ")));
+}
+
+GriffinConfig preset(const std::string& name, const std::vector<std::string>& changes) {
+  base::Config section = base::Config::parse("preset: " + name + "\n", "--preset " + name);
+  for (const std::string& change : changes) section.set(change);
+  const GriffinConfig config = read_model(section);
+  section.finish();
+  return config;
 }
 
 GriffinConfig read_model(base::Config section) {

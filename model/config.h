@@ -37,6 +37,8 @@ struct GriffinConfig {
 // InputError for a name that is not known (with the nearest one).
 GriffinConfig preset(const std::string& name);
 std::vector<std::string> preset_names();
+// With changes "key=value", keys as in the `model:` section of a run.
+GriffinConfig preset(const std::string& name, const std::vector<std::string>& changes);
 
 // The `model:` section of a run: a preset, and any field of it overridden. Checks that the sizes
 // fit each other.

@@ -47,7 +47,7 @@ Parameters::Parameters(std::vector<parallel::Unit> units, DType compute)
 }
 
 void Parameters::refresh(std::size_t unit) {
-  if (compute_ == DType::kFloat32) return;
+  if (compute_ == DType::kFloat32 || !has_masters()) return;
   for (const ParameterRow& row : units_[unit].rows) {
     if (!row.product) continue;
     tensor::convert(shaped(row, masters_[unit].f32() + row.offset, DType::kFloat32),

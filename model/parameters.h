@@ -48,7 +48,8 @@ class Parameters {
   const float* master(std::size_t unit) const { return masters_[unit].f32(); }
 
   // Rounds the unit's masters into its compute copy: after initialisation, loading and every
-  // optimizer step. In fp32 the masters are what is computed with, and nothing happens.
+  // optimizer step. In fp32 the masters are what is computed with, and nothing happens; nor for
+  // inference.
   void refresh(std::size_t unit);
   void refresh_all();
 

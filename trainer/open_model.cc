@@ -61,7 +61,7 @@ OpenedModel open_hugging_face(const base::Path& path, const OpenModelOptions& op
   const base::Path beside = path / "tokenizer.model";
   if (options.tokenizer.empty() && !std::filesystem::exists(beside)) {
     throw base::InputError(
-        fmt::format("{} has no tokenizer.model; name one with --tokenizer", path.string()));
+        fmt::format("{} has no tokenizer.model; name one with --tokenizer: a SentencePiece file, or bytes", path.string()));
   }
   opened.tokenizer =
       text::open_tokenizer(options.tokenizer.empty() ? beside.string() : options.tokenizer);

@@ -105,6 +105,15 @@ new=${text#The bird}
 stop=${new:10:3}
 text_of --seed 5 --stop "$stop" >"$folder/b"
 [ "$(<"$folder/b")" = "The bird${new%%"$stop"*}" ] || fail "--stop '$stop' gave '$(<"$folder/b")' of '$text'"
+# The other precision: rounded when it is read, or stored and mapped.
+text_of --temperature 0 --precision bf16 >"$folder/a"
+run "$eyrie" model import "$folder/run" "$folder/copy" --dtype bf16
+expect_status 0 "eyrie model import of a run"
+"$eyrie" generate "$folder/copy" --prompt "The bird" --max-new 40 --temperature 0 >"$folder/b" 2>"$output" ||
+  fail "eyrie generate from a copy in bf16"
+expect_equal "$folder/a" "$folder/b" "a run computed in bf16 and its copy in bf16 give other texts"
+run "$eyrie" score "$folder/run" --requests <(head -n 3 "$folder/requests.jsonl") --precision bf16
+expect_status 0 "eyrie score in bf16"
 run "$eyrie" generate "$folder/nowhere" --prompt x
 expect_status 2 "eyrie generate without a model"
 expect_last_line "$folder/nowhere" "no model there"

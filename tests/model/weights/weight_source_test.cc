@@ -70,10 +70,11 @@ GriffinConfig gemma_with_window(std::int64_t window) {
 
 TEST(OfficialWeights, FlaxNamesInHdf5GiveTheOfficialLogits) {
   const base::Path path = fixtures() / "griffin_tiny.h5";
-  const OfficialWeights source(path, gemma_with_window(8));
-  EXPECT_EQ(source.config().layers, "RRARRAR");
-  EXPECT_EQ(source.config().rnn_width, 96);
   const Fixture fixture(path);
+  const OfficialWeights source(
+      path, gemma_with_window(static_cast<std::int64_t>(fixture.number("attention_window_size"))));
+  EXPECT_EQ(source.config().layers, fixture.text("block_types"));
+  EXPECT_EQ(source.config().rnn_width, fixture.number("lru_width"));
   const auto shape = fixture.shape("tokens");
   const auto tokens = fixture.ints("tokens");
   const auto expected = fixture.floats("logits");
