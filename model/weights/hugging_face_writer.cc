@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "model/weights/safetensors_writer.h"
+#include "tensor/ops/elementwise.h"
 
 namespace eyrie::model {
 namespace {
@@ -56,7 +57,8 @@ void write_tensor(const WeightSource& source, const Item& item, SafetensorsWrite
   std::vector<float> piece(static_cast<std::size_t>(step * columns));
   for (std::int64_t r = 0; r < rows; r += step) {
     const std::int64_t some = std::min(step, rows - r);
-    transpose(whole.data() + r, columns, some, rows, piece.data(), columns);
+    tensor::transpose({whole.data() + r, tensor::DType::kFloat32, columns, some, rows},
+                      {piece.data(), tensor::DType::kFloat32, some, columns});
     writer.append(piece.data(), some * columns);
   }
 }

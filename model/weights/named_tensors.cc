@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "model/weights/weight_source.h"
+#include "tensor/ops/elementwise.h"
 
 namespace eyrie::model {
 namespace {
@@ -87,7 +88,8 @@ void NamedRows::read_transposed(const NamedTensor& tensor, float* out) const {
   for (std::int64_t r = 0; r < rows; r += step) {
     const std::int64_t some = std::min(step, rows - r);
     tensors_.read(tensor.name, r * columns, some * columns, piece.data());
-    transpose(piece.data(), some, columns, columns, out + r, rows);
+    tensor::transpose({piece.data(), tensor::DType::kFloat32, some, columns},
+                      {out + r, tensor::DType::kFloat32, columns, some, rows});
   }
 }
 

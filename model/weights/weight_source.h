@@ -38,9 +38,4 @@ std::vector<parallel::ParameterRow> rows_of(const GriffinConfig& config);
 // How many elements are read at a time where a tensor need not be in memory as a whole.
 constexpr std::int64_t kPieceElements = std::int64_t{1} << 22;
 
-// (rows, columns) to (columns, rows), by all threads. A stride is the distance between the rows of
-// a matrix that is part of a wider one.
-void transpose(const float* in, std::int64_t rows, std::int64_t columns, std::int64_t in_stride,
-               float* out, std::int64_t out_stride);
-
 }  // namespace eyrie::model

@@ -11,7 +11,8 @@ void convert(const Tensor& from, const Tensor& to);  // any to any, same shape
 // Bytes as they are; one dtype and shape, both without gaps.
 void copy(const Tensor& from, const Tensor& to);
 
-void transpose(const Tensor& from, const Tensor& to);  // (r, c) fp32 to (c, r) any
+// (r, c) fp32 to (c, r) any; both may be parts of wider matrices.
+void transpose(const Tensor& from, const Tensor& to);
 
 void add(const Tensor& x, const Tensor& y);  // y += x; x any, y fp32
 

@@ -232,5 +232,26 @@ TEST(Elementwise, SameBitsOnAnyThreads) {
   }
 }
 
+TEST(Elementwise, TransposeOfPartsOfWiderMatrices) {
+  for (const DType to : test::kBothDTypes) {
+    for (const auto& [rows, columns] : {std::pair{1, 1}, {1, 70}, {70, 1}, {33, 65}, {64, 32}}) {
+      const Array from = Array::normal(DType::kFloat32, rows, columns, 1, 1, columns + 3);
+      Array out(to, columns, rows, rows + 5);
+      transpose(from, out);
+      for (std::int64_t r = 0; r < rows; ++r) {
+        for (std::int64_t c = 0; c < columns; ++c) {
+          const auto value = static_cast<float>(from(r, c));
+          ASSERT_EQ(out(c, r), to == DType::kFloat32 ? value : to_float(to_bfloat16(value)));
+        }
+      }
+      test::expect_same_bits_on_any_threads([&] {
+        Array again(to, columns, rows);
+        transpose(from, again);
+        return std::vector<Array>{again};
+      });
+    }
+  }
+}
+
 }  // namespace
 }  // namespace eyrie::tensor

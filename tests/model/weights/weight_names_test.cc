@@ -83,19 +83,5 @@ TEST(WeightNames, SeparatorsAndRootsOfTheReleases) {
   }
 }
 
-TEST(WeightNames, ATransposeIsOneWhateverItsSize) {
-  for (const auto& [rows, columns] : {std::pair{1, 1}, {1, 70}, {70, 1}, {33, 65}, {64, 32}}) {
-    std::vector<float> in(static_cast<std::size_t>(rows * (columns + 3))), out(in.size(), -1.0f);
-    for (std::size_t i = 0; i < in.size(); ++i) in[i] = static_cast<float>(i);
-    transpose(in.data(), rows, columns, columns + 3, out.data(), rows);
-    for (int r = 0; r < rows; ++r) {
-      for (int c = 0; c < columns; ++c) {
-        ASSERT_EQ(out[static_cast<std::size_t>(c * rows + r)],
-                  in[static_cast<std::size_t>(r * (columns + 3) + c)]);
-      }
-    }
-  }
-}
-
 }  // namespace
 }  // namespace eyrie::model

@@ -13,6 +13,7 @@
 #include "model/weights/transformers_form.h"
 #include "support/fixture.h"
 #include "support/scratch_folder.h"
+#include "tensor/ops/elementwise.h"
 #include "tensor/threads.h"
 
 namespace eyrie::model {
@@ -103,8 +104,9 @@ void write_as(const WeightSource& source, Naming naming, const std::string& root
     values.push_back(all_of(source, row));
     if (tensor.transposed) {
       const auto ours = values.back();
-      transpose(ours.data(), row.shape[0], row.shape[1], row.shape[1], values.back().data(),
-                row.shape[0]);
+      tensor::transpose(
+          {const_cast<float*>(ours.data()), tensor::DType::kFloat32, row.shape[0], row.shape[1]},
+          {values.back().data(), tensor::DType::kFloat32, row.shape[1], row.shape[0]});
     }
   }
   SafetensorsWriter writer(path, tensors);
