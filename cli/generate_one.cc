@@ -12,7 +12,10 @@ namespace eyrie::cli {
 
 int generate_one(const GenerateOptions& options, const trainer::OpenedModel& opened,
                  model::Decoder& decoder) {
-  model::TextGenerator generator(decoder, *opened.tokenizer, options.text);
+  const bool stream = options.samples == 1;
+  model::TextOptions text = options.text;
+  text.keep_text = !stream;
+  model::TextGenerator generator(decoder, *opened.tokenizer, text);
   model::State from = decoder.empty_state(1);
   model::TextPrompt prompt{options.prompt, options.samples};
   if (!options.state.empty()) {
@@ -36,7 +39,6 @@ int generate_one(const GenerateOptions& options, const trainer::OpenedModel& ope
     std::fwrite(text.data(), 1, text.size(), stdout);
     std::fflush(stdout);
   };
-  const bool stream = options.samples == 1;
   if (stream) print(options.prompt);
   bool asked = false;
   std::map<std::int64_t, std::string> finished;  // printed in the order of the samples

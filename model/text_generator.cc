@@ -71,7 +71,7 @@ GenerationCounters TextGenerator::run(const NextPrompt& next, const OnText& on_t
   };
   const auto grow = [&](std::uint64_t number, std::int64_t sample, Growing& at,
                         const std::string& piece) {
-    at.text += piece;
+    if (options_.keep_text) at.text += piece;
     if (on_text && !piece.empty()) on_text(number, sample, piece);
   };
   const auto take = [&](std::uint64_t number, std::int64_t sample, std::int32_t token) {
@@ -108,6 +108,7 @@ Chat::Chat(Decoder& decoder, const text::Tokenizer& tokenizer, TextOptions optio
       end_(tokenizer.find(kEndOfTurn)),
       state_(decoder.empty_state(1)) {
   options_.slots = 1;
+  options_.keep_text = false;
   if (!has_control_tokens()) {  // the next turn's beginning ends a reply too
     options_.stops.emplace_back(kEndOfTurn);
     options_.stops.emplace_back(kStartOfTurn);

@@ -19,6 +19,7 @@ struct TextOptions {
   std::int64_t slots = 8;          // sequences at once
   std::vector<std::string> stops;  // a text ends before the first of these
   bool ignore_end = false;         // goes on after the end of a document
+  bool keep_text = true;           // for TextResult; else only on_text sees it, and no memory grows
 };
 
 struct TextPrompt {

@@ -198,6 +198,10 @@ TEST(TextGenerator, StopsBeforeTheFirstStopText) {
   EXPECT_EQ(cut[0].finish, Finish::kStop);
   EXPECT_EQ(cut[0].text, whole[0].text.substr(0, whole[0].text.find(options.stops[2])));
   EXPECT_EQ(streamed, cut[0].text);
+  options.keep_text = false;
+  std::string seen;
+  EXPECT_EQ(texts(model, *bytes, options, {"abc"}, &seen)[0].text, "");
+  EXPECT_EQ(seen, streamed);
   int calls = 0;
   options.stops.clear();
   const auto interrupted =
