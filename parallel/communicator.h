@@ -32,6 +32,10 @@ class Communicator {
   virtual ~Communicator() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
+  // The number that a rank of this communicator has in the whole job.
+  virtual int world_rank(int rank) const = 0;
+  // What messages call it: "world", or the axis of the mesh that it is ("tensor").
+  virtual const std::string& name() const = 0;
 
   // Point to point. Messages between two ranks with one tag arrive in the order sent. Buffers
   // belong to the caller and must live until wait().
@@ -60,6 +64,9 @@ class Communicator {
 
   // A collective copy with its own order of messages.
   virtual std::unique_ptr<Communicator> duplicate() = 0;
+  // Collective: the ranks that give one `color` form a communicator of their own, in the order of
+  // `key` (equal keys: in the order here).
+  virtual std::unique_ptr<Communicator> split(int color, int key, const std::string& name) = 0;
 };
 
 // Collective. Work that can fail on one rank alone (files, configuration) runs inside: when it

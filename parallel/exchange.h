@@ -39,9 +39,9 @@ std::int64_t all_gather(Communicator& communicator, std::span<std::byte> buffer,
                         std::span<const std::int64_t> cuts, std::int64_t element_bytes);
 
 // One thread that exchanges while the caller computes. Tasks run one after the other in the order
-// posted, which must be the same on all ranks. Buffers belong to the caller and must live, untouched,
-// until wait() of their ticket: declare the queue after the buffers, so that it goes first when an
-// error ends the work.
+// posted, which must be the same on all ranks. Buffers belong to the caller and must live,
+// untouched, until wait() of their ticket: declare the queue after the buffers, so that it goes
+// first when an error ends the work.
 class ExchangeQueue {
  public:
   using Ticket = std::int64_t;

@@ -3,11 +3,13 @@
 // rank that throws poisons the world, and every other rank's wait throws, naming it; so does
 // waiting for a rank that has already returned.
 #include <algorithm>
+#include <array>
 #include <condition_variable>
 #include <cstring>
 #include <exception>
 #include <map>
 #include <mutex>
+#include <numeric>
 #include <thread>
 
 #include <fmt/format.h>
@@ -89,7 +91,8 @@ struct Group {
 
   std::map<std::tuple<int, int, int>, Channel> channels;  // (from, to, tag)
   std::map<std::int64_t, Collective> collectives;         // by number
-  std::vector<std::shared_ptr<Group>> children;           // by number of the duplicate
+  // By number of the duplicate or split, and colour.
+  std::map<std::pair<std::size_t, int>, std::shared_ptr<Group>> children;
 };
 
 class Done : public Request {
@@ -100,12 +103,13 @@ class Done : public Request {
 class Receive : public Request {
  public:
   Receive(World& world, std::shared_ptr<Group> group, std::shared_ptr<const bool> interrupted,
-          std::span<std::byte> bytes, int from, int to, int tag)
+          std::span<std::byte> bytes, int from, int world_from, int to, int tag)
       : world_(world),
         group_(std::move(group)),
         interrupted_(std::move(interrupted)),
         bytes_(bytes),
         from_(from),
+        world_from_(world_from),
         tag_(tag) {
     std::lock_guard lock(world_.mutex);
     channel_ = &group_->channels[{from, to, tag}];
@@ -118,7 +122,7 @@ class Receive : public Request {
     {
       std::unique_lock lock(world_.mutex);
       auto arrived = [&] { return channel_->waiting.count(number_) != 0; };
-      auto stuck = [&] { return world_.ended[from_] ? from_ : -1; };
+      auto stuck = [&] { return world_.ended[world_from_] ? world_from_ : -1; };
       world_.wait(lock, *interrupted_, arrived, stuck,
                   fmt::format("waiting for a message with tag {}", tag_));
       message = channel_->waiting[number_];
@@ -141,6 +145,7 @@ class Receive : public Request {
   std::int64_t number_;
   std::span<std::byte> bytes_;
   int from_;
+  int world_from_;  // its number in the world
   int tag_;
   bool done_ = false;
 };
@@ -152,11 +157,20 @@ std::string packed(std::span<const Number> values) {
 
 class InProcessCommunicator : public Communicator {
  public:
-  InProcessCommunicator(World& world, std::shared_ptr<Group> group, int rank, int size)
-      : world_(world), group_(std::move(group)), rank_(rank), size_(size) {}
+  // `members`: the ranks' numbers in the world.
+  InProcessCommunicator(World& world, std::shared_ptr<Group> group, int rank,
+                        std::vector<int> members, std::string name)
+      : world_(world),
+        group_(std::move(group)),
+        members_(std::move(members)),
+        name_(std::move(name)),
+        rank_(rank),
+        size_(static_cast<int>(members_.size())) {}
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
+  int world_rank(int rank) const override { return members_[rank]; }
+  const std::string& name() const override { return name_; }
 
   std::unique_ptr<Request> send(std::span<const std::byte> bytes, int to, int tag) override {
     EYRIE_CHECK(to >= 0 && to < size_, fmt::format("a message to rank {} of {}", to, size_));
@@ -170,7 +184,8 @@ class InProcessCommunicator : public Communicator {
   std::unique_ptr<Request> receive(std::span<std::byte> bytes, int from, int tag) override {
     EYRIE_CHECK(from >= 0 && from < size_,
                 fmt::format("a message from rank {} of {}", from, size_));
-    return std::make_unique<Receive>(world_, group_, interrupted_, bytes, from, rank_, tag);
+    return std::make_unique<Receive>(world_, group_, interrupted_, bytes, from, members_[from],
+                                     rank_, tag);
   }
 
   void barrier() override { exchange("barrier", ""); }
@@ -196,8 +211,8 @@ class InProcessCommunicator : public Communicator {
   }
 
   void abort(const std::string& message, int) override {
-    print_last_line(rank_, message);
-    world_.poison(rank_, message);
+    print_last_line(members_[rank_], message);
+    world_.poison(members_[rank_], message);
     throw base::Error(message);
   }
 
@@ -207,12 +222,26 @@ class InProcessCommunicator : public Communicator {
     world_.changed.notify_all();
   }
 
-  std::unique_ptr<Communicator> duplicate() override {
-    exchange("duplicate", "");
+  std::unique_ptr<Communicator> duplicate() override { return split(0, rank_, name_); }
+  std::unique_ptr<Communicator> split(int color, int key, const std::string& name) override {
+    const Gathered all = exchange("split", packed(std::span<const int>(std::array{color, key})));
+    std::vector<std::array<int, 2>> mine;  // key and rank here of those that join
+    for (int other = 0; other < size_; ++other) {
+      std::array<int, 2> theirs;
+      std::memcpy(theirs.data(), (*all)[other].data(), sizeof(theirs));
+      if (theirs[0] == color) mine.push_back({theirs[1], other});
+    }
+    std::sort(mine.begin(), mine.end());
+    std::vector<int> members;
+    int rank = 0;
+    for (const auto& [their_key, other] : mine) {
+      if (other == rank_) rank = static_cast<int>(members.size());
+      members.push_back(members_[other]);
+    }
     std::lock_guard lock(world_.mutex);
-    const std::size_t number = duplicates_++;
-    while (group_->children.size() <= number) group_->children.push_back(std::make_shared<Group>());
-    return std::make_unique<InProcessCommunicator>(world_, group_->children[number], rank_, size_);
+    auto& child = group_->children[{splits_++, color}];
+    if (!child) child = std::make_shared<Group>();
+    return std::make_unique<InProcessCommunicator>(world_, child, rank, std::move(members), name);
   }
 
  private:
@@ -238,7 +267,7 @@ class InProcessCommunicator : public Communicator {
     auto complete = [&] { return call.complete != nullptr; };
     auto stuck = [&] {
       for (int other = 0; other < size_; ++other) {
-        if (!call.arrived[other] && world_.ended[other]) return other;
+        if (!call.arrived[other] && world_.ended[members_[other]]) return members_[other];
       }
       return -1;
     };
@@ -275,10 +304,12 @@ class InProcessCommunicator : public Communicator {
   World& world_;
   std::shared_ptr<Group> group_;
   std::shared_ptr<bool> interrupted_ = std::make_shared<bool>(false);  // guarded by the mutex
+  std::vector<int> members_;
+  std::string name_;
   int rank_;
   int size_;
   std::int64_t collectives_ = 0;
-  std::size_t duplicates_ = 0;
+  std::size_t splits_ = 0;
 };
 
 }  // namespace
@@ -293,7 +324,9 @@ void run_in_process(int ranks, const std::function<void(Communicator&)>& body) {
     tensor::set_thread_count(1);
     std::string message = "an exception that is no std::exception";
     try {
-      InProcessCommunicator communicator(world, group, rank, ranks);
+      std::vector<int> everyone(ranks);
+      std::iota(everyone.begin(), everyone.end(), 0);
+      InProcessCommunicator communicator(world, group, rank, everyone, "world");
       body(communicator);
       world.end(rank);
       return std::make_pair(std::exception_ptr(), false);

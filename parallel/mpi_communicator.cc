@@ -12,6 +12,7 @@
 #include <cstring>
 #include <exception>
 #include <limits>
+#include <numeric>
 #include <string_view>
 #include <thread>
 
@@ -124,11 +125,28 @@ class MpiRequest : public Request {
 
 class MpiCommunicator : public Communicator {
  public:
-  explicit MpiCommunicator(MPI_Comm from) {
+  MpiCommunicator(MPI_Comm from, std::string name) : name_(std::move(name)) {
     check(MPI_Comm_dup(from, &communicator_), "MPI_Comm_dup");
+    open();
+  }
+  MpiCommunicator(MPI_Comm from, int color, int key, std::string name) : name_(std::move(name)) {
+    check(MPI_Comm_split(from, color, key, &communicator_), "MPI_Comm_split");
+    open();
+  }
+  void open() {
     check(MPI_Comm_set_errhandler(communicator_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
     check(MPI_Comm_rank(communicator_, &rank_), "MPI_Comm_rank");
     check(MPI_Comm_size(communicator_, &size_), "MPI_Comm_size");
+    MPI_Group here, world;
+    check(MPI_Comm_group(communicator_, &here), "MPI_Comm_group");
+    check(MPI_Comm_group(MPI_COMM_WORLD, &world), "MPI_Comm_group");
+    std::vector<int> ranks(size_);
+    std::iota(ranks.begin(), ranks.end(), 0);
+    world_ranks_.resize(size_);
+    check(MPI_Group_translate_ranks(here, size_, ranks.data(), world, world_ranks_.data()),
+          "MPI_Group_translate_ranks");
+    MPI_Group_free(&here);
+    MPI_Group_free(&world);
   }
   ~MpiCommunicator() override {
     int finalised = 0;
@@ -140,6 +158,8 @@ class MpiCommunicator : public Communicator {
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
+  int world_rank(int rank) const override { return world_ranks_[rank]; }
+  const std::string& name() const override { return name_; }
 
   std::unique_ptr<Request> send(std::span<const std::byte> bytes, int to, int tag) override {
     check_peer(to, tag);
@@ -224,7 +244,7 @@ class MpiCommunicator : public Communicator {
     }
     run_before_abort();
     base::flush_logs();
-    print_last_line(world_rank(), message);
+    print_last_line(own_world_rank(), message);
     // The launcher ends the others as soon as it hears of the abort: the line must have travelled
     // before.
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
@@ -234,11 +254,14 @@ class MpiCommunicator : public Communicator {
   void interrupt() override { *interrupted_ = true; }
 
   std::unique_ptr<Communicator> duplicate() override {
-    return std::make_unique<MpiCommunicator>(communicator_);
+    return std::make_unique<MpiCommunicator>(communicator_, name_);
+  }
+  std::unique_ptr<Communicator> split(int color, int key, const std::string& name) override {
+    return std::make_unique<MpiCommunicator>(communicator_, color, key, name);
   }
 
  private:
-  static int world_rank() {
+  static int own_world_rank() {
     int rank = 0;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     return rank;
@@ -321,6 +344,8 @@ class MpiCommunicator : public Communicator {
   }
 
   MPI_Comm communicator_ = MPI_COMM_NULL;
+  std::string name_;
+  std::vector<int> world_ranks_;
   Flag interrupted_ = std::make_shared<std::atomic<bool>>(false);
   int rank_ = 0;
   int size_ = 1;
@@ -330,8 +355,8 @@ class MpiCommunicator : public Communicator {
 class MpiWorld : public MpiCommunicator {
  public:
   MpiWorld()
-      : MpiCommunicator(MPI_COMM_WORLD),
-        farewell_(std::make_unique<MpiCommunicator>(MPI_COMM_WORLD)) {}
+      : MpiCommunicator(MPI_COMM_WORLD, "world"),
+        farewell_(std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, "farewell")) {}
   ~MpiWorld() override {
     // MPI_Finalize waits for every rank. When an error is on its way out, the other ranks may not
     // be coming: this rank waits two seconds for them (they come when all fail alike), then ends

@@ -57,8 +57,11 @@ class SelfReceive : public Request {
 
 class SingleCommunicator : public Communicator {
  public:
+  explicit SingleCommunicator(std::string name) : name_(std::move(name)) {}
   int rank() const override { return 0; }
   int size() const override { return 1; }
+  int world_rank(int rank) const override { return rank; }
+  const std::string& name() const override { return name_; }
 
   std::unique_ptr<Request> send(std::span<const std::byte> bytes, int to, int tag) override {
     EYRIE_CHECK(to == 0, fmt::format("a message to rank {} where there is one rank", to));
@@ -85,15 +88,21 @@ class SingleCommunicator : public Communicator {
   }
   void interrupt() override {}  // nothing here ever waits
   std::unique_ptr<Communicator> duplicate() override {
-    return std::make_unique<SingleCommunicator>();
+    return std::make_unique<SingleCommunicator>(name_);
+  }
+  std::unique_ptr<Communicator> split(int, int, const std::string& name) override {
+    return std::make_unique<SingleCommunicator>(name);
   }
 
  private:
+  std::string name_;
   std::map<int, SelfMessages> messages_;  // by tag; nodes stay where they are
 };
 
 }  // namespace
 
-std::unique_ptr<Communicator> open_single() { return std::make_unique<SingleCommunicator>(); }
+std::unique_ptr<Communicator> open_single() {
+  return std::make_unique<SingleCommunicator>("world");
+}
 
 }  // namespace eyrie::parallel

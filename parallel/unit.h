@@ -23,9 +23,9 @@ struct ParameterRow {
   std::vector<std::int64_t> start = {}, extent = {};  // this tensor rank's slice of it
   std::int64_t offset = 0;  // of the slice in the unit's buffer, in elements
   Init init = Init::kZeros;
-  double deviation = 0;  // of kNormal
-  bool decay = false;    // weight decay applies (matrices only, by default)
-  bool product = false;  // an operand of a matrix product or lookup: has a copy in compute dtype
+  double deviation = 0;    // of kNormal
+  bool decay = false;      // weight decay applies (matrices only, by default)
+  bool product = false;    // an operand of a matrix product or lookup: has a copy in compute dtype
   std::int64_t parts = 1;  // matrices that lie one after the other along the leading axis
   bool linear = false;     // each (in, out), a linear layer's kernel: inference keeps it (out, in)
   TensorGradient tensor_gradient = TensorGradient::kOwn;

@@ -157,6 +157,30 @@ inline void check_duplicates(Communicator& comm) {
   third->barrier();
 }
 
+inline void check_split(Communicator& comm) {
+  // Odd and even ranks apart, each in falling order; then those again one by one.
+  const int rank = comm.rank(), size = comm.size(), color = rank % 2;
+  const auto half = comm.split(color, -rank, "half");
+  std::vector<int> members;
+  for (int other = size - 1; other >= 0; --other) {
+    if (other % 2 == color) members.push_back(other);
+  }
+  ASSERT_EQ(half->size(), static_cast<int>(members.size()));
+  ASSERT_EQ(members[static_cast<std::size_t>(half->rank())], rank);
+  EXPECT_EQ(half->name(), "half");
+  for (int other = 0; other < half->size(); ++other)
+    EXPECT_EQ(half->world_rank(other), comm.world_rank(members[static_cast<std::size_t>(other)]));
+  std::vector<std::int64_t> sum = {rank};
+  half->all_reduce(std::span(sum), Reduce::kSum);
+  EXPECT_EQ(sum[0], std::accumulate(members.begin(), members.end(), 0));
+  const auto copy = half->duplicate();
+  EXPECT_EQ(copy->all_gather(std::to_string(rank)).front(), std::to_string(members.front()));
+  const auto alone = half->split(rank, 0, "alone");
+  EXPECT_EQ(alone->size(), 1);
+  EXPECT_EQ(alone->world_rank(0), comm.world_rank(rank));
+  alone->barrier();
+}
+
 inline void check_wrong_length(Communicator& comm) {
   const auto own = comm.duplicate();
   const int next = (comm.rank() + 1) % comm.size();
@@ -220,6 +244,7 @@ inline const std::vector<NamedCheck>& communicator_checks() {
       {"AllReduce", check_all_reduce},
       {"Gathers", check_gathers},
       {"Duplicates", check_duplicates},
+      {"Split", check_split},
       {"WrongLength", check_wrong_length},
       {"Agree", check_agree},
       {"Barrier",
