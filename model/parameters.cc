@@ -155,29 +155,36 @@ void Parameters::initialise(std::uint64_t seed) {
 void initial_values(const ParameterRow& row, std::uint64_t seed, std::int64_t first,
                     std::int64_t count, float* out) {
   const base::Philox random(seed, row.name);
-  tensor::parallel_for(count, 4096, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      const auto index = static_cast<std::uint64_t>(first + i);
-      switch (row.init) {
-        case Init::kZeros:
-          out[i] = 0.0f;
-          break;
-        case Init::kNormal:
-          out[i] = static_cast<float>(row.deviation * random.normal(index));
-          break;
-        case Init::kDecay:
-          out[i] = decay_value(random.uniform(index));
-          break;
-        case Init::kPaperDecay:
-          out[i] = paper_decay_value(random.uniform(index));
-          break;
-      }
+  const auto value = [&](std::int64_t global) {
+    const auto index = static_cast<std::uint64_t>(global);
+    switch (row.init) {
+      case Init::kZeros:
+        return 0.0f;
+      case Init::kNormal:
+        return static_cast<float>(row.deviation * random.normal(index));
+      case Init::kDecay:
+        return decay_value(random.uniform(index));
+      case Init::kPaperDecay:
+        return paper_decay_value(random.uniform(index));
     }
+    return 0.0f;
+  };
+  tensor::parallel_for(count, 4096, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i)
+      out[i] = value(parallel::global_index(row, first + i));
   });
 }
 
 Tensor row_of(const ParameterRow& row, float* buffer) {
   return shaped(row, buffer + row.offset, DType::kFloat32);
+}
+
+std::int64_t whole_parameter_count(const std::vector<parallel::Unit>& units) {
+  std::int64_t count = 0;
+  for (const parallel::Unit& unit : units) {
+    for (const ParameterRow& row : unit.rows) count += row.whole_count();
+  }
+  return count;
 }
 
 std::int64_t parameter_count(const std::vector<parallel::Unit>& units) {

@@ -27,9 +27,9 @@ class Parameters {
   Parameters(std::vector<parallel::Unit> units, tensor::DType compute);
 
   // For inference: no masters; operands of products in the compute dtype alone. With `transposed`
-  // linear layers lie (out, in), so that a single token's products read memory in order; without, as
-  // in training, so that scores have training's bits on every processor. To be filled by store() or
-  // map().
+  // linear layers lie (out, in), so that a single token's products read memory in order; without,
+  // as in training, so that scores have training's bits on every processor. To be filled by store()
+  // or map().
   static Parameters for_inference(std::vector<parallel::Unit> units, tensor::DType compute,
                                   bool transposed = true);
 
@@ -78,14 +78,16 @@ class Parameters {
   std::vector<std::shared_ptr<const void>> owners_;
 };
 
-// Elements [first, first + count) of a row as initialise() makes them; the row is the whole tensor.
+// Elements [first, first + count) of a row's slice as initialise() makes them: the same values
+// whatever the slice.
 void initial_values(const parallel::ParameterRow& row, std::uint64_t seed, std::int64_t first,
                     std::int64_t count, float* out);
 
 // A row of a unit's flat fp32 buffer (gradients, moments) as (rows, columns).
 tensor::Tensor row_of(const parallel::ParameterRow& row, float* buffer);
 
-// Elements over all units, gaps left out.
+// Elements over all units, gaps left out: of this rank's slices, and of the whole tensors.
 std::int64_t parameter_count(const std::vector<parallel::Unit>& units);
+std::int64_t whole_parameter_count(const std::vector<parallel::Unit>& units);
 
 }  // namespace eyrie::model
