@@ -138,11 +138,13 @@ Tensor Griffin::run(Pass& pass, const std::int32_t* tokens, std::vector<Tape>& t
   }
   bool pending = false;  // `delta` is still to be added to `stream`
   tapes.resize(training ? blocks_.size() : 1);
+  if (!training) pass.parameters.begin_pass();
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const Block& block = *blocks_[i];
     Tape& tape = tapes[training ? i : 0];
     const UnitView view{pass.parameters, i + 1, nullptr, pass.decode};
     tape.before = pass.saved.mark();
+    pass.parameters.enter(i + 1, i + 1 < blocks_.size() ? i + 2 : kNoUnit);
     const auto normed_sum = [&](int scale, Tensor& normed, Tensor& inverse_rms) {
       normed = keep(pass.compute);
       inverse_rms = inverse();
@@ -176,6 +178,7 @@ Tensor Griffin::run(Pass& pass, const std::int32_t* tokens, std::vector<Tape>& t
     through(tape.channel_normed, [&](const Tensor& x, const Tensor& y) {
       block.mlp.forward(x, view, pass, tape.mlp, y);
     });
+    pass.parameters.leave(i + 1);
     if (!training) pass.saved.release(tape.before);
   }
   const Tensor normed = keep(pass.compute), inverse_rms = inverse();
@@ -361,6 +364,7 @@ double Griffin::run_loss(const Parameters& parameters, const BatchView& batch, W
     const Block& block = *blocks_[i];
     const Tape& tape = tapes[i];
     const UnitView view{parameters, i + 1, sink->gradient(i + 1)};
+    parameters.enter(i + 1, i > 0 ? i : kNoUnit);
     back_through(tape.channel_normed, [&](const Tensor& dy, const Tensor& x, const Tensor& dx) {
       block.mlp.backward(dy, x, view, pass, tape.mlp, dx);
     });
@@ -373,6 +377,7 @@ double Griffin::run_loss(const Parameters& parameters, const BatchView& batch, W
       }
     });
     norm_backward(view, block.temporal_scale, tape.x, tape.temporal_inverse);
+    parameters.leave(i + 1);
     pass.saved.release(tape.before);
     sink->finished(i + 1);
   }

@@ -122,6 +122,7 @@ std::vector<Score> Scorer::score(std::span<const ScoreRequest> requests,
     }
   }
   if (!alone.empty()) run_group(alone, 0, requests, scores, done);
+  parameters_.finish_passes();
   return scores;
 }
 

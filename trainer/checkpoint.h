@@ -100,8 +100,8 @@ class CheckpointReader {
   const Tensor& find(const std::string& name) const;
   void read_file(std::size_t file, std::uint64_t bytes, std::int64_t pieces,
                  const std::string& fingerprint);
-  void read_bytes(const std::string& name, PieceType type, const TensorRange& range,
-                  std::byte* out, bool check) const;
+  void read_bytes(const std::string& name, PieceType type, const TensorRange& range, std::byte* out,
+                  bool check) const;
   void verify_pieces(const std::string& name, const Tensor& tensor, int part, int parts) const;
   std::vector<std::byte> read_piece(const std::string& name, const Tensor& tensor,
                                     const Piece& piece) const;

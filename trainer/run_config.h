@@ -9,6 +9,7 @@
 
 #include "base/config.h"
 #include "model/config.h"
+#include "parallel/mesh.h"
 
 namespace eyrie::trainer {
 
@@ -49,7 +50,7 @@ struct RunConfig {
   std::string tokenizer;
   std::int64_t threads = 0;  // 0: auto
   bool bf16 = true;
-  std::int64_t data_ranks = 0;  // 0: all there are
+  parallel::MeshShape mesh;  // data 0: all that is left; replicas 0: one a host (fit_mesh.h)
   OptimizerConfig optimizer;
   std::vector<StageConfig> stages;
   std::int64_t checkpoint_every = 100, checkpoint_keep = 3, checkpoint_keep_every = 0;
