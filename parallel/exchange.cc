@@ -64,6 +64,7 @@ std::int64_t reduce_scatter(Communicator& communicator, std::span<float> buffer,
   const int ranks = communicator.size(), own = communicator.rank();
   EYRIE_CHECK(plan.ranks() == ranks, fmt::format("a plan for {} ranks on {}", plan.ranks(), ranks));
   if (ranks == 1) return 0;
+  const Operation operation(communicator, "reduce_scatter", std::ssize(std::as_bytes(buffer)));
 
   const Slices slices{cuts, kExchangePiece / static_cast<std::int64_t>(sizeof(float))};
   const std::int64_t stride = std::min(slices.piece, slices.size(own));
@@ -118,6 +119,7 @@ std::int64_t all_gather(Communicator& communicator, std::span<std::byte> buffer,
   check_cuts(communicator, cuts, buffer.size() / element_bytes);
   const int ranks = communicator.size(), own = communicator.rank();
   if (ranks == 1) return 0;
+  const Operation operation(communicator, "all_gather of slices", std::ssize(buffer));
 
   const Slices slices{cuts, kExchangePiece / element_bytes};
   auto piece_of = [&](int rank, std::int64_t round) {
