@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -27,6 +28,7 @@
 
 #include "base/error.h"
 #include "parallel/guard.h"
+#include "parallel/hang_watch.h"
 
 namespace eyrie::parallel {
 namespace {
@@ -108,7 +110,9 @@ struct PeerWatch::State {
   Communicator* world = nullptr;  // for open() and finish()
   int rank = 0;
   std::vector<Peer> peers;  // of this host, other processes
-  Page* page = nullptr;     // null where there is no shared memory: every survivor then reports
+  bool processes = false;   // each rank is a process
+  std::unique_ptr<HangWatch> hang_watch;
+  Page* page = nullptr;  // null where there is no shared memory: every survivor then reports
   std::size_t page_bytes = 0;
   int stop_event = -1;
   std::atomic<bool> peer_gone = false;
@@ -129,6 +133,9 @@ struct PeerWatch::State {
   void look_at(const Peer& peer, pollfd& file, bool terminating);
   void before_failing();
   [[noreturn]] void end_after(const Peer& peer, const std::string& why);
+  [[noreturn]] void end_hang(const std::string& hang);
+  [[noreturn]] void end_with(const std::string& what);
+  [[noreturn]] void end_after_its_message();
 
   Leaving leaving(int other) const {
     return page == nullptr ? kRunning : static_cast<Leaving>(page->leaving[other].load());
@@ -152,6 +159,7 @@ void PeerWatch::State::open() {
   rank = world->rank();
   const std::string key = host_key();
   const std::vector<std::string> all = world->all_gather(fmt::format("{} {}", ::getpid(), key));
+  processes = world->size() > 1 && std::count(all.begin(), all.end(), all[rank]) == 1;
   for (int other = 0; other < world->size(); ++other) {
     const std::size_t blank = all[other].find(' ');
     const pid_t pid = static_cast<pid_t>(std::stol(all[other].substr(0, blank)));
@@ -264,18 +272,31 @@ void PeerWatch::State::before_failing() {
 
 void PeerWatch::State::end_after(const Peer& peer, const std::string& why) {
   peer_gone.store(true);
-  if (leaving(peer.rank) == kFailing) {
-    // It has printed why, and aborts the job. Should nobody end this rank, it ends by itself.
-    std::this_thread::sleep_for(5s);
-    end_all_ranks(base::kExitFailure);
+  if (leaving(peer.rank) == kFailing) end_after_its_message();
+  const std::string where = peer.pid > 0 ? fmt::format(" (pid {} on {})", peer.pid, peer.host) : "";
+  end_with(fmt::format("rank {}{} is gone: {}", peer.rank, where, why));
+}
+
+void PeerWatch::State::end_hang(const std::string& hang) {
+  for (const Peer& peer : peers) {
+    if (leaving(peer.rank) == kFailing) end_after_its_message();
   }
+  end_with(hang);
+}
+
+// A rank has printed why it fails, and aborts the job. Should nobody end this rank, it ends by
+// itself.
+void PeerWatch::State::end_after_its_message() {
+  std::this_thread::sleep_for(5s);
+  end_all_ranks(base::kExitFailure);
+}
+
+void PeerWatch::State::end_with(const std::string& what) {
   if (page == nullptr || page->reported.exchange(1) == 0) {
-    std::string where = peer.pid > 0 ? fmt::format(" (pid {} on {})", peer.pid, peer.host) : "";
     std::string line;
     {
       std::lock_guard lock(mutex);
-      line = fmt::format("rank {}: rank {}{} is gone: {}; in {}. {}\n", rank, peer.rank, where, why,
-                         doing, advice);
+      line = fmt::format("rank {}: {}; in {}. {}\n", rank, what, doing, advice);
     }
     // Straight to the descriptor: another thread may hold the locks of the streams for good.
     (void)!::write(STDERR_FILENO, line.data(), line.size());
@@ -286,9 +307,14 @@ void PeerWatch::State::end_after(const Peer& peer, const std::string& why) {
   ::_exit(base::kExitFailure);
 }
 
-PeerWatch::PeerWatch(Communicator& world) : state_(std::make_shared<State>()) {
+PeerWatch::PeerWatch(Communicator& world, double hang_limit) : state_(std::make_shared<State>()) {
   state_->world = &world;
   state_->open();
+  if (hang_limit > 0 && state_->processes) {
+    state_->hang_watch = std::make_unique<HangWatch>(
+        world, hang_limit,
+        [state = state_.get()](const std::string& hang) { state->end_hang(hang); });
+  }
   if (state_->peers.empty()) return;
   state_->start();
   set_before_abort([state = state_] { state->before_failing(); });
@@ -299,6 +325,7 @@ PeerWatch::~PeerWatch() {
     if (std::uncaught_exceptions() > state_->exceptions_at_start) state_->before_failing();
     state_->note_leaving(kFailing);
   }
+  state_->hang_watch.reset();
   if (!state_->peers.empty()) set_before_abort({});
   state_->stop();
 }
@@ -316,6 +343,7 @@ void PeerWatch::set_advice(const std::string& advice) {
 void PeerWatch::finish() {
   // Everyone is done when the barrier opens; a rank is allowed to go once it has said so.
   state_->world->barrier();
+  if (state_->hang_watch != nullptr) state_->hang_watch->finish();
   state_->note_leaving(kFinished);
   state_->finished = true;
 }
