@@ -167,7 +167,8 @@ void Trainer::open() {
     open_mesh();
     open_data();
   });
-  watch_ = std::make_unique<parallel::PeerWatch>(world_);
+  watch_ =
+      std::make_unique<parallel::PeerWatch>(world_, static_cast<double>(run_.watchdog_seconds));
 }
 
 void Trainer::open_mesh() {
