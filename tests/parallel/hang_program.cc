@@ -9,6 +9,7 @@
 //   differ    rank 1 calls all_gather where the others call barrier
 //   sizes     rank 1 reduces two values where the others reduce one
 //   finish    a few steps, then the end
+//   long      a thousand steps, then the end
 #include <unistd.h>
 
 #include <array>
@@ -55,7 +56,10 @@ int work(Communicator& world, const std::string& what, double limit) {
   std::vector<float> buffer(10000, 1.0f), workspace;
   std::vector<std::int64_t> cuts;
   for (int rank = 0; rank <= axis->size(); ++rank) cuts.push_back(10000 * rank / axis->size());
-  const int steps = what == "finish" ? 20 : what == "slow" ? world.size() : 1000000;
+  const int steps = what == "finish" ? 20
+                    : what == "long" ? 1000
+                    : what == "slow" ? world.size()
+                                     : 1000000;
   for (int step = 0; step < steps; ++step) {
     watch.set_doing(fmt::format("step {}", step));
     if (step == 3 && world.rank() == 0) {

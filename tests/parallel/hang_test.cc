@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <memory>
 #include <regex>
+#include <thread>
 
 #include "parallel/job.h"
 
@@ -109,6 +110,17 @@ TEST(HangTest, RanksThatWaitForEachOtherOrForWorkElsewhere) {
 
 TEST(HangTest, SlowRanksAreNotShot) {
   Job job(3, {HANG_PROGRAM, "slow", "1.5"});
+  EXPECT_EQ(job.end(), 0) << job.text();
+  EXPECT_EQ(job.last_line_of_a_rank(), "") << job.text();
+}
+
+// A job that is suspended as a whole, as batch systems do, goes on afterwards.
+TEST(HangTest, ASuspendedJobGoesOn) {
+  Job job(3, {HANG_PROGRAM, "long", "2.2"});
+  ASSERT_TRUE(job.read_until("ready")) << job.text();
+  for (const int rank : {0, 1, 2}) ::kill(job.pid(rank), SIGSTOP);
+  std::this_thread::sleep_for(std::chrono::milliseconds(2600));
+  for (const int rank : {2, 1, 0}) ::kill(job.pid(rank), SIGCONT);
   EXPECT_EQ(job.end(), 0) << job.text();
   EXPECT_EQ(job.last_line_of_a_rank(), "") << job.text();
 }
