@@ -16,7 +16,8 @@ class PeerWatch {
  public:
   // Collective. `world` must outlive the watch. `hang_limit` in seconds: how long a rank may be in
   // one operation, or not answer, before the job ends with "rank R: WHICH OPERATION, WHO ARRIVED,
-  // WHO DID NOT; in DOING. ADVICE"; 0: for ever. Ranks of one process are not watched. While it
+  // WHO DID NOT; in DOING. ADVICE"; 0: for ever; the same on
+  // all ranks. Ranks of one process are not watched. While it
   // lives, a SIGTERM that nobody else handles ends this process half a second late: launchers send
   // it to the survivors at the moment a rank dies, and the line must come first.
   explicit PeerWatch(Communicator& world, double hang_limit = 0);

@@ -8,6 +8,7 @@
 //   message   rank 0 waits for a message that rank 1 never sends
 //   differ    rank 1 calls all_gather where the others call barrier
 //   sizes     rank 1 reduces two values where the others reduce one
+//   agree     rank 1 fails in step 300, and all agree to end
 //   finish    a few steps, then the end
 //   long      a thousand steps, then the end
 #include <unistd.h>
@@ -75,6 +76,11 @@ int work(Communicator& world, const std::string& what, double limit) {
       if (what == "crossed" && world.rank() == 0) axis->barrier();
       if (what == "message" && world.rank() == 0)
         world.receive(std::as_writable_bytes(std::span(buffer)), 1, 0)->wait();
+    }
+    if (step == 300 && what == "agree") {
+      agree(world, [&] {
+        if (world.rank() == 1) throw base::InputError("web-0001.h5: the file is truncated");
+      });
     }
     if (what == "axis") {
       reduce_scatter(*axis, buffer, cuts, MicroShardPlan(axis->size(), axis->size()), workspace);

@@ -125,6 +125,12 @@ TEST(HangTest, ASuspendedJobGoesOn) {
   EXPECT_EQ(job.last_line_of_a_rank(), "") << job.text();
 }
 
+TEST(HangTest, AnAgreedFailureEndsAllAlike) {
+  Job job(4, {HANG_PROGRAM, "agree", "0.6"});
+  EXPECT_EQ(job.end(), 2) << job.text();
+  EXPECT_EQ(job.last_line_of_a_rank(), "rank 1: web-0001.h5: the file is truncated") << job.text();
+}
+
 TEST(HangTest, AnOrderlyEndIsSilent) {
   for (const char* limit : {"0", "0.6"}) {
     Job job(4, {HANG_PROGRAM, "finish", limit});
