@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "parallel/progress.h"
 #include "tensor/ops/elementwise.h"
 
 namespace eyrie::parallel {
@@ -43,6 +44,7 @@ Part part_of(std::int64_t all, int ranks, int rank) {
 
 void send_and_receive(Communicator& ranks, std::span<const Message> sends,
                       std::span<const Message> receives) {
+  const Operation operation(ranks, "exchange of activations");
   std::vector<std::unique_ptr<Request>> pending;
   for (const Message& message : receives) {
     if (message.data.count() > 0)

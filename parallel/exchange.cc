@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "parallel/progress.h"
 
 namespace eyrie::parallel {
 namespace {
@@ -175,6 +176,7 @@ std::int64_t scatter_terms(Communicator& communicator, std::span<float> buffer,
                            std::span<const std::int64_t> cuts, tensor::DType wire,
                            const Combine& combine, ExchangeSpace& space) {
   check_cuts(communicator, cuts, buffer.size());
+  const Operation operation(communicator, "reduce_scatter", std::ssize(std::as_bytes(buffer)));
   const std::int64_t element = size_of(wire);
   const Slices slices{cuts, exchange_piece(communicator.size()) / element};
   if (wire == tensor::DType::kFloat32)
@@ -202,6 +204,7 @@ std::int64_t all_gather(Communicator& communicator, std::span<std::byte> buffer,
   check_cuts(communicator, cuts, buffer.size() / element_bytes);
   const int ranks = communicator.size(), own = communicator.rank();
   if (ranks == 1) return 0;
+  const Operation operation(communicator, "all_gather of slices", std::ssize(buffer));
 
   const Slices slices{cuts, exchange_piece(ranks) / element_bytes};
   auto piece_of = [&](int rank, std::int64_t round) {

@@ -209,6 +209,7 @@ RunConfig read_run(const base::Path& path, const std::vector<std::string>& assig
   run.checkpoint_keep = at_least(checkpoint, "keep", checkpoint.get<std::int64_t>("keep", 3), 1);
   run.checkpoint_keep_every =
       at_least(checkpoint, "keep_every", checkpoint.get<std::int64_t>("keep_every", 0), 0);
+  run.watchdog_seconds = at_least(file, "watchdog", file.get<std::int64_t>("watchdog", 600), 0);
   run.evaluation_data =
       file.map("evaluation").get<std::string>("data", text::default_evaluation_data().string());
   file.finish();

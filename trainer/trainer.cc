@@ -178,7 +178,8 @@ void Trainer::open() {
     open_data();
   });
   make_model(shape);
-  watch_ = std::make_unique<parallel::PeerWatch>(world_);
+  watch_ =
+      std::make_unique<parallel::PeerWatch>(world_, static_cast<double>(run_.watchdog_seconds));
 }
 
 void Trainer::make_model(const parallel::MeshShape& shape) {

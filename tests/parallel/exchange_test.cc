@@ -60,10 +60,10 @@ TEST(ExchangeQueueTest, AFailingRankEndsTheOthersWaits) {
                               [&](Communicator& comm) {
                                 std::vector<float> buffer(1000, 1.0f);
                                 const auto cuts = cuts_to_try(1000, 3)[0];
-                                ExchangeQueue queue({&comm});
+                                ExchangeQueue queue({&comm}), other({&comm});
                                 // Rank 1 posts one exchange that the others never join, then fails.
                                 if (comm.rank() == 1) {
-                                  post_all_gather(queue, buffer, cuts);
+                                  post_all_gather(other, buffer, cuts);
                                   throw base::InputError("bad data block");
                                 }
                                 try {
