@@ -185,6 +185,7 @@ void Trainer::open() {
 void Trainer::make_model(const parallel::MeshShape& shape) {
   mesh_ = std::make_unique<parallel::Mesh>(world_, shape);
   griffin_ = std::make_unique<model::Griffin>(run_.model, model::Share::of(*mesh_));
+  griffin_->set_recompute(run_.recompute);
   reader_ = std::make_unique<model::Griffin>(run_.model, model::Share::whole_sequences(*mesh_));
   const auto compute = run_.bf16 ? tensor::DType::kBFloat16 : tensor::DType::kFloat32;
   parameters_ = std::make_unique<model::Parameters>(make_parameters(*griffin_, compute, *mesh_));
