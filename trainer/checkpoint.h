@@ -100,8 +100,8 @@ class CheckpointReader {
   const Tensor& find(const std::string& name) const;
   void read_file(std::size_t file, std::uint64_t bytes, std::int64_t pieces,
                  const std::string& fingerprint);
-  void read_bytes(const std::string& name, PieceType type, const TensorRange& range,
-                  std::byte* out, bool check) const;
+  void read_bytes(const std::string& name, PieceType type, const TensorRange& range, std::byte* out,
+                  bool check) const;
   void verify_pieces(const std::string& name, const Tensor& tensor, int part, int parts) const;
   std::vector<std::byte> read_piece(const std::string& name, const Tensor& tensor,
                                     const Piece& piece) const;
@@ -130,11 +130,5 @@ std::optional<base::Path> newest_valid_checkpoint(const base::Path& run_director
 std::optional<base::Path> newest_valid_checkpoint(const base::Path& run_directory,
                                                   parallel::Communicator& communicator,
                                                   std::vector<std::string>* why_not = nullptr);
-
-// Removes what is not among the newest `keep` (at least 1) that can be opened and whose step is not
-// a multiple of `keep_every` (0: none is kept for that); unfinished ones older than the newest,
-// too. Returns what was removed. For one rank only.
-std::vector<base::Path> prune_checkpoints(const base::Path& run_directory, std::int64_t keep,
-                                          std::int64_t keep_every);
 
 }  // namespace eyrie::trainer

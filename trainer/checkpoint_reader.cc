@@ -64,6 +64,11 @@ std::uint64_t hash_part(const base::File& file, std::uint64_t offset, std::uint6
 
 }  // namespace
 
+std::string read_state(const base::Path& directory) {
+  const Json manifest = read_manifest(directory);
+  return manifest.contains("state") ? manifest["state"].dump() : "{}";
+}
+
 CheckpointReader::CheckpointReader(const base::Path& directory) : directory_(directory) {
   const Json manifest = read_manifest(directory);
   const base::Path path = directory / kManifestName;
@@ -237,8 +242,8 @@ void CheckpointReader::verify_pieces(const std::string& name, const Tensor& tens
   for (const Piece& piece : tensor.pieces) {
     if (static_cast<int>(piece.file % static_cast<std::size_t>(parts)) != part) continue;
     const base::Path path = directory_ / files_[piece.file];
-    const std::uint64_t bytes =
-        static_cast<std::uint64_t>(piece.range.flat_count) * base::size_of(stored_type(tensor.type));
+    const std::uint64_t bytes = static_cast<std::uint64_t>(piece.range.flat_count) *
+                                base::size_of(stored_type(tensor.type));
     if (hash_part(base::File::open(path), piece.offset, bytes) != piece.checksum) {
       throw bad(path,
                 fmt::format("tensor {}: its data is damaged (the checksum does not hold)", name));

@@ -9,6 +9,7 @@
 
 #include "base/config.h"
 #include "model/config.h"
+#include "trainer/checkpoint_retention.h"
 
 namespace eyrie::trainer {
 
@@ -52,12 +53,18 @@ struct RunConfig {
   std::int64_t data_ranks = 0;  // 0: all there are
   OptimizerConfig optimizer;
   std::vector<StageConfig> stages;
-  std::int64_t checkpoint_every = 100, checkpoint_keep = 3, checkpoint_keep_every = 0;
+  std::int64_t checkpoint_every = 100;
+  Retention retention;
+  bool checkpoint_async = true;  // written behind the training
   std::string evaluation_data;
   std::string resolved;  // the whole as YAML, defaults written out
 
   std::int64_t total_steps() const;
 };
+
+// The retention that a RUN.yaml or a run's run.yaml asks for; looks at nothing else in it. Of a file
+// that does not say: the default of `best` is 1.
+Retention read_retention(const base::Path& path);
 
 // Reads, applies "key.path=value" assignments, checks. InputError names file, line, key and what to
 // do.

@@ -19,6 +19,7 @@
 #include "base/hdf5_file.h"
 #include "support/scratch_folder.h"
 #include "trainer/checkpoint_format.h"
+#include "trainer/checkpoint_retention.h"
 
 namespace eyrie::trainer {
 namespace {
@@ -613,7 +614,7 @@ TEST_F(Checkpoint, PruneKeepsTheNewestAndTheMilestones) {
   base::make_directories(checkpoint_path(run_, 45));   // a save that was interrupted
   base::make_directories(run_ / "checkpoints/notes");  // somebody's own
   base::make_directories(checkpoint_path(run_, 60));   // one that may be going on
-  const std::vector<Path> removed = prune_checkpoints(run_, 2, 20);
+  const std::vector<Path> removed = prune_checkpoints(run_, {2, 20, 0});
   EXPECT_EQ(std::set<Path>(removed.begin(), removed.end()),
             (std::set<Path>{checkpoint_path(run_, 45), checkpoint_path(run_, 30),
                             checkpoint_path(run_, 25), checkpoint_path(run_, 10)}));
@@ -627,7 +628,7 @@ TEST_F(Checkpoint, PruneKeepsTheNewestAndTheMilestones) {
 TEST_F(Checkpoint, PruneNeverLetsADamagedOneStandForASoundOne) {
   for (std::int64_t step : {1, 2, 3}) save_small(checkpoint_path(run_, step), step);
   overwrite(checkpoint_path(run_, 3) / "shard-0000.h5", "damaged");
-  prune_checkpoints(run_, 0, 0);
+  prune_checkpoints(run_, {0, 0, 0});
   EXPECT_EQ(newest_valid_checkpoint(run_), checkpoint_path(run_, 2));
   EXPECT_FALSE(std::filesystem::exists(checkpoint_path(run_, 1)));
 }
