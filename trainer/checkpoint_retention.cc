@@ -97,18 +97,27 @@ std::vector<RetentionRow> apply_retention(const base::Path& run_directory,
   return rows;
 }
 
+void remove_checkpoint(const base::Path& path) {
+  base::Path aside = path;
+  aside += kReplacedSuffix;
+  base::remove_tree(aside / kManifestName);  // first, so that no half checkpoint looks whole
+  base::remove_tree(aside);
+  base::remove_tree(path / kManifestName);
+  base::remove_tree(path);
+}
+
 std::vector<base::Path> prune_checkpoints(const base::Path& run_directory,
                                           const Retention& retention, bool thorough) {
   std::vector<base::Path> removed;
   for (const RetentionRow& row : apply_retention(run_directory, retention, thorough)) {
-    const base::Path& path = row.info.path;
-    base::Path aside = path;
+    if (row.kept_for.empty()) {
+      remove_checkpoint(row.info.path);
+      removed.push_back(row.info.path);
+      continue;
+    }
+    base::Path aside = row.info.path;
     aside += kReplacedSuffix;
     if (row.info.complete && std::filesystem::exists(aside)) base::remove_tree(aside);
-    if (!row.kept_for.empty()) continue;
-    base::remove_tree(path / kManifestName);  // first, so that no half checkpoint looks whole
-    base::remove_tree(path);
-    removed.push_back(path);
   }
   return removed;
 }

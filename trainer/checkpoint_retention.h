@@ -35,6 +35,9 @@ struct RetentionRow {
 std::vector<RetentionRow> apply_retention(const base::Path& run_directory,
                                           const Retention& retention, bool thorough);
 
+// Removes one checkpoint, or the rest of one, and what was moved aside for it.
+void remove_checkpoint(const base::Path& path);
+
 // Removes what apply_retention() says, and what was moved aside for checkpoints that are complete.
 // Returns what was removed. For one rank only.
 std::vector<base::Path> prune_checkpoints(const base::Path& run_directory,
