@@ -122,4 +122,18 @@ RunPosition position_in(const CheckpointReader& checkpoint, const RunIdentity& i
   }
 }
 
+void check_tensors(const CheckpointReader& checkpoint, const std::vector<parallel::Unit>& units) {
+  for (const parallel::Unit& unit : units) {
+    for (const parallel::ParameterRow& row : unit.rows) {
+      for (const char* group : {"parameters/", "moment1/", "moment2/"}) {
+        const std::string name = group + row.name;
+        if (checkpoint.shape(name) == row.shape) continue;
+        throw base::InputError(fmt::format("{}: tensor {} has the shape {}, the model's is {}",
+                                           checkpoint.directory().string(), name,
+                                           checkpoint.shape(name), row.shape));
+      }
+    }
+  }
+}
+
 }  // namespace eyrie::trainer

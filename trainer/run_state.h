@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "parallel/unit.h"
 #include "trainer/checkpoint.h"
 #include "trainer/run_config.h"
 
@@ -40,5 +41,9 @@ std::string state_json(const RunPosition& position, const RunIdentity& identity)
 // precision, other keys of the configuration) is added to `warnings`.
 RunPosition position_in(const CheckpointReader& checkpoint, const RunIdentity& identity,
                         std::vector<std::string>& warnings);
+
+// That the checkpoint has every parameter and both of its moments, each of the model's shape.
+// InputError names the first one that is missing or different.
+void check_tensors(const CheckpointReader& checkpoint, const std::vector<parallel::Unit>& units);
 
 }  // namespace eyrie::trainer

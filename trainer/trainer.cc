@@ -272,6 +272,7 @@ void Trainer::load(const base::Path& checkpoint) {
   step_ = position.step;
   stage_step_ = position.stage_step;
   tokens_ = position.tokens;
+  check_tensors(reader, griffin_.units());
   optimizer_.load(reader);
   optimizer_.set_updates(position.updates);
   fresh_ = false;
