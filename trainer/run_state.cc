@@ -72,12 +72,6 @@ RunPosition read_position(const json& state, const CheckpointReader& checkpoint,
     warnings.push_back(fmt::format("{} was written in {}; this run computes in {}", here,
                                    state.at("precision").get<std::string>(), precision_of(run)));
   }
-  if (state.at("threads") != identity.threads) {
-    warnings.push_back(
-        fmt::format("{} was written with {} threads a rank; this run has {}, so its numbers differ "
-                    "in the last bits from those that it would have had",
-                    here, state.at("threads").dump(), identity.threads));
-  }
   const std::string before = state.at("run").get<std::string>();
   const auto gone = lines_missing_in(run.resolved, before),
              added = lines_missing_in(before, run.resolved);

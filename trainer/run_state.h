@@ -24,12 +24,12 @@ struct RunPosition {
   std::int64_t ranks = 0;                 // that wrote it; of position_in() alone
 };
 
-// What must be the same for a run to go on as itself, and the ranks that compute it.
+// What must be the same for a run to go on as itself, and who computes it.
 struct RunIdentity {
   const RunConfig& run;
   std::string tokenizer_hash;
   std::vector<std::string> data;  // fingerprints by stage
-  int threads = 1;                // of a rank
+  int threads = 1;                // of a rank; with the ranks, for the reader alone
   int ranks = 1;
 };
 
@@ -37,8 +37,8 @@ std::string state_json(const RunPosition& position, const RunIdentity& identity)
 
 // The position that a checkpoint holds. InputError, naming what it is, for a checkpoint of another
 // model, seed, tokenizer, data or list of stages, and for a state that misses something or
-// contradicts itself. What may change between two starts but changes the numbers (threads,
-// precision, other keys of the configuration) is added to `warnings`.
+// contradicts itself. What may change between two starts but changes the numbers (precision, other
+// keys of the configuration) is added to `warnings`.
 RunPosition position_in(const CheckpointReader& checkpoint, const RunIdentity& identity,
                         std::vector<std::string>& warnings);
 

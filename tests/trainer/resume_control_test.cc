@@ -213,7 +213,6 @@ TEST_F(ResumeControl, WhatItIsARunOf) {
                  [](Content& content) { content.state["tokenizer_hash"] = "0123"; });
   expect_needed("tokenizer_hash");
   expect_needed("precision");
-  expect_needed("threads");
   expect_needed("run");
   expect_needed("ranks");
   // What a user may change on purpose is told.
@@ -226,8 +225,6 @@ TEST_F(ResumeControl, WhatItIsARunOf) {
   };
   expect_told("was written in bf16; this run computes in fp32",
               [](Content& content) { content.state["precision"] = "bf16"; });
-  expect_told("was written with 8 threads a rank; this run has 1",
-              [](Content& content) { content.state["threads"] = 8; });
   const auto other_beta = [](Content& content) {
     std::string text = content.state["run"];
     text.replace(text.find("beta2: 0.95"), 11, "beta2: 0.99");
