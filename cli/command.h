@@ -18,6 +18,9 @@ int run_data_inspect(int argc, char** argv);
 int run_model_init(int argc, char** argv);
 int run_model_import(int argc, char** argv);
 int run_model_export(int argc, char** argv);
+int run_checkpoint_list(int argc, char** argv);
+int run_checkpoint_verify(int argc, char** argv);
+int run_checkpoint_prune(int argc, char** argv);
 int run_version(int argc, char** argv);
 
 }  // namespace eyrie::cli

@@ -39,13 +39,20 @@ constexpr Command kCommands[] = {
     {"model import", "weights from Hugging Face or an official release, checked and copied",
      run_model_import},
     {"model export", "a Hugging Face directory that transformers loads", run_model_export},
+    {"checkpoint list",
+     "the checkpoints of a run: step, stage, size, validation loss, newest, best",
+     run_checkpoint_list},
+    {"checkpoint verify", "every checksum of a run's checkpoints, or of one",
+     run_checkpoint_verify},
+    {"checkpoint prune", "removes the checkpoints that retention does not keep",
+     run_checkpoint_prune},
     {"version", "version, compiler, and what the processor can run", run_version},
 };
 
 void print_commands(std::FILE* out) {
   fmt::print(out, "eyrie trains and evaluates Griffin models. Commands:\n\n");
   for (const Command& command : kCommands)
-    fmt::print(out, "  {:14} {}\n", command.name, command.summary);
+    fmt::print(out, "  {:17} {}\n", command.name, command.summary);
   fmt::print(out, "\n`eyrie COMMAND --help` lists a command's flags. Documentation: docs/.\n");
 }
 

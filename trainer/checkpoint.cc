@@ -53,16 +53,22 @@ std::span<const std::byte> bytes_of(const TensorPiece& piece) {
           static_cast<std::size_t>(piece.flat_count) * width};
 }
 
-// Writes this rank's shard, if it has anything to write. Returns what rank 0 needs for the
-// manifest.
-Json write_shard(const base::Path& directory, int rank, std::span<const TensorPiece> mine,
-                 std::int64_t step) {
-  Json report = {{"file", nullptr}, {"tensors", Json::object()}};
-  std::vector<const TensorPiece*> pieces;
+// What one rank is about to write. Made before any file is touched.
+struct CheckedPiece {
+  const TensorPiece* piece;
+  std::string checksum;  // of its bytes in memory: damage on the way to the disk is noticed too
+};
+struct Checked {
+  Json tensors = Json::object();  // by name: shape, dtype, and the elements that this rank has
+  std::vector<CheckedPiece> pieces;
+};
+
+Checked check_pieces(std::span<const TensorPiece> mine) {
+  Checked checked;
   for (const TensorPiece& piece : mine) {
     const TensorRange range{piece.start, piece.extent, piece.flat_begin, piece.flat_count};
     EYRIE_CHECK(fits(range, piece.global_shape), "a piece outside of its tensor " + piece.name);
-    Json& tensor = report["tensors"][piece.name];
+    Json& tensor = checked.tensors[piece.name];
     if (tensor.is_null()) {
       tensor = {{"shape", piece.global_shape}, {"dtype", name_of(piece.type)}, {"count", 0}};
     }
@@ -72,9 +78,16 @@ Json write_shard(const base::Path& directory, int rank, std::span<const TensorPi
     tensor["count"] = tensor["count"].get<std::int64_t>() + piece.flat_count;
     if (piece.flat_count == 0) continue;
     check_finite(piece);
-    pieces.push_back(&piece);
+    checked.pieces.push_back({&piece, base::hex(base::hash_bytes(bytes_of(piece)))});
   }
-  if (pieces.empty()) return report;
+  return checked;
+}
+
+// Writes this rank's shard, if it has anything to write. Returns what rank 0 needs for the
+// manifest.
+Json write_shard(const base::Path& directory, int rank, const Checked& checked, std::int64_t step) {
+  Json report = {{"file", nullptr}, {"tensors", checked.tensors}};
+  if (checked.pieces.empty()) return report;
 
   const std::string name = fmt::format("shard-{:04d}.h5", rank);
   base::Hdf5Writer writer(directory / name);
@@ -83,10 +96,9 @@ Json write_shard(const base::Path& directory, int rank, std::span<const TensorPi
   writer.set_attribute("", "step", step);
   writer.set_attribute("", "rank", std::int64_t{rank});
   std::map<std::string, std::string> lines;  // of the fingerprint, by data set
-  for (std::size_t i = 0; i < pieces.size(); ++i) {
-    const TensorPiece& piece = *pieces[i];
-    // From memory, before anything of it travels: damage on the way to the disk is noticed too.
-    const std::string checksum = base::hex(base::hash_bytes(bytes_of(piece)));
+  for (std::size_t i = 0; i < checked.pieces.size(); ++i) {
+    const auto& [pointer, checksum] = checked.pieces[i];
+    const TensorPiece& piece = *pointer;
     std::string data_set = fmt::format("{}@{}", piece.name, i);
     for (char& c : data_set) c = c == '/' ? '.' : c;
     const base::Hdf5Type type = stored_type(piece.type);
@@ -108,7 +120,7 @@ Json write_shard(const base::Path& directory, int rank, std::span<const TensorPi
   for (const auto& [data_set, line] : lines) fingerprint.add(line);
   report["file"] = {{"name", name},
                     {"bytes", std::filesystem::file_size(directory / name)},
-                    {"pieces", pieces.size()},
+                    {"pieces", checked.pieces.size()},
                     {"fingerprint", base::hex(fingerprint.value())}};
   return report;
 }
@@ -207,10 +219,15 @@ void save_checkpoint(const base::Path& directory, parallel::Communicator& commun
   bool ours = false;  // whether what lies under `directory` is of this save
   try {
     Json state;
-    parallel::agree(communicator, [&] {
+    Checked checked;
+    parallel::agree(communicator, [&] {  // on all ranks, before any file is touched
+      checked = check_pieces(mine);
       if (!first) return;
       state = Json::parse(state_json, nullptr, false);
       if (!state.is_object()) throw base::Error("the state of a checkpoint is no JSON object");
+    });
+    parallel::agree(communicator, [&] {
+      if (!first) return;
       if (is_complete(directory)) {
         base::remove_tree(aside);
         base::rename_file(directory, aside);
@@ -221,7 +238,7 @@ void save_checkpoint(const base::Path& directory, parallel::Communicator& commun
     });
     std::string report;
     parallel::agree(communicator, [&] {
-      report = write_shard(directory, communicator.rank(), mine, step).dump();
+      report = write_shard(directory, communicator.rank(), checked, step).dump();
     });
     const std::vector<std::string> reports = communicator.gather(report, 0);
     parallel::agree(communicator, [&] {

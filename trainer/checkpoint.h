@@ -131,10 +131,4 @@ std::optional<base::Path> newest_valid_checkpoint(const base::Path& run_director
                                                   parallel::Communicator& communicator,
                                                   std::vector<std::string>* why_not = nullptr);
 
-// Removes what is not among the newest `keep` (at least 1) that can be opened and whose step is not
-// a multiple of `keep_every` (0: none is kept for that); unfinished ones older than the newest,
-// too. Returns what was removed. For one rank only.
-std::vector<base::Path> prune_checkpoints(const base::Path& run_directory, std::int64_t keep,
-                                          std::int64_t keep_every);
-
 }  // namespace eyrie::trainer

@@ -23,6 +23,9 @@ const char* name_of(PieceType type);
 PieceType piece_type_from(const std::string& name);  // InputError
 base::Hdf5Type stored_type(PieceType type);
 
+// The trainer's state (JSON) in a manifest whose checksum holds. Looks at no other file.
+std::string read_state(const base::Path& directory);  // InputError
+
 // The axes' product; 1 for none.
 std::int64_t elements_of(const std::vector<std::int64_t>& shape);
 

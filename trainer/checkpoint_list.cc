@@ -1,4 +1,4 @@
-// The checkpoints of a run: which are there, the newest that is sound, and which to remove.
+// The checkpoints of a run: which are there, and the newest that is sound.
 #include <algorithm>
 #include <charconv>
 #include <functional>
@@ -98,36 +98,6 @@ std::optional<base::Path> newest_valid_checkpoint(const base::Path& run_director
     }
     return std::string();
   });
-}
-
-std::vector<base::Path> prune_checkpoints(const base::Path& run_directory, std::int64_t keep,
-                                          std::int64_t keep_every) {
-  const std::vector<CheckpointInfo> all = list_checkpoints(run_directory / "checkpoints");
-  std::vector<base::Path> removed;
-  std::int64_t kept = 0;
-  for (auto info = all.rbegin(); info != all.rend(); ++info) {
-    base::Path aside = info->path;
-    aside += kReplacedSuffix;
-    if (info->complete && std::filesystem::exists(aside)) base::remove_tree(aside);
-    if (!info->complete) {
-      // The newest of all may be a save that is going on.
-      if (kept == 0) continue;
-    } else if (kept < std::max<std::int64_t>(keep, 1)) {
-      // One that cannot even be opened must not push out one that can.
-      try {
-        const CheckpointReader reader(info->path);
-        ++kept;
-      } catch (const base::Error&) {
-      }
-      continue;
-    } else if (keep_every > 0 && info->step % keep_every == 0) {
-      continue;
-    }
-    base::remove_tree(info->path / kManifestName);  // first, so that no half checkpoint looks whole
-    base::remove_tree(info->path);
-    removed.push_back(info->path);
-  }
-  return removed;
 }
 
 }  // namespace eyrie::trainer

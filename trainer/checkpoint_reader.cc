@@ -64,6 +64,11 @@ std::uint64_t hash_part(const base::File& file, std::uint64_t offset, std::uint6
 
 }  // namespace
 
+std::string read_state(const base::Path& directory) {
+  const Json manifest = read_manifest(directory);
+  return manifest.contains("state") ? manifest["state"].dump() : "{}";
+}
+
 CheckpointReader::CheckpointReader(const base::Path& directory) : directory_(directory) {
   const Json manifest = read_manifest(directory);
   const base::Path path = directory / kManifestName;

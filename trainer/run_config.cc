@@ -155,7 +155,21 @@ void read_mesh(Config mesh, parallel::MeshShape& shape) {
   shape.bf16_gradients = one_of(mesh, "gradients", "fp32", {"fp32", "bf16"}) == "bf16";
 }
 
+Retention read_retention(Config& checkpoint, std::int64_t best) {
+  Retention retention;
+  retention.keep = at_least(checkpoint, "keep", checkpoint.get<std::int64_t>("keep", 3), 1);
+  retention.keep_every =
+      at_least(checkpoint, "keep_every", checkpoint.get<std::int64_t>("keep_every", 0), 0);
+  retention.best = at_least(checkpoint, "best", checkpoint.get<std::int64_t>("best", best), 0);
+  return retention;
+}
+
 }  // namespace
+
+Retention read_retention(const base::Path& path) {
+  Config checkpoint = Config::read(path).map("checkpoint");
+  return read_retention(checkpoint, 1);
+}
 
 std::int64_t RunConfig::total_steps() const {
   std::int64_t steps = 0;
@@ -206,9 +220,11 @@ RunConfig read_run(const base::Path& path, const std::vector<std::string>& assig
   Config checkpoint = file.map("checkpoint");
   run.checkpoint_every =
       at_least(checkpoint, "every", checkpoint.get<std::int64_t>("every", 100), 1);
-  run.checkpoint_keep = at_least(checkpoint, "keep", checkpoint.get<std::int64_t>("keep", 3), 1);
-  run.checkpoint_keep_every =
-      at_least(checkpoint, "keep_every", checkpoint.get<std::int64_t>("keep_every", 0), 0);
+  const bool validates =
+      std::any_of(run.stages.begin(), run.stages.end(),
+                  [](const StageConfig& stage) { return stage.validate_sequences > 0; });
+  run.retention = read_retention(checkpoint, validates ? 1 : 0);
+  run.checkpoint_async = checkpoint.get<bool>("async", true);
   run.watchdog_seconds = at_least(file, "watchdog", file.get<std::int64_t>("watchdog", 600), 0);
   run.evaluation_data =
       file.map("evaluation").get<std::string>("data", text::default_evaluation_data().string());

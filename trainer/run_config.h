@@ -10,6 +10,7 @@
 #include "base/config.h"
 #include "model/config.h"
 #include "parallel/mesh.h"
+#include "trainer/checkpoint_retention.h"
 
 namespace eyrie::trainer {
 
@@ -51,16 +52,22 @@ struct RunConfig {
   std::int64_t threads = 0;  // 0: auto
   bool bf16 = true;
   parallel::MeshShape mesh;  // data 0: all that is left; replicas 0: one a host (fit_mesh.h)
-  bool recompute = false;       // blocks again before their backward pass, instead of keeping them
+  bool recompute = false;    // blocks again before their backward pass, instead of keeping them
   OptimizerConfig optimizer;
   std::vector<StageConfig> stages;
-  std::int64_t checkpoint_every = 100, checkpoint_keep = 3, checkpoint_keep_every = 0;
+  std::int64_t checkpoint_every = 100;
+  Retention retention;
+  bool checkpoint_async = true;         // written behind the training
   std::int64_t watchdog_seconds = 600;  // of waiting or silence that end the job; 0: never
   std::string evaluation_data;
   std::string resolved;  // the whole as YAML, defaults written out
 
   std::int64_t total_steps() const;
 };
+
+// The retention that a RUN.yaml or a run's run.yaml asks for; looks at nothing else in it. Of a
+// file that does not say: the default of `best` is 1.
+Retention read_retention(const base::Path& path);
 
 // Reads, applies "key.path=value" assignments, checks. InputError names file, line, key and what to
 // do.

@@ -13,7 +13,6 @@
 #include <filesystem>
 #include <map>
 #include <mutex>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/log.h"
@@ -25,9 +24,12 @@
 #include "tensor/threads.h"
 #include "text/task.h"
 #include "trainer/checkpoint.h"
+#include "trainer/checkpoint_retention.h"
+#include "trainer/checkpoint_writer.h"
 #include "trainer/fit_mesh.h"
 #include "trainer/metrics.h"
 #include "trainer/optimizer.h"
+#include "trainer/run_state.h"
 #include "trainer/schedule.h"
 #include "trainer/validation.h"
 
@@ -35,7 +37,6 @@ namespace eyrie::trainer {
 namespace {
 
 using data_pipeline::BatchStream;
-using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
@@ -134,10 +135,11 @@ class Trainer {
   void step(const StageConfig& stage);
   void log_step(const StageConfig& stage);
   void validate(const StageConfig& stage);
-  void save();
+  void save(bool wait);  // wait: until it is committed
   void load(const base::Path& checkpoint);
   void finish_stage(const StageConfig& stage, const AfterStage& after_stage);
-  std::string state_json() const;
+  RunIdentity identity() const;
+  std::string state() const;  // of a checkpoint
   bool first() const { return world_.rank() == 0; }
 
   const RunConfig& run_;
@@ -155,6 +157,7 @@ class Trainer {
   std::vector<std::unique_ptr<data_pipeline::ValidationStream>> held_out_;  // by stage
   std::unique_ptr<Metrics> metrics_;
   std::unique_ptr<parallel::PeerWatch> watch_;
+  std::unique_ptr<CheckpointWriter> writer_;  // after watch_, which its thread uses
   double peak_flops_ = 0;
 
   // Where the run stands: after `step_` steps in all, `stage_step_` of them in stage `stage_`.
@@ -165,6 +168,7 @@ class Trainer {
   // Of the last step.
   double loss_ = 0, grad_norm_ = 0, rate_ = 0, step_s_ = 0, data_s_ = 0, exchange_s_ = 0,
          checkpoint_s_ = 0, memory_mb_ = 0;
+  std::optional<double> validation_loss_;  // none where the last step was not validated
   bool stop_ = false;
   std::int64_t steps_here_ = 0;
   Clock::time_point last_line_{}, began_{};
@@ -226,26 +230,16 @@ void Trainer::open_data() {
   }
 }
 
-std::string Trainer::state_json() const {
-  json data = json::array();
-  for (const auto& stream : streams_) data.push_back(stream->fingerprint());
-  return json{{"model", json::parse(model::to_json(run_.model))},
-              {"run", run_.resolved},
-              {"seed", run_.seed},
-              {"step", step_},
-              {"stage", stage_},
-              {"stage_name", run_.stages[stage_].name},
-              {"stage_step", stage_step_},
-              {"tokens", tokens_},
-              {"updates", optimizer_->updates()},
-              {"data", data},
-              {"tokenizer", run_.tokenizer},
-              {"tokenizer_hash", tokenizer_->hash()},
-              {"precision", run_.bf16 ? "bf16" : "fp32"},
-              {"threads", tensor::thread_count()},
-              {"ranks", world_.size()},
-              {"mesh", parallel::describe(mesh_->shape())}}
-      .dump();
+RunIdentity Trainer::identity() const {
+  RunIdentity identity{run_, tokenizer_->hash(), {}, tensor::thread_count(), mesh_->shape()};
+  for (const auto& stream : streams_) identity.data.push_back(stream->fingerprint());
+  return identity;
+}
+
+std::string Trainer::state() const {
+  return state_json(
+      {step_, stage_, stage_step_, tokens_, optimizer_->updates(), validation_loss_, 0},
+      identity());
 }
 
 void Trainer::resume_or_begin() {
@@ -273,6 +267,7 @@ void Trainer::resume_or_begin() {
     base::write_file(directory_ / "run.yaml", run_.resolved);
     metrics_ = std::make_unique<Metrics>(directory_ / "metrics.jsonl", step_);
   });
+  if (run_.checkpoint_async) writer_ = std::make_unique<CheckpointWriter>(world_);
   const tensor::DType compute = parameters_->compute();
   std::vector<double> peaks = {matmul_peak(compute)};
   world_.all_reduce(std::span<double>(peaks), parallel::Reduce::kSum);
@@ -286,38 +281,21 @@ void Trainer::resume_or_begin() {
 
 void Trainer::load(const base::Path& checkpoint) {
   const CheckpointReader reader(checkpoint);
-  const json state = json::parse(reader.state());
-  const std::string here = checkpoint.string();
-  const auto differs = [&](const std::string& what) {
-    throw base::InputError(fmt::format(
-        "{} was written by a run with another {}; give this run another name, or set it back", here,
-        what));
-  };
-  // Through the configuration, so that what an older checkpoint does not name has its default.
-  if (model::to_json(model::from_json(state.at("model").dump())) != model::to_json(run_.model))
-    differs("model (" + state.at("model").dump() + ")");
-  if (state.at("seed") != run_.seed) differs(fmt::format("seed ({})", state.at("seed").dump()));
-  if (state.at("tokenizer_hash") != tokenizer_->hash())
-    differs("tokenizer (" + state.at("tokenizer").get<std::string>() + ")");
-  stage_ = state.at("stage").get<std::size_t>();
-  if (stage_ >= run_.stages.size() || state.at("stage_name") != run_.stages[stage_].name) {
-    differs("list of stages (it stands in '" + state.at("stage_name").get<std::string>() + "')");
-  }
-  if (state.at("data").at(stage_) != streams_[stage_]->fingerprint())
-    differs("data in stage '" + run_.stages[stage_].name + "'");
-  step_ = state.at("step").get<std::int64_t>();
-  stage_step_ = state.at("stage_step").get<std::int64_t>();
-  tokens_ = state.at("tokens").get<std::int64_t>();
+  std::vector<std::string> warnings;
+  const RunPosition position = position_in(reader, identity(), warnings);
+  stage_ = position.stage;
+  step_ = position.step;
+  stage_step_ = position.stage_step;
+  tokens_ = position.tokens;
+  check_tensors(reader, griffin_->units());
   optimizer_->load(reader);
-  optimizer_->set_updates(state.at("updates").get<std::int64_t>());
+  optimizer_->set_updates(position.updates);
   fresh_ = false;
-  if (state.at("precision") != (run_.bf16 ? "bf16" : "fp32")) {
-    base::log_warning(fmt::format("{} was written in {}; this run computes in {}", here,
-                                  state.at("precision").get<std::string>(),
-                                  run_.bf16 ? "bf16" : "fp32"));
+  if (first()) {
+    for (const std::string& warning : warnings) base::log_warning(warning);
   }
-  base::log_info(fmt::format("going on from {} (stage {}, step {}, written by {} ranks)", here,
-                             run_.stages[stage_].name, step_, state.at("ranks").dump()));
+  base::log_info(fmt::format("going on from {} (stage {}, step {}, written by {} ranks)",
+                             checkpoint.string(), run_.stages[stage_].name, step_, position.ranks));
 }
 
 // One step: this rank's micro-shards, the exchange beside the backward pass, one small reduction
@@ -419,7 +397,9 @@ void Trainer::validate(const StageConfig& stage) {
   const ValidationLoss loss =
       validation_loss(*reader_, *parameters_, *held_out_[stage_], stage.validate_sequences,
                       mesh_->columns(), workspace_);
-  if (!first() || loss.by_source.empty()) return;
+  if (loss.by_source.empty()) return;
+  validation_loss_ = loss.all;
+  if (!first()) return;
   metrics_->append({step_,
                     stage.name,
                     {{"validation_loss", loss.all}},
@@ -431,16 +411,29 @@ void Trainer::validate(const StageConfig& stage) {
                              stage.steps, loss.all, sources));
 }
 
-void Trainer::save() {
+void Trainer::save(bool wait) {
   const auto start = Clock::now();
   watch_->set_doing(fmt::format("writing the checkpoint of step {}", step_));
   const base::Path path = checkpoint_path(directory_, step_);
-  const auto pieces = optimizer_->pieces();
-  save_checkpoint(path, world_, pieces, step_, state_json());
-  if (first()) prune_checkpoints(directory_, run_.checkpoint_keep, run_.checkpoint_keep_every);
-  watch_->set_advice("Start the same command again: it goes on from " + path.string() + ".");
+  // Called by the writer's thread while the training goes on, and by this one without a writer.
+  const auto committed = [this, path, start] {
+    watch_->set_advice("Start the same command again: it goes on from " + path.string() + ".");
+    base::log_info(
+        fmt::format("checkpoint {} written in {:.2f} s", path.string(), seconds_since(start)));
+    try {
+      if (first()) prune_checkpoints(directory_, run_.retention);
+    } catch (const base::Error& error) {
+      base::log_warning(fmt::format("an older checkpoint stays: {}", error.what()));
+    }
+  };
+  if (writer_) {
+    writer_->begin(path, optimizer_->pieces(), step_, state(), committed);
+    if (wait) writer_->finish();
+  } else {
+    save_checkpoint(path, world_, optimizer_->pieces(), step_, state());
+    committed();
+  }
   checkpoint_s_ = seconds_since(start);
-  base::log_info(fmt::format("checkpoint {} written in {:.2f} s", path.string(), checkpoint_s_));
 }
 
 void Trainer::finish_stage(const StageConfig& stage, const AfterStage& after_stage) {
@@ -470,10 +463,12 @@ Outcome Trainer::run(const AfterStage& after_stage) {
       step(stage);
       log_step(stage);
       checkpoint_s_ = 0;
+      validation_loss_.reset();
+      if (writer_) writer_->poll();
       const bool last = stage_step_ == stage.steps;
       if (last || (stage.validate_every > 0 && stage_step_ % stage.validate_every == 0))
         validate(stage);
-      if (last || stop_ || step_ % run_.checkpoint_every == 0) save();
+      if (last || stop_ || step_ % run_.checkpoint_every == 0) save(last || stop_);
       if (stop_ && !(last && stage_ + 1 == run_.stages.size())) {
         base::log_info(fmt::format(
             "stopped on request after step {}; the same command goes on from here", step_));

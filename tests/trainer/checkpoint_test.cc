@@ -1,14 +1,10 @@
-// Checkpoints: any layout is read from any other, every damage is noticed and named, and a save
-// that fails or is cut short at any operation leaves the earlier checkpoint sound.
+// Checkpoints: any layout is read from any other, and every damage is noticed and named.
 #include "trainer/checkpoint.h"
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <limits>
-#include <mutex>
 #include <random>
 #include <set>
 
@@ -17,129 +13,13 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/hdf5_file.h"
-#include "support/scratch_folder.h"
+#include "support/checkpoint_samples.h"
 #include "trainer/checkpoint_format.h"
 
 namespace eyrie::trainer {
 namespace {
 
-using base::InputError;
-using base::Path;
-using test::message_of;
-using test::ScratchFolder;
-using Axes = std::vector<std::int64_t>;
-
-const std::map<std::string, Axes> kTensors = {
-    {"scalar", {}},   {"one", {1}},           {"norm/scale", {7}},    {"blocks.0/up/w", {5, 6}},
-    {"wide", {1, 9}}, {"gates", {3, 4, 5}},   {"conv", {2, 1, 3, 2}}, {"nothing", {0, 4}},
-    {"tall", {9, 1}}, {"embedding", {33, 20}}};
-
-float value_of(const std::string& name, std::int64_t global_index) {
-  return static_cast<float>(name.size() * 10'000) + static_cast<float>(global_index) * 0.5f;
-}
-
-// The index in the tensor of an element of a range, the long way.
-std::int64_t global_index(const Axes& shape, const TensorRange& range, std::int64_t element) {
-  std::int64_t rest = range.flat_begin + element;
-  std::int64_t index = 0;
-  std::int64_t stride = 1;
-  for (std::size_t i = shape.size(); i-- > 0;) {
-    index += (range.start[i] + rest % range.extent[i]) * stride;
-    rest /= range.extent[i];
-    stride *= shape[i];
-  }
-  return index;
-}
-
-// Ways to lay a tensor over ranks. kFlat: equal runs of the whole tensor. kRows: first axis.
-// kColumns: last axis over the tensor ranks (all, or 2 of 4), and each slice in runs over the data
-// ranks.
-enum class Layout { kFlat, kRows, kColumns };
-constexpr Layout kLayouts[] = {Layout::kFlat, Layout::kRows, Layout::kColumns};
-
-TensorRange range_of(const Axes& shape, Layout layout, int ranks, int rank) {
-  TensorRange range{Axes(shape.size()), shape, 0, 0};
-  int parts = ranks;
-  int part = rank;
-  auto split = [](std::int64_t count, int parts, int part) { return count * part / parts; };
-  if (!shape.empty() && layout != Layout::kFlat) {
-    const std::size_t axis = layout == Layout::kRows ? 0 : shape.size() - 1;
-    const int slices = layout == Layout::kColumns && ranks == 4 ? 2 : ranks;
-    const std::int64_t begin = split(shape[axis], slices, rank % slices);
-    range.start[axis] = begin;
-    range.extent[axis] = split(shape[axis], slices, rank % slices + 1) - begin;
-    parts = ranks / slices;
-    part = rank / slices;
-  }
-  const std::int64_t count = elements_of(range.extent);
-  range.flat_begin = split(count, parts, part);
-  range.flat_count = split(count, parts, part + 1) - range.flat_begin;
-  return range;
-}
-
-// Owns what its pieces point to.
-struct Pieces {
-  std::vector<std::vector<float>> values;
-  std::vector<TensorPiece> pieces;
-
-  Pieces(Layout layout, int ranks, int rank) {
-    values.reserve(kTensors.size());
-    for (const auto& [name, shape] : kTensors) {
-      const TensorRange range = range_of(shape, layout, ranks, rank);
-      std::vector<float>& data = values.emplace_back(static_cast<std::size_t>(range.flat_count));
-      for (std::size_t i = 0; i < data.size(); ++i) {
-        data[i] = value_of(name, global_index(shape, range, static_cast<std::int64_t>(i)));
-      }
-      pieces.push_back({name, shape, range.start, range.extent, range.flat_begin, range.flat_count,
-                        data.data()});
-    }
-  }
-};
-
-void save(const Path& directory, Layout layout, int ranks, std::int64_t step = 200,
-          const std::string& state = R"({"stage":"pretrain","tokens":123,"rate":1e-3})") {
-  parallel::run_in_process(ranks, [&](parallel::Communicator& communicator) {
-    const Pieces mine(layout, ranks, communicator.rank());
-    save_checkpoint(directory, communicator, mine.pieces, step, state);
-  });
-}
-
-// One small tensor, one rank: for tests that look at every operation or byte.
-void save_small(const Path& directory, std::int64_t step = 200, float first = 1) {
-  const std::vector<float> w = {first, 2, 3, 4, 5, 6};
-  const std::vector<float> b = {0.25f, -0.5f};
-  const TensorPiece pieces[] = {{"layer/w", {2, 3}, {0, 0}, {2, 3}, 0, 6, w.data()},
-                                {"layer/b", {2}, {0}, {2}, 0, 2, b.data()}};
-  save_checkpoint(directory, *parallel::open_single(), pieces, step, R"({"stage_step": 20})");
-}
-
-std::vector<Path> files_in(const Path& directory) {
-  std::vector<Path> files;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory)) {
-    if (entry.is_regular_file())
-      files.push_back(std::filesystem::relative(entry.path(), directory));
-  }
-  std::sort(files.begin(), files.end());
-  return files;
-}
-
-std::string read_fault(const Path& directory) {
-  return message_of<InputError>([&] { CheckpointReader(directory).verify(); });
-}
-
-void overwrite(const Path& path, const std::string& contents) {
-  base::File file = base::File::create(path);
-  file.write_at(std::as_bytes(std::span(contents)), 0);
-}
-
-class Checkpoint : public testing::Test {
- protected:
-  ~Checkpoint() override { base::set_fault_hook(nullptr); }
-  ScratchFolder folder_;
-  const Path run_ = folder_ / "run";
-  const Path step1_ = checkpoint_path(run_, 1);
-  const Path step2_ = checkpoint_path(run_, 2);
-};
+class Checkpoint : public CheckpointFolder {};
 
 TEST_F(Checkpoint, AnyLayoutIsReadFromAnyOther) {
   for (const Layout layout : kLayouts) {
@@ -444,146 +324,6 @@ TEST_F(Checkpoint, NewerFormatsAreRefused) {
   EXPECT_NE(read_fault(step1_).find("version 2"), std::string::npos);
 }
 
-TEST_F(Checkpoint, FaultUnderEveryOperationLeavesTheEarlierOne) {
-  save_small(step1_, 1);
-  int operations = 0;
-  base::set_fault_hook([&](std::string_view, const Path&) { return ++operations, 0; });
-  save_small(step2_, 2);
-  base::set_fault_hook(nullptr);
-  ASSERT_GT(operations, 15);
-  base::remove_tree(step2_);
-  for (const int error : {ENOSPC, EIO, base::kShortWrite}) {
-    for (const bool and_later : {false, true}) {
-      for (int at = 0; at < operations - 1; ++at) {  // the last one comes after the commit
-        int now = 0;
-        base::set_fault_hook([&](std::string_view, const Path&) {
-          const int mine = now++;
-          return mine == at || (and_later && mine > at) ? error : 0;
-        });
-        const std::string message = message_of<base::Error>([&] { save_small(step2_, 2); });
-        base::set_fault_hook(nullptr);
-        EXPECT_NE(message.find(error == ENOSPC ? "no space left" : "Input/output error"),
-                  std::string::npos)
-            << at << ": " << message;
-        // After the manifest's rename there is a whole checkpoint, if nothing more can be removed.
-        const bool renamed = and_later && at == operations - 2;
-        if (!and_later) {
-          EXPECT_FALSE(std::filesystem::exists(step2_)) << at;
-        }
-        EXPECT_EQ(newest_valid_checkpoint(run_), renamed ? step2_ : step1_) << at;
-        base::remove_tree(step2_);
-      }
-    }
-  }
-  save_small(step2_, 2);
-  EXPECT_EQ(newest_valid_checkpoint(run_), step2_);
-}
-
-TEST_F(Checkpoint, ReplacingOneOfTheSameStepKeepsTheOldUntilTheEnd) {
-  auto first_value = [](const Path& directory) {
-    float out[6];
-    CheckpointReader(directory).read_all("layer/w", out);
-    return out[0];
-  };
-  save_small(step1_, 1, 1);
-  int operations = 0;
-  base::set_fault_hook([&](std::string_view, const Path&) { return ++operations, 0; });
-  save_small(step1_, 1, 2);
-  base::set_fault_hook(nullptr);
-  EXPECT_EQ(first_value(step1_), 2);
-  EXPECT_EQ(list_checkpoints(run_ / "checkpoints").size(), 1u);
-  for (int at = 0; at < operations; ++at) {
-    for (const bool and_later : {false, true}) {
-      save_small(step1_, 1, 3);
-      int now = 0;
-      base::set_fault_hook([&](std::string_view, const Path&) {
-        const int mine = now++;
-        return mine == at || (and_later && mine > at) ? EIO : 0;
-      });
-      const std::string message = message_of<base::Error>([&] { save_small(step1_, 1, 4); });
-      base::set_fault_hook(nullptr);
-      const auto valid = newest_valid_checkpoint(run_);
-      ASSERT_TRUE(valid) << at;
-      if (message == "nothing was thrown") {
-        EXPECT_EQ(first_value(*valid), 4) << at;  // only the old one's removal failed
-      } else if (!and_later) {
-        EXPECT_EQ(*valid, step1_) << at;
-        EXPECT_EQ(first_value(*valid), 3) << at;
-      } else {
-        EXPECT_TRUE(first_value(*valid) == 3 || first_value(*valid) == 4) << at;
-      }
-      base::remove_tree(run_ / "checkpoints");
-    }
-  }
-}
-
-TEST_F(Checkpoint, PowerLossAtAnyOperation) {
-  // Before every operation the disk is copied as it would be found after a loss of power: files
-  // that were written and not synced are empty there. Whatever the moment, the newest valid
-  // checkpoint is a whole one.
-  save_small(step1_, 1);
-  std::set<Path> dirty;
-  std::vector<Path> moments;
-  auto lose_power = [&] {
-    const Path copy = folder_ / fmt::format("moment-{}", moments.size());
-    std::filesystem::copy(run_, copy, std::filesystem::copy_options::recursive);
-    for (const Path& file : dirty) {
-      const Path there = copy / std::filesystem::relative(file, run_);
-      if (std::filesystem::exists(there)) std::filesystem::resize_file(there, 0);
-    }
-    moments.push_back(copy);
-  };
-  base::set_fault_hook([&](std::string_view operation, const Path& path) {
-    lose_power();
-    if (operation == "write" || operation == "truncate") dirty.insert(path);
-    if (operation == "sync") dirty.erase(path);
-    return 0;
-  });
-  save_small(step2_, 2);
-  base::set_fault_hook(nullptr);
-  lose_power();
-  int old_ones = 0;
-  int new_ones = 0;
-  for (const Path& moment : moments) {
-    const auto valid = newest_valid_checkpoint(moment);
-    ASSERT_TRUE(valid) << moment;
-    (*valid == checkpoint_path(moment, 2) ? new_ones : old_ones) += 1;
-  }
-  EXPECT_GT(old_ones, 10);
-  EXPECT_GE(new_ones, 1);
-  EXPECT_TRUE(dirty.empty());
-}
-
-TEST_F(Checkpoint, AFailureOnOneRankIsAllRanksFailure) {
-  save(step1_, Layout::kFlat, 3, 1);
-  base::set_fault_hook([](std::string_view operation, const Path& path) {
-    return operation == "write" && path.string().find("shard-0002") != std::string::npos ? ENOSPC
-                                                                                         : 0;
-  });
-  std::mutex mutex;
-  std::vector<std::string> messages;
-  EXPECT_THROW(parallel::run_in_process(3,
-                                        [&](parallel::Communicator& communicator) {
-                                          const Pieces mine(Layout::kFlat, 3, communicator.rank());
-                                          try {
-                                            save_checkpoint(step2_, communicator, mine.pieces, 2,
-                                                            "{}");
-                                          } catch (const base::Error& error) {
-                                            const std::lock_guard lock(mutex);
-                                            messages.push_back(error.what());
-                                            throw;
-                                          }
-                                        }),
-               base::Error);
-  base::set_fault_hook(nullptr);
-  ASSERT_EQ(messages.size(), 3u);
-  for (const std::string& message : messages) {
-    EXPECT_NE(message.find("rank 2: no space left"), std::string::npos) << message;
-  }
-  EXPECT_FALSE(std::filesystem::exists(step2_));
-  EXPECT_EQ(newest_valid_checkpoint(run_), step1_);
-}
-
 TEST_F(Checkpoint, FallsBackToTheNewestSoundOne) {
   EXPECT_EQ(newest_valid_checkpoint(run_), std::nullopt);
   for (std::int64_t step : {1, 2, 3, 4})
@@ -606,30 +346,6 @@ TEST_F(Checkpoint, FallsBackToTheNewestSoundOne) {
     EXPECT_EQ(newest_valid_checkpoint(run_, communicator, &reasons), checkpoint_path(run_, 2));
     EXPECT_EQ(reasons, why_not);
   });
-}
-
-TEST_F(Checkpoint, PruneKeepsTheNewestAndTheMilestones) {
-  for (std::int64_t step : {10, 20, 25, 30, 40, 50}) save_small(checkpoint_path(run_, step), step);
-  base::make_directories(checkpoint_path(run_, 45));   // a save that was interrupted
-  base::make_directories(run_ / "checkpoints/notes");  // somebody's own
-  base::make_directories(checkpoint_path(run_, 60));   // one that may be going on
-  const std::vector<Path> removed = prune_checkpoints(run_, 2, 20);
-  EXPECT_EQ(std::set<Path>(removed.begin(), removed.end()),
-            (std::set<Path>{checkpoint_path(run_, 45), checkpoint_path(run_, 30),
-                            checkpoint_path(run_, 25), checkpoint_path(run_, 10)}));
-  std::vector<std::int64_t> left;
-  for (const CheckpointInfo& info : list_checkpoints(run_ / "checkpoints"))
-    left.push_back(info.step);
-  EXPECT_EQ(left, (std::vector<std::int64_t>{20, 40, 50, 60}));
-  EXPECT_TRUE(std::filesystem::exists(run_ / "checkpoints/notes"));
-}
-
-TEST_F(Checkpoint, PruneNeverLetsADamagedOneStandForASoundOne) {
-  for (std::int64_t step : {1, 2, 3}) save_small(checkpoint_path(run_, step), step);
-  overwrite(checkpoint_path(run_, 3) / "shard-0000.h5", "damaged");
-  prune_checkpoints(run_, 0, 0);
-  EXPECT_EQ(newest_valid_checkpoint(run_), checkpoint_path(run_, 2));
-  EXPECT_FALSE(std::filesystem::exists(checkpoint_path(run_, 1)));
 }
 
 TEST_F(Checkpoint, StepsOfNineDigitsSortAsNumbers) {

@@ -44,6 +44,26 @@ class RunFile : public testing::Test {
   test::ScratchFolder folder_;
 };
 
+TEST_F(RunFile, Checkpoints) {
+  const RunConfig run = read();
+  EXPECT_EQ(run.checkpoint_every, 100);
+  EXPECT_TRUE(run.checkpoint_async);
+  EXPECT_EQ(run.retention.keep, 3);
+  EXPECT_EQ(run.retention.keep_every, 0);
+  EXPECT_EQ(run.retention.best, 1);
+  EXPECT_EQ(read({"stages.0.validate.sequences=0"}).retention.best, 0);
+  const RunConfig other = read({"checkpoint.async=false", "checkpoint.best=4", "checkpoint.keep=2",
+                                "checkpoint.keep_every=50"});
+  EXPECT_FALSE(other.checkpoint_async);
+  std::ofstream(folder_ / "resolved.yaml") << other.resolved;
+  const Retention retention = read_retention(folder_ / "resolved.yaml");
+  EXPECT_EQ(retention.keep, 2);
+  EXPECT_EQ(retention.keep_every, 50);
+  EXPECT_EQ(retention.best, 4);
+  EXPECT_NE(refusal({"checkpoint.best=-1"}).find("checkpoint.best"), std::string::npos);
+  EXPECT_NE(refusal({"checkpoint.asynch=false"}).find("async"), std::string::npos);
+}
+
 TEST_F(RunFile, DefaultsAreFilledInAndWrittenOut) {
   const RunConfig run = read();
   EXPECT_EQ(run.directory, "runs/small");

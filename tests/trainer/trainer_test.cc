@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "support/tiny_run.h"
@@ -127,6 +129,39 @@ TEST(Trainer, ACrashLosesOnlyWhatCameAfterTheCheckpoint) {
   EXPECT_EQ(run_on(4, crashed), Outcome::kDone);
   EXPECT_EQ(lines_of(crashed), lines_of(whole));
   EXPECT_EQ(weights_of(crashed, 9), weights_of(whole, 9));
+}
+
+TEST(Trainer, BehindTheTrainingOrNotItIsTheSameRun) {
+  const test::TinyRun tiny;
+  const auto behind = tiny.config("behind", {"checkpoint.every=1"}),
+             waited = tiny.config("waited", {"checkpoint.every=1", "checkpoint.async=false"});
+  run_on(2, behind);
+  run_on(2, waited);
+  EXPECT_EQ(lines_of(behind), lines_of(waited));
+  for (std::int64_t step = 1; step <= 9; ++step)
+    EXPECT_EQ(weights_of(behind, step), weights_of(waited, step)) << step;
+}
+
+TEST(Trainer, TheNewestAndTheBestStay) {
+  const test::TinyRun tiny;
+  const auto run = tiny.config("run", {"checkpoint.every=1", "checkpoint.keep=1",
+                                       "checkpoint.best=2", "stages.1.validate.every=2"});
+  run_on(2, run);
+  std::map<double, std::int64_t> validated;  // loss → step
+  for (const std::string& line : lines_of(run)) {
+    const json object = json::parse(line);
+    if (object.contains("validation_loss")) validated[object["validation_loss"]] = object["step"];
+  }
+  ASSERT_EQ(validated.size(), 5u);  // steps 2, 4, 5, 7, 9
+  std::set<std::int64_t> expected = {9}, left;
+  for (auto best = validated.begin(); best != std::next(validated.begin(), 2); ++best) {
+    expected.insert(best->second);
+    const CheckpointReader reader(checkpoint_path(run.directory, best->second));
+    EXPECT_EQ(json::parse(reader.state()).at("validation_loss"), best->first);
+  }
+  for (const auto& info : list_checkpoints(base::Path(run.directory) / "checkpoints"))
+    left.insert(info.step);
+  EXPECT_EQ(left, expected);
 }
 
 TEST(Trainer, EveryPieceOfTheStateCounts) {

@@ -1,0 +1,65 @@
+// eyrie checkpoint list RUN: what checkpoints a run has.
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "trainer/checkpoint_status.h"
+
+namespace eyrie::cli {
+namespace {
+
+std::string marks_of(const trainer::CheckpointStatus& status) {
+  std::vector<std::string> marks;
+  if (status.newest) marks.emplace_back("newest");
+  if (status.best) marks.emplace_back("best");
+  if (!status.info.complete) marks.emplace_back("unfinished");
+  if (!status.fault.empty()) marks.push_back("damaged: " + status.fault);
+  return fmt::format("{}", fmt::join(marks, ", "));
+}
+
+std::string or_dash(const std::string& text) { return text.empty() ? "-" : text; }
+
+}  // namespace
+
+int run_checkpoint_list(int argc, char** argv) {
+  std::string run;
+  CLI::App app(
+      "Lists the checkpoints of a run. Opens each, which checks all but the data: `eyrie "
+      "checkpoint "
+      "verify` does that.",
+      argv[0]);
+  app.add_option("RUN", run, "the run's folder")->required();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
+  }
+  trainer::checkpoints_at(run);  // refuses what is no run
+  const auto all = trainer::describe_checkpoints(run);
+  std::size_t stage = 5, ranks = 5;
+  for (const auto& status : all) {
+    stage = std::max(stage, status.stage.size());
+    ranks = std::max(ranks, status.ranks.size());
+  }
+  fmt::print("{:>10}  {:{}}  {:19}  {:>9}  {:{}}  {:>15}\n", "step", "stage", stage, "written",
+             "size", "ranks", ranks, "validation loss");
+  for (const auto& status : all) {
+    const std::string written =
+        status.written ? fmt::format("{:%Y-%m-%d %H:%M:%S}", fmt::localtime(*status.written)) : "-";
+    const std::string loss =
+        status.validation_loss ? fmt::format("{:.4f}", *status.validation_loss) : "-";
+    const std::string line =
+        fmt::format("{:>10}  {:{}}  {:19}  {:>9}  {:{}}  {:>15}  {}", status.info.step,
+                    or_dash(status.stage), stage, written, trainer::bytes_text(status.bytes),
+                    or_dash(status.ranks), ranks, loss, marks_of(status));
+    fmt::print("{}\n", line.substr(0, line.find_last_not_of(' ') + 1));
+  }
+  return base::kExitDone;
+}
+
+}  // namespace eyrie::cli

@@ -1,0 +1,85 @@
+// eyrie checkpoint prune RUN: removes what retention does not keep.
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "trainer/checkpoint_retention.h"
+#include "trainer/checkpoint_status.h"
+#include "trainer/run_config.h"
+
+namespace eyrie::cli {
+namespace {
+
+void check_at_least(const char* flag, std::int64_t value, std::int64_t least) {
+  if (value >= least) return;
+  throw base::InputError(
+      fmt::format("{} {} is too small; it must be at least {}", flag, value, least));
+}
+
+}  // namespace
+
+int run_checkpoint_prune(int argc, char** argv) {
+  std::string run;
+  std::optional<std::int64_t> keep, keep_every, best;
+  bool dry_run = false;
+  CLI::App app(
+      "Removes the checkpoints of a run that its retention does not keep. Every checksum of those "
+      "that stay as newest or best is compared first: the only sound one is never removed.",
+      argv[0]);
+  app.add_option("RUN", run, "the run's folder")->required();
+  app.add_option("--keep", keep, "keep the N newest (default: the run's checkpoint.keep)");
+  app.add_option("--keep-every", keep_every,
+                 "keep those whose step is a multiple of N; 0: none for that (default: the run's)");
+  app.add_option("--best", best, "keep the N with the lowest validation loss (default: the run's)");
+  app.add_flag("--dry-run", dry_run, "say what would go, remove nothing");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
+  }
+  if (std::filesystem::exists(base::Path(run) / "manifest.json")) {
+    throw base::InputError(run + ": this is one checkpoint; name the run's folder");
+  }
+  trainer::checkpoints_at(run);  // refuses what is no run
+  trainer::Retention retention{3, 0, 1};
+  const base::Path configuration = base::Path(run) / "run.yaml";
+  if (std::filesystem::exists(configuration)) retention = trainer::read_retention(configuration);
+  retention.keep = keep.value_or(retention.keep);
+  retention.keep_every = keep_every.value_or(retention.keep_every);
+  retention.best = best.value_or(retention.best);
+  check_at_least("--keep", retention.keep, 1);
+  check_at_least("--keep-every", retention.keep_every, 0);
+  check_at_least("--best", retention.best, 0);
+
+  const auto rows = trainer::apply_retention(run, retention, true);
+  if (std::none_of(rows.begin(), rows.end(),
+                   [](const auto& row) { return row.kept_for == "newest"; })) {
+    throw base::Error(
+        fmt::format("{}: no checkpoint there is sound; nothing was removed (`eyrie checkpoint "
+                    "verify` says why)",
+                    run));
+  }
+  std::int64_t gone = 0;
+  std::uint64_t bytes = 0;
+  for (const auto& row : rows) {
+    const std::string name = row.info.path.filename().string();
+    if (!row.kept_for.empty()) {
+      fmt::print("{}: stays ({})\n", name, row.kept_for);
+      continue;
+    }
+    const std::uint64_t size = trainer::bytes_below(row.info.path);
+    if (!dry_run) trainer::remove_checkpoint(row.info.path);
+    fmt::print("{}: {} ({}{})\n", name, dry_run ? "would go" : "removed", trainer::bytes_text(size),
+               row.info.complete ? "" : ", unfinished");
+    ++gone;
+    bytes += size;
+  }
+  fmt::print("{} {} checkpoints, {}\n", dry_run ? "would remove" : "removed", gone,
+             trainer::bytes_text(bytes));
+  return base::kExitDone;
+}
+
+}  // namespace eyrie::cli

@@ -1,0 +1,75 @@
+// eyrie checkpoint verify RUN: every checksum of a run's checkpoints, or of one.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <optional>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "trainer/checkpoint_status.h"
+
+namespace eyrie::cli {
+namespace {
+
+std::vector<trainer::CheckpointInfo> chosen(const std::string& place,
+                                            std::optional<std::int64_t> step, bool newest) {
+  std::vector<trainer::CheckpointInfo> all = trainer::checkpoints_at(place);
+  if (step) {
+    std::vector<std::int64_t> there;
+    for (const auto& info : all) there.push_back(info.step);
+    std::erase_if(all, [&](const auto& info) { return info.step != *step; });
+    if (all.empty()) {
+      throw base::InputError(fmt::format("{}: there is no checkpoint of step {}; there are: {}",
+                                         place, *step, fmt::join(there, ", ")));
+    }
+  }
+  if (newest) {
+    std::erase_if(all, [](const auto& info) { return !info.complete; });
+    if (all.empty()) throw base::InputError(place + ": the run has no finished checkpoint yet");
+    all.erase(all.begin(), all.end() - 1);
+  }
+  return all;
+}
+
+}  // namespace
+
+int run_checkpoint_verify(int argc, char** argv) {
+  std::string place;
+  std::optional<std::int64_t> step;
+  bool newest = false;
+  CLI::App app(
+      "Compares every checksum of the checkpoints of a run, or of one checkpoint. Exit status 1 "
+      "when any is damaged.",
+      argv[0]);
+  app.add_option("RUN", place, "the run's folder, or a checkpoint's")->required();
+  auto* by_step = app.add_option("--step", step, "only the checkpoint of this step");
+  app.add_flag("--newest", newest, "only the newest one")->excludes(by_step);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
+  }
+  int damaged = 0, sound = 0;
+  for (const auto& info : chosen(place, step, newest)) {
+    const std::string name = info.path.filename().string();
+    if (!info.complete) {
+      fmt::print("{}: unfinished, not a checkpoint\n", name);
+      continue;
+    }
+    const std::vector<std::string> faults = trainer::faults_of(info.path);
+    if (faults.empty()) {
+      fmt::print("{}: sound, {}\n", name, trainer::bytes_text(trainer::bytes_below(info.path)));
+    } else {
+      fmt::print("{}: damaged\n  {}\n", name, fmt::join(faults, "\n  "));
+    }
+    ++(faults.empty() ? sound : damaged);
+  }
+  if (damaged == 0) return base::kExitDone;
+  std::fflush(stdout);
+  throw base::Error(
+      fmt::format("{}: {} of {} checkpoints damaged", place, damaged, damaged + sound));
+}
+
+}  // namespace eyrie::cli

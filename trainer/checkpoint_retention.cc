@@ -1,0 +1,125 @@
+// The rules of retention.
+#include "trainer/checkpoint_retention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <map>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "trainer/checkpoint_format.h"
+
+namespace eyrie::trainer {
+namespace {
+
+// Whether a checkpoint can be used; each is looked at once.
+class Soundness {
+ public:
+  explicit Soundness(bool thorough) : thorough_(thorough) {}
+
+  bool operator()(const base::Path& path) {
+    const auto [found, added] = known_.emplace(path, false);
+    if (!added) return found->second;
+    try {
+      const CheckpointReader reader(path);
+      if (thorough_) reader.verify();
+      return found->second = true;
+    } catch (const base::Error&) {
+      return false;
+    }
+  }
+
+ private:
+  bool thorough_;
+  std::map<base::Path, bool> known_;
+};
+
+// By loss, the lowest first; of equal ones the newer first.
+std::vector<std::size_t> by_loss(const std::vector<RetentionRow>& rows) {
+  std::vector<std::pair<double, std::size_t>> losses;
+  for (std::size_t i = rows.size(); i-- > 0;) {
+    if (!rows[i].info.complete) continue;
+    try {
+      const auto loss = validation_loss_of(read_state(rows[i].info.path));
+      if (loss) losses.emplace_back(*loss, i);
+    } catch (const base::Error&) {  // damaged: none of the best
+    }
+  }
+  std::stable_sort(losses.begin(), losses.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<std::size_t> order;
+  for (const auto& [loss, i] : losses) order.push_back(i);
+  return order;
+}
+
+}  // namespace
+
+std::optional<double> validation_loss_of(const std::string& state) {
+  const auto json = nlohmann::json::parse(state, nullptr, false);
+  if (!json.is_object()) return std::nullopt;
+  const auto found = json.find("validation_loss");
+  if (found == json.end() || !found->is_number()) return std::nullopt;
+  const double loss = found->get<double>();
+  return std::isfinite(loss) ? std::optional(loss) : std::nullopt;
+}
+
+std::vector<RetentionRow> apply_retention(const base::Path& run_directory,
+                                          const Retention& retention, bool thorough) {
+  std::vector<RetentionRow> rows;
+  for (const CheckpointInfo& info : list_checkpoints(run_directory / "checkpoints"))
+    rows.push_back({info, ""});
+  Soundness sound(thorough);
+  const std::int64_t keep = std::max<std::int64_t>(retention.keep, 1);
+  std::int64_t newest = 0;
+  for (auto row = rows.rbegin(); row != rows.rend(); ++row) {
+    if (!row->info.complete) {
+      if (newest == 0) row->kept_for = "unfinished, may be under way";
+    } else if (newest < keep) {
+      const bool counts = sound(row->info.path);
+      row->kept_for = counts ? "newest" : "damaged, too few others are sound";
+      newest += counts ? 1 : 0;
+    } else if (retention.keep_every > 0 && row->info.step % retention.keep_every == 0) {
+      row->kept_for = fmt::format("multiple of {}", retention.keep_every);
+    }
+  }
+  std::int64_t best = 0;
+  if (retention.best > 0) {
+    for (const std::size_t i : by_loss(rows)) {
+      if (best == retention.best) break;
+      if (!sound(rows[i].info.path)) continue;
+      if (rows[i].kept_for.empty()) rows[i].kept_for = "best";
+      ++best;
+    }
+  }
+  return rows;
+}
+
+void remove_checkpoint(const base::Path& path) {
+  base::Path aside = path;
+  aside += kReplacedSuffix;
+  base::remove_tree(aside / kManifestName);  // first, so that no half checkpoint looks whole
+  base::remove_tree(aside);
+  base::remove_tree(path / kManifestName);
+  base::remove_tree(path);
+}
+
+std::vector<base::Path> prune_checkpoints(const base::Path& run_directory,
+                                          const Retention& retention, bool thorough) {
+  std::vector<base::Path> removed;
+  for (const RetentionRow& row : apply_retention(run_directory, retention, thorough)) {
+    if (row.kept_for.empty()) {
+      remove_checkpoint(row.info.path);
+      removed.push_back(row.info.path);
+      continue;
+    }
+    base::Path aside = row.info.path;
+    aside += kReplacedSuffix;
+    if (row.info.complete && std::filesystem::exists(aside)) base::remove_tree(aside);
+  }
+  return removed;
+}
+
+}  // namespace eyrie::trainer

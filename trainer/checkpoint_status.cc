@@ -1,0 +1,124 @@
+// Looking at checkpoints.
+#include "trainer/checkpoint_status.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "trainer/checkpoint_format.h"
+#include "trainer/checkpoint_retention.h"
+
+namespace eyrie::trainer {
+namespace {
+
+using nlohmann::json;
+
+// "8 (data 4 × context 1 × tensor 2, ZeRO 3)"
+std::string ranks_of(const json& state) {
+  if (!state.contains("ranks")) return "";
+  const std::string ranks = state["ranks"].dump();
+  const auto mesh = state.find("mesh");
+  if (mesh == state.end() || !mesh->is_string()) return ranks;
+  return fmt::format("{} ({})", ranks, mesh->get<std::string>());
+}
+
+void open(CheckpointStatus& status) {
+  try {
+    const CheckpointReader reader(status.info.path);
+    const json state = json::parse(reader.state(), nullptr, false);
+    status.validation_loss = validation_loss_of(reader.state());
+    if (!state.is_object()) return;
+    if (state.contains("stage_name") && state["stage_name"].is_string())
+      status.stage = state["stage_name"];
+    status.ranks = ranks_of(state);
+  } catch (const base::Error& error) {
+    status.fault = error.what();
+  }
+}
+
+}  // namespace
+
+std::vector<CheckpointStatus> describe_checkpoints(const base::Path& run_directory) {
+  std::vector<CheckpointStatus> all;
+  for (const CheckpointInfo& info : list_checkpoints(run_directory / "checkpoints")) {
+    CheckpointStatus& status = all.emplace_back();
+    status.info = info;
+    status.bytes = bytes_below(info.path);
+    struct stat manifest {};
+    if (::stat((info.path / kManifestName).c_str(), &manifest) == 0)
+      status.written = manifest.st_mtime;
+    if (info.complete) open(status);
+  }
+  CheckpointStatus* newest = nullptr;
+  CheckpointStatus* best = nullptr;
+  for (CheckpointStatus& status : all) {
+    if (!status.info.complete || !status.fault.empty()) continue;
+    newest = &status;
+    if (status.validation_loss &&
+        (best == nullptr || *status.validation_loss <= *best->validation_loss))
+      best = &status;
+  }
+  if (newest != nullptr) newest->newest = true;
+  if (best != nullptr) best->best = true;
+  return all;
+}
+
+std::vector<CheckpointInfo> checkpoints_at(const base::Path& place) {
+  if (std::filesystem::exists(place / kManifestName)) {
+    CheckpointInfo one{place, 0, true};
+    try {
+      one.step = CheckpointReader(place).step();
+    } catch (const base::Error&) {  // it is for the caller to look at what is wrong
+    }
+    return {one};
+  }
+  if (!std::filesystem::is_directory(place / "checkpoints")) {
+    throw base::InputError(
+        fmt::format("{}: neither a run (a folder with checkpoints/) nor a checkpoint (a folder "
+                    "with manifest.json)",
+                    place.string()));
+  }
+  std::vector<CheckpointInfo> all = list_checkpoints(place / "checkpoints");
+  if (all.empty()) throw base::InputError(place.string() + ": the run has no checkpoint yet");
+  return all;
+}
+
+std::vector<std::string> faults_of(const base::Path& checkpoint) {
+  std::vector<std::string> faults;
+  try {
+    const CheckpointReader reader(checkpoint);
+    for (const std::string& name : reader.names()) {
+      try {
+        reader.verify(name);
+      } catch (const base::Error& error) {
+        faults.emplace_back(error.what());
+      }
+    }
+  } catch (const base::Error& error) {
+    faults.emplace_back(error.what());
+  }
+  return faults;
+}
+
+std::uint64_t bytes_below(const base::Path& directory) {
+  std::uint64_t bytes = 0;
+  std::error_code error;
+  for (std::filesystem::recursive_directory_iterator at(directory, error), end; at != end && !error;
+       at.increment(error)) {
+    std::error_code gone;
+    const std::uint64_t size = at->is_regular_file(gone) ? at->file_size(gone) : 0;
+    if (!gone) bytes += size;
+  }
+  return bytes;
+}
+
+std::string bytes_text(std::uint64_t bytes) {
+  const auto value = static_cast<double>(bytes);
+  if (bytes >= 1'000'000'000) return fmt::format("{:.2f} GB", value * 1e-9);
+  if (bytes >= 1'000'000) return fmt::format("{:.1f} MB", value * 1e-6);
+  return fmt::format("{:.1f} kB", value * 1e-3);
+}
+
+}  // namespace eyrie::trainer
