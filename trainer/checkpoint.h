@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <span>
@@ -127,8 +128,9 @@ std::vector<CheckpointInfo> list_checkpoints(const base::Path& checkpoints_direc
 // ranks and gives all the same answer.
 std::optional<base::Path> newest_valid_checkpoint(const base::Path& run_directory,
                                                   std::vector<std::string>* why_not = nullptr);
-std::optional<base::Path> newest_valid_checkpoint(const base::Path& run_directory,
-                                                  parallel::Communicator& communicator,
-                                                  std::vector<std::string>* why_not = nullptr);
+std::optional<base::Path> newest_valid_checkpoint(
+    const base::Path& run_directory, parallel::Communicator& communicator,
+    std::vector<std::string>* why_not = nullptr,
+    const std::function<bool(std::int64_t step)>& wanted = {});  // empty: all;
 
 }  // namespace eyrie::trainer

@@ -76,12 +76,13 @@ std::optional<base::Path> newest_valid_checkpoint(const base::Path& run_director
 
 std::optional<base::Path> newest_valid_checkpoint(const base::Path& run_directory,
                                                   parallel::Communicator& communicator,
-                                                  std::vector<std::string>* why_not) {
+                                                  std::vector<std::string>* why_not,
+                                                  const std::function<bool(std::int64_t)>& wanted) {
   // Rank 0's list counts: others may see a shared directory later.
   std::string names;
   if (communicator.rank() == 0) {
     for (const CheckpointInfo& info : list_checkpoints(run_directory / "checkpoints")) {
-      names += info.path.filename().string() + "\n";
+      if (!wanted || wanted(info.step)) names += info.path.filename().string() + "\n";
     }
   }
   names = communicator.all_gather(names)[0];

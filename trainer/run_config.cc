@@ -210,6 +210,14 @@ RunConfig read_run(const base::Path& path, const std::vector<std::string>& assig
       between(optimizer, "weight_decay", optimizer.get<double>("weight_decay", 0.1), 0, 10);
   run.optimizer.clip = between(optimizer, "clip", optimizer.get<double>("clip", 1.0), 0, 1e9);
   run.optimizer.decay_all = one_of(optimizer, "decay", "matrices", {"matrices", "all"}) == "all";
+  Config outliers = file.map("outliers");
+  run.outliers.z_score =
+      between(outliers, "z_score", outliers.get<double>("z_score", run.outliers.z_score), 0, 1e9);
+  run.outliers.window =
+      at_least(outliers, "window", outliers.get<std::int64_t>("window", run.outliers.window), 2);
+  run.outliers.roll_back_after =
+      at_least(outliers, "roll_back_after",
+               outliers.get<std::int64_t>("roll_back_after", run.outliers.roll_back_after), 0);
   std::set<std::string> names;
   for (Config section : file.list("stages")) {
     run.stages.push_back(read_stage(section));

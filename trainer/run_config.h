@@ -11,6 +11,7 @@
 #include "model/config.h"
 #include "parallel/mesh.h"
 #include "trainer/checkpoint_retention.h"
+#include "trainer/outliers.h"
 
 namespace eyrie::trainer {
 
@@ -54,6 +55,7 @@ struct RunConfig {
   parallel::MeshShape mesh;  // data 0: all that is left; replicas 0: one a host (fit_mesh.h)
   bool recompute = false;    // blocks again before their backward pass, instead of keeping them
   OptimizerConfig optimizer;
+  OutlierConfig outliers;
   std::vector<StageConfig> stages;
   std::int64_t checkpoint_every = 100;
   Retention retention;

@@ -58,6 +58,8 @@ RunPosition read_position(const json& state, const CheckpointReader& checkpoint,
     differs("data in stage '" + run.stages[position.stage].name + "'");
   position.step = state.at("step").get<std::int64_t>();
   position.stage_step = state.at("stage_step").get<std::int64_t>();
+  position.data_offset = state.value("data_offset", std::int64_t{0});
+  if (state.contains("outliers")) position.outliers = state["outliers"].get<std::vector<double>>();
   position.tokens = state.at("tokens").get<std::int64_t>();
   position.updates = state.at("updates").get<std::int64_t>();
   position.ranks = state.at("ranks").get<std::int64_t>();
@@ -94,6 +96,8 @@ std::string state_json(const RunPosition& position, const RunIdentity& identity)
              {"stage", position.stage},
              {"stage_name", run.stages[position.stage].name},
              {"stage_step", position.stage_step},
+             {"data_offset", position.data_offset},
+             {"outliers", position.outliers},
              {"tokens", position.tokens},
              {"updates", position.updates},
              {"data", identity.data},

@@ -17,10 +17,12 @@ namespace eyrie::trainer {
 struct RunPosition {
   std::int64_t step = 0;
   std::size_t stage = 0;
-  std::int64_t stage_step = 0;  // drives schedule and data
+  std::int64_t stage_step = 0;   // drives the schedule, and with data_offset the data
+  std::int64_t data_offset = 0;  // batches passed over by roll-backs
   std::int64_t tokens = 0;
   std::int64_t updates = 0;               // AdamW's own count of steps
   std::optional<double> validation_loss;  // none where this step was not validated
+  std::vector<double> outliers = {0};     // Outliers::state()
   std::int64_t ranks = 0;                 // that wrote it; of position_in() alone
 };
 

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,37 +15,30 @@
 #include <set>
 
 #include "base/log.h"
-#include "data_pipeline/stream.h"
 #include "model/scorer.h"
 #include "parallel/stop.h"
 #include "parallel/watch.h"
 #include "tensor/ops/matmul.h"
 #include "tensor/threads.h"
-#include "text/task.h"
 #include "trainer/checkpoint.h"
 #include "trainer/checkpoint_retention.h"
 #include "trainer/checkpoint_writer.h"
 #include "trainer/fit_mesh.h"
 #include "trainer/metrics.h"
-#include "trainer/optimizer.h"
+#include "trainer/outliers.h"
+#include "trainer/run_data.h"
 #include "trainer/run_state.h"
 #include "trainer/schedule.h"
+#include "trainer/training_model.h"
 #include "trainer/validation.h"
 
 namespace eyrie::trainer {
 namespace {
 
-using data_pipeline::BatchStream;
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-double peak_memory_mb() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024.0;
 }
 
 std::string host_name() {
@@ -59,35 +51,6 @@ std::string clock_text(double seconds) {
   const auto whole = static_cast<std::int64_t>(seconds);
   return whole >= 3600 ? fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60)
                        : fmt::format("{}:{:02}", whole / 60, whole % 60);
-}
-
-data_pipeline::Packing packing_of(const StageConfig& stage) {
-  return stage.windows ? data_pipeline::Packing::kWindows : data_pipeline::Packing::kDocuments;
-}
-
-data_pipeline::StreamConfig stream_config(const RunConfig& run, std::size_t index) {
-  const StageConfig& stage = run.stages[index];
-  data_pipeline::StreamConfig config;
-  config.mixture = stage.mixture;
-  config.best = stage.best;
-  config.sequence_length = stage.sequence_length;
-  config.batch_sequences = stage.batch_sequences;
-  config.micro_shards = stage.micro_shards;
-  config.seed = static_cast<std::uint64_t>(run.seed);
-  config.stage = stage.name;
-  config.packing = packing_of(stage);
-  return config;
-}
-
-// Every task that any stage evaluates: all data must have been screened for all of them.
-std::vector<std::string> all_tasks(const RunConfig& run) {
-  std::vector<std::string> tasks;
-  for (const StageConfig& stage : run.stages) {
-    for (const std::string& task : stage.tasks) {
-      if (std::find(tasks.begin(), tasks.end(), task) == tasks.end()) tasks.push_back(task);
-    }
-  }
-  return tasks;
 }
 
 // Of this rank's threads. Measured once a process: in-process ranks share the figure.
@@ -122,7 +85,11 @@ int count_hosts(parallel::Communicator& world) {
 class Trainer {
  public:
   Trainer(const RunConfig& run, parallel::Communicator& world, const TrainOptions& options)
-      : run_(run), world_(world), options_(options), directory_(run.directory) {}
+      : run_(run),
+        world_(world),
+        options_(options),
+        directory_(run.directory),
+        outliers_(run.outliers) {}
 
   void open();  // everything that can be wrong is found here
   void resume_or_begin();
@@ -130,8 +97,9 @@ class Trainer {
   void finish() { watch_->finish(); }  // the ranks may leave
 
  private:
-  void make_model(const parallel::MeshShape& shape);
-  void open_data();
+  void begin_stage();
+  void roll_back();
+  bool saves_after(std::int64_t step) const;
   void step(const StageConfig& stage);
   void log_step(const StageConfig& stage);
   void validate(const StageConfig& stage);
@@ -146,15 +114,8 @@ class Trainer {
   parallel::Communicator& world_;
   const TrainOptions& options_;
   const base::Path directory_;
-  std::unique_ptr<parallel::Mesh> mesh_;
-  std::unique_ptr<model::Griffin> griffin_;
-  std::unique_ptr<model::Griffin> reader_;  // the same weights, but whole sequences: evaluation
-  std::unique_ptr<model::Parameters> parameters_;
-  std::unique_ptr<Optimizer> optimizer_;
-  model::Workspace workspace_;
-  std::shared_ptr<const text::Tokenizer> tokenizer_;
-  std::vector<std::unique_ptr<BatchStream>> streams_;                       // by stage
-  std::vector<std::unique_ptr<data_pipeline::ValidationStream>> held_out_;  // by stage
+  RunData data_;
+  std::unique_ptr<TrainingModel> model_;
   std::unique_ptr<Metrics> metrics_;
   std::unique_ptr<parallel::PeerWatch> watch_;
   std::unique_ptr<CheckpointWriter> writer_;  // after watch_, which its thread uses
@@ -163,13 +124,16 @@ class Trainer {
   // Where the run stands: after `step_` steps in all, `stage_step_` of them in stage `stage_`.
   std::int64_t step_ = 0, stage_step_ = 0, tokens_ = 0;
   std::size_t stage_ = 0;
-  bool fresh_ = true;  // nothing was loaded
+  std::int64_t data_offset_ = 0;  // batches of the stage that were passed over by roll-backs
+  Outliers outliers_;
+  std::int64_t roll_backs_ = 0;  // since the newest checkpoint
+  bool fresh_ = true;            // nothing was loaded
 
   // Of the last step.
-  double loss_ = 0, grad_norm_ = 0, rate_ = 0, step_s_ = 0, data_s_ = 0, exchange_s_ = 0,
-         checkpoint_s_ = 0, memory_mb_ = 0;
+  StepGradients last_;
+  double rate_ = 0, step_s_ = 0, checkpoint_s_ = 0;
+  bool skipped_ = false;
   std::optional<double> validation_loss_;  // none where the last step was not validated
-  bool stop_ = false;
   std::int64_t steps_here_ = 0;
   Clock::time_point last_line_{}, began_{};
 };
@@ -179,67 +143,28 @@ void Trainer::open() {
   const int hosts = count_hosts(world_);
   parallel::agree(world_, [&] {
     shape = fit_mesh(run_, world_.size(), hosts);
-    open_data();
+    if (first() && options_.fresh && std::filesystem::exists(directory_)) {
+      throw base::InputError(
+          fmt::format("{} is there already and --fresh does not touch it; choose another name, or "
+                      "leave out --fresh to go on",
+                      directory_.string()));
+    }
+    data_ = open_run_data(run_);
   });
-  make_model(shape);
+  model_ = std::make_unique<TrainingModel>(run_, world_, shape);
   watch_ =
       std::make_unique<parallel::PeerWatch>(world_, static_cast<double>(run_.watchdog_seconds));
 }
 
-void Trainer::make_model(const parallel::MeshShape& shape) {
-  mesh_ = std::make_unique<parallel::Mesh>(world_, shape);
-  griffin_ = std::make_unique<model::Griffin>(run_.model, model::Share::of(*mesh_));
-  griffin_->set_recompute(run_.recompute);
-  reader_ = std::make_unique<model::Griffin>(run_.model, model::Share::whole_sequences(*mesh_));
-  const auto compute = run_.bf16 ? tensor::DType::kBFloat16 : tensor::DType::kFloat32;
-  parameters_ = std::make_unique<model::Parameters>(make_parameters(*griffin_, compute, *mesh_));
-  optimizer_ = std::make_unique<Optimizer>(run_.optimizer, *parameters_, *mesh_);
-}
-
-void Trainer::open_data() {
-  if (first() && options_.fresh && std::filesystem::exists(directory_)) {
-    throw base::InputError(
-        fmt::format("{} is there already and --fresh does not touch it; choose another name, or "
-                    "leave out --fresh to go on",
-                    directory_.string()));
-  }
-  tokenizer_ = text::open_tokenizer(run_.tokenizer);
-  if (tokenizer_->size() > run_.model.vocabulary) {
-    throw base::InputError(
-        fmt::format("tokenizer {} has {} pieces, but model.vocabulary is {}; set it to at least {}",
-                    run_.tokenizer, tokenizer_->size(), run_.model.vocabulary, tokenizer_->size()));
-  }
-  data_pipeline::DataNeeds needs{run_.tokenizer, tokenizer_->hash(), all_tasks(run_)};
-  if (!needs.tasks.empty()) {
-    // That a task is unknown or its files are missing is to be told now, not after a stage.
-    const text::TaskPlaces places{run_.evaluation_data, {}};
-    const text::TaskCatalog catalog = text::read_tasks({});
-    for (const std::string& task : needs.tasks)
-      for (const auto& leaf : text::open_tasks(task, catalog, places))
-        needs.leaf_tasks[task].push_back(leaf->name());
-  }
-  for (std::size_t i = 0; i < run_.stages.size(); ++i) {
-    const auto shards = data_pipeline::ShardSet::open(run_.stages[i].shards, needs);
-    auto config = stream_config(run_, i);
-    if (config.mixture.empty()) {  // all sources alike
-      for (const auto& source : shards->sources()) config.mixture.emplace_back(source.name, 1.0);
-    }
-    streams_.push_back(std::make_unique<BatchStream>(shards, config));
-    held_out_.push_back(std::make_unique<data_pipeline::ValidationStream>(
-        shards, run_.stages[i].sequence_length, packing_of(run_.stages[i])));
-  }
-}
-
 RunIdentity Trainer::identity() const {
-  RunIdentity identity{run_, tokenizer_->hash(), {}, tensor::thread_count(), mesh_->shape()};
-  for (const auto& stream : streams_) identity.data.push_back(stream->fingerprint());
-  return identity;
+  return {run_, data_.tokenizer->hash(), data_.fingerprints(), tensor::thread_count(),
+          model_->mesh().shape()};
 }
 
 std::string Trainer::state() const {
-  return state_json(
-      {step_, stage_, stage_step_, tokens_, optimizer_->updates(), validation_loss_, 0},
-      identity());
+  return state_json({step_, stage_, stage_step_, data_offset_, tokens_,
+                     model_->optimizer().updates(), validation_loss_, outliers_.state(), 0},
+                    identity());
 }
 
 void Trainer::resume_or_begin() {
@@ -256,9 +181,9 @@ void Trainer::resume_or_begin() {
     }
   });
   if (newest) {
-    optimizer_->share();
+    model_->optimizer().share();
   } else {
-    optimizer_->initialise(static_cast<std::uint64_t>(run_.seed));
+    model_->optimizer().initialise(static_cast<std::uint64_t>(run_.seed));
   }
   parallel::agree(world_, [&] {
     base::make_directories(directory_ / "log");
@@ -268,14 +193,14 @@ void Trainer::resume_or_begin() {
     metrics_ = std::make_unique<Metrics>(directory_ / "metrics.jsonl", step_);
   });
   if (run_.checkpoint_async) writer_ = std::make_unique<CheckpointWriter>(world_);
-  const tensor::DType compute = parameters_->compute();
+  const tensor::DType compute = model_->parameters().compute();
   std::vector<double> peaks = {matmul_peak(compute)};
   world_.all_reduce(std::span<double>(peaks), parallel::Reduce::kSum);
   peak_flops_ = peaks[0];
   base::log_info(fmt::format(
       "model {}: {} parameters, {}; {} ranks of {} threads ({}); products reach {:.0f} GFLOP/s",
-      run_.model.preset, model::whole_parameter_count(griffin_->units()), name_of(compute),
-      world_.size(), tensor::thread_count(), parallel::describe(mesh_->shape()),
+      run_.model.preset, model::whole_parameter_count(model_->griffin().units()), name_of(compute),
+      world_.size(), tensor::thread_count(), parallel::describe(model_->mesh().shape()),
       peak_flops_ * 1e-9));
 }
 
@@ -286,10 +211,12 @@ void Trainer::load(const base::Path& checkpoint) {
   stage_ = position.stage;
   step_ = position.step;
   stage_step_ = position.stage_step;
+  data_offset_ = position.data_offset;
+  outliers_.set_state(position.outliers);
   tokens_ = position.tokens;
-  check_tensors(reader, griffin_->units());
-  optimizer_->load(reader);
-  optimizer_->set_updates(position.updates);
+  check_tensors(reader, model_->griffin().units());
+  model_->optimizer().load(reader);
+  model_->optimizer().set_updates(position.updates);
   fresh_ = false;
   if (first()) {
     for (const std::string& warning : warnings) base::log_warning(warning);
@@ -298,88 +225,115 @@ void Trainer::load(const base::Path& checkpoint) {
                              checkpoint.string(), run_.stages[stage_].name, step_, position.ranks));
 }
 
-// One step: this rank's micro-shards, the exchange beside the backward pass, one small reduction
-// for all control values (losses, stop requests), the update.
+// A step's gradients, and what becomes of them.
 void Trainer::step(const StageConfig& stage) {
   const auto start = Clock::now();
-  const auto waited = optimizer_->exchange().waited_seconds;
-  const BatchStream& stream = *streams_[stage_];
-  const parallel::StepPlan plan(stage.micro_shards, mesh_->shape());
-  const auto shards = static_cast<std::size_t>(stage.micro_shards),
-             ranks = static_cast<std::size_t>(world_.size());
-  const auto rank = static_cast<std::size_t>(world_.rank());
-  std::vector<double> control(shards + 2 * ranks, 0.0);
-  const std::span<double> losses(control.data(), shards);
-  const std::span<double> stops(control.data() + shards, ranks),
-      memory(stops.data() + ranks, ranks);
-
-  data_s_ = 0;
-  const std::int64_t targets = stream.target_count(stage_step_);
-  const double scale = 1.0 / static_cast<double>(std::max<std::int64_t>(targets, 1));
-  optimizer_->begin(plan);
-  for (std::int64_t number = 0; number < plan.count(); ++number) {
-    const std::int64_t m = plan.micro_shard(mesh_->data_rank(), number);
-    const auto reading = Clock::now();
-    const data_pipeline::Batch batch = stream.micro_shard(stage_step_, m);
-    data_s_ += seconds_since(reading);
-    const model::BatchView view{
-        batch.rows,           batch.length,           batch.tokens.data(),
-        batch.targets.data(), batch.positions.data(), batch.loss_mask.data()};
-    const double loss =
-        griffin_->loss(*parameters_, view, workspace_, static_cast<float>(scale), *optimizer_);
-    // Context ranks have terms of it; tensor ranks have it all alike.
-    if (mesh_->tensor_rank() == 0) losses[static_cast<std::size_t>(m)] = loss;
-  }
-  grad_norm_ = optimizer_->grad_norm();
-  stops[rank] = parallel::stop_requested() ||
-                        (options_.stop_after > 0 && steps_here_ + 1 >= options_.stop_after)
-                    ? 1.0
-                    : 0.0;
-  memory[rank] = peak_memory_mb();
-  world_.all_reduce(std::span<double>(control), parallel::Reduce::kSum);
-
-  loss_ = 0;
-  for (const double part : losses) loss_ += part;
-  loss_ *= scale;
-  if (!std::isfinite(loss_) || !std::isfinite(grad_norm_)) {
-    throw base::Error(
-        fmt::format("step {} of stage {}: the loss is {} and the gradient norm {}; lower the "
-                    "learning rate, or go on from an older "
-                    "checkpoint with another seed",
-                    step_ + 1, stage.name, loss_, grad_norm_));
-  }
+  const std::int64_t batch = stage_step_ + data_offset_;
+  const bool stop = parallel::stop_requested() ||
+                    (options_.stop_after > 0 && steps_here_ + 1 >= options_.stop_after);
+  last_ = model_->gradients(*data_.streams[stage_], stage.micro_shards, batch, stop,
+                            options_.gain ? options_.gain(batch) : 1.0);
   rate_ = learning_rate(stage.learning_rate, stage_step_, stage.steps);
-  optimizer_->apply(rate_, grad_norm_);
-  stop_ = std::any_of(stops.begin(), stops.end(), [](double s) { return s != 0; });
-  memory_mb_ = *std::max_element(memory.begin(), memory.end());
+  const std::string why = outliers_.judge(last_.loss, last_.grad_norm);
+  skipped_ = !why.empty();
+  if (skipped_) {
+    if (first()) {
+      base::log_warning(
+          fmt::format("step {} of stage {} (batch {}) is skipped, number {} in a row: {}",
+                      step_ + 1, stage.name, batch, outliers_.in_a_row(), why));
+    }
+  } else {
+    const double waited = model_->optimizer().exchange().waited_seconds;
+    model_->optimizer().apply(rate_, last_.grad_norm);
+    last_.exchange_s += model_->optimizer().exchange().waited_seconds - waited;
+  }
   ++step_;
   ++stage_step_;
   ++steps_here_;
   tokens_ += stage.batch_sequences * stage.sequence_length;
   step_s_ = seconds_since(start);
-  exchange_s_ = optimizer_->exchange().waited_seconds - waited;
+}
+
+// Whether a run that is never stopped writes a checkpoint after this step.
+bool Trainer::saves_after(std::int64_t step) const {
+  std::int64_t end = 0;
+  for (const StageConfig& stage : run_.stages) {
+    end += stage.steps;
+    if (step == end) return true;
+  }
+  return step % run_.checkpoint_every == 0;
+}
+
+// Too many skipped steps in a row: back to the newest checkpoint, and past the batches that were
+// tried.
+void Trainer::roll_back() {
+  constexpr std::int64_t kTries = 3;
+  if (writer_) writer_->finish();
+  const std::string here = fmt::format("{} steps in a row up to step {} of stage {} were skipped",
+                                       outliers_.in_a_row(), step_, run_.stages[stage_].name);
+  const std::string advice =
+      "the training has diverged: lower the learning rate, or look at the data of these batches";
+  if (++roll_backs_ > kTries) {
+    throw base::Error(
+        fmt::format("{}, after {} roll-backs to the same checkpoint; {}", here, kTries, advice));
+  }
+  // Not one that a stop wrote between: the undisturbed run has none there.
+  const auto newest = newest_valid_checkpoint(directory_, world_, nullptr,
+                                              [&](std::int64_t step) { return saves_after(step); });
+  if (!newest)
+    throw base::Error(fmt::format("{}, and there is no checkpoint yet; {}", here, advice));
+  const std::size_t stage = stage_;
+  const std::int64_t next_batch = stage_step_ + data_offset_;
+  parallel::agree(world_, [&] { load(*newest); });
+  model_->optimizer().share();
+  if (stage_ + 1 == stage && stage_step_ == run_.stages[stage_].steps) {  // the border before
+    stage_ = stage;
+    stage_step_ = 0;
+    begin_stage();
+  }
+  if (stage_ != stage)
+    throw base::Error(
+        fmt::format("{}, and the newest checkpoint is of stage {}; start again from "
+                    "it; {}",
+                    here, run_.stages[stage_].name, advice));
+  data_offset_ = next_batch - stage_step_;
+  outliers_.forget_row();
+  if (!first()) return;
+  metrics_ = std::make_unique<Metrics>(directory_ / "metrics.jsonl", step_);
+  base::log_warning(fmt::format("{}: rolled back to step {}; it goes on with batch {} of the stage",
+                                here, step_, next_batch));
+}
+
+void Trainer::begin_stage() {
+  const StageConfig& stage = run_.stages[stage_];
+  data_offset_ = 0;
+  if (stage.reset_moments && stage_ > 0) model_->optimizer().reset_moments();
+  base::log_info(fmt::format("stage {}: {} steps of {} sequences of {} tokens", stage.name,
+                             stage.steps, stage.batch_sequences, stage.sequence_length));
 }
 
 void Trainer::log_step(const StageConfig& stage) {
   if (!first()) return;
   const double rate = static_cast<double>(stage.batch_sequences * stage.sequence_length) / step_s_;
-  const double flops = rate * griffin_->flops_per_token(stage.sequence_length);
-  metrics_->append({step_,
-                    stage.name,
-                    {{"loss", loss_},
-                     {"grad_norm", grad_norm_},
-                     {"lr", rate_},
-                     {"tokens", static_cast<double>(tokens_)},
-                     {"tokens_per_s", rate},
-                     {"flops_per_s", flops},
-                     {"mfu", flops / peak_flops_},
-                     {"step_s", step_s_},
-                     {"data_s", data_s_},
-                     {"exchange_s", exchange_s_},
-                     {"checkpoint_s", checkpoint_s_},
-                     {"memory_mb", memory_mb_},
-                     {"time", static_cast<double>(std::time(nullptr))}},
-                    {}});
+  const double flops = rate * model_->griffin().flops_per_token(stage.sequence_length);
+  Metrics::Line line{step_,
+                     stage.name,
+                     {{"loss", last_.loss},
+                      {"grad_norm", last_.grad_norm},
+                      {"lr", rate_},
+                      {"tokens", static_cast<double>(tokens_)},
+                      {"tokens_per_s", rate},
+                      {"flops_per_s", flops},
+                      {"mfu", flops / peak_flops_},
+                      {"step_s", step_s_},
+                      {"data_s", last_.data_s},
+                      {"exchange_s", last_.exchange_s},
+                      {"checkpoint_s", checkpoint_s_},
+                      {"memory_mb", last_.memory_mb},
+                      {"time", static_cast<double>(std::time(nullptr))}},
+                     {}};
+  if (skipped_) line.numbers.emplace_back("skipped", 1.0);
+  metrics_->append(line);
   if (seconds_since(last_line_) < 2.0 && stage_step_ != stage.steps && stage_step_ != 1) return;
   last_line_ = Clock::now();
   std::int64_t left = stage.steps - stage_step_;
@@ -387,16 +341,16 @@ void Trainer::log_step(const StageConfig& stage) {
   const double each = seconds_since(began_) / static_cast<double>(steps_here_);
   base::log_info(fmt::format(
       "{} {}/{}  loss {:.4f}  grad_norm {:.3f}  lr {:.2e}  {:.0f} tokens/s  mfu {:.2f}  ETA {}",
-      stage.name, stage_step_, stage.steps, loss_, grad_norm_, rate_, rate, flops / peak_flops_,
-      clock_text(each * static_cast<double>(left))));
+      stage.name, stage_step_, stage.steps, last_.loss, last_.grad_norm, rate_, rate,
+      flops / peak_flops_, clock_text(each * static_cast<double>(left))));
 }
 
 void Trainer::validate(const StageConfig& stage) {
   if (stage.validate_sequences == 0) return;
   watch_->set_doing(fmt::format("the validation after step {}", step_));
   const ValidationLoss loss =
-      validation_loss(*reader_, *parameters_, *held_out_[stage_], stage.validate_sequences,
-                      mesh_->columns(), workspace_);
+      validation_loss(model_->reader(), model_->parameters(), *data_.held_out[stage_],
+                      stage.validate_sequences, model_->mesh().columns(), model_->workspace());
   if (loss.by_source.empty()) return;
   validation_loss_ = loss.all;
   if (!first()) return;
@@ -412,6 +366,7 @@ void Trainer::validate(const StageConfig& stage) {
 }
 
 void Trainer::save(bool wait) {
+  roll_backs_ = 0;
   const auto start = Clock::now();
   watch_->set_doing(fmt::format("writing the checkpoint of step {}", step_));
   const base::Path path = checkpoint_path(directory_, step_);
@@ -427,10 +382,10 @@ void Trainer::save(bool wait) {
     }
   };
   if (writer_) {
-    writer_->begin(path, optimizer_->pieces(), step_, state(), committed);
+    writer_->begin(path, model_->optimizer().pieces(), step_, state(), committed);
     if (wait) writer_->finish();
   } else {
-    save_checkpoint(path, world_, optimizer_->pieces(), step_, state());
+    save_checkpoint(path, world_, model_->optimizer().pieces(), step_, state());
     committed();
   }
   checkpoint_s_ = seconds_since(start);
@@ -442,8 +397,8 @@ void Trainer::finish_stage(const StageConfig& stage, const AfterStage& after_sta
   world_.all_reduce(std::span<std::int64_t>(&there, 1), parallel::Reduce::kMax);
   if (there != 0 || stage.tasks.empty() || !after_stage) return;
   watch_->set_doing("the evaluation after stage " + stage.name);
-  model::Scorer scorer(*reader_, *parameters_);
-  after_stage(stage, scorer, *tokenizer_, mesh_->columns(), results);
+  model::Scorer scorer(model_->reader(), model_->parameters());
+  after_stage(stage, scorer, *data_.tokenizer, model_->mesh().columns(), results);
 }
 
 Outcome Trainer::run(const AfterStage& after_stage) {
@@ -453,11 +408,7 @@ Outcome Trainer::run(const AfterStage& after_stage) {
                          : "Start the same command again: it goes on from the newest checkpoint.");
   for (; stage_ < run_.stages.size(); ++stage_, stage_step_ = 0) {
     const StageConfig& stage = run_.stages[stage_];
-    if (stage_step_ == 0) {
-      if (stage.reset_moments && stage_ > 0) optimizer_->reset_moments();
-      base::log_info(fmt::format("stage {}: {} steps of {} sequences of {} tokens", stage.name,
-                                 stage.steps, stage.batch_sequences, stage.sequence_length));
-    }
+    if (stage_step_ == 0) begin_stage();
     while (stage_step_ < stage.steps) {
       watch_->set_doing(fmt::format("step {} of stage {}", step_ + 1, stage.name));
       step(stage);
@@ -465,11 +416,15 @@ Outcome Trainer::run(const AfterStage& after_stage) {
       checkpoint_s_ = 0;
       validation_loss_.reset();
       if (writer_) writer_->poll();
+      if (outliers_.roll_back()) {
+        roll_back();
+        continue;
+      }
       const bool last = stage_step_ == stage.steps;
       if (last || (stage.validate_every > 0 && stage_step_ % stage.validate_every == 0))
         validate(stage);
-      if (last || stop_ || step_ % run_.checkpoint_every == 0) save(last || stop_);
-      if (stop_ && !(last && stage_ + 1 == run_.stages.size())) {
+      if (last_.stop || saves_after(step_)) save(last || last_.stop);
+      if (last_.stop && !(last && stage_ + 1 == run_.stages.size())) {
         base::log_info(fmt::format(
             "stopped on request after step {}; the same command goes on from here", step_));
         return Outcome::kStopped;

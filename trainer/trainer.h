@@ -21,6 +21,8 @@ struct TrainOptions {
   bool check = false;  // validate everything, then stop
   std::int64_t stop_after =
       0;  // steps of this process, then save and stop as on a signal; 0: never
+  // For tests: multiplies the loss of a batch (its number in the stage); the same on all ranks.
+  std::function<double(std::int64_t batch)> gain = {};
 };
 
 enum class Outcome { kDone, kStopped };

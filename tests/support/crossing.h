@@ -43,7 +43,8 @@ inline Ending ending_of(const trainer::RunConfig& config, std::int64_t step) {
   std::ifstream file(config.directory + "/metrics.jsonl");
   for (std::string line; std::getline(file, line);) {
     const auto object = nlohmann::json::parse(line);
-    if (object.contains("loss")) ending.losses.push_back(object["loss"]);
+    if (object.contains("loss") && object["loss"].is_number())
+      ending.losses.push_back(object["loss"]);
   }
   const trainer::CheckpointReader reader(trainer::checkpoint_path(config.directory, step));
   for (const std::string& name : reader.names()) {

@@ -1,0 +1,80 @@
+// Opening what a run reads.
+#include "trainer/run_data.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "text/task.h"
+
+namespace eyrie::trainer {
+namespace {
+
+data_pipeline::Packing packing_of(const StageConfig& stage) {
+  return stage.windows ? data_pipeline::Packing::kWindows : data_pipeline::Packing::kDocuments;
+}
+
+data_pipeline::StreamConfig stream_config(const RunConfig& run, std::size_t index) {
+  const StageConfig& stage = run.stages[index];
+  data_pipeline::StreamConfig config;
+  config.mixture = stage.mixture;
+  config.best = stage.best;
+  config.sequence_length = stage.sequence_length;
+  config.batch_sequences = stage.batch_sequences;
+  config.micro_shards = stage.micro_shards;
+  config.seed = static_cast<std::uint64_t>(run.seed);
+  config.stage = stage.name;
+  config.packing = packing_of(stage);
+  return config;
+}
+
+// Every task that any stage evaluates: all data must have been screened for all of them.
+std::vector<std::string> all_tasks(const RunConfig& run) {
+  std::vector<std::string> tasks;
+  for (const StageConfig& stage : run.stages) {
+    for (const std::string& task : stage.tasks) {
+      if (std::find(tasks.begin(), tasks.end(), task) == tasks.end()) tasks.push_back(task);
+    }
+  }
+  return tasks;
+}
+
+}  // namespace
+
+std::vector<std::string> RunData::fingerprints() const {
+  std::vector<std::string> all;
+  for (const auto& stream : streams) all.push_back(stream->fingerprint());
+  return all;
+}
+
+RunData open_run_data(const RunConfig& run) {
+  RunData data;
+  data.tokenizer = text::open_tokenizer(run.tokenizer);
+  if (data.tokenizer->size() > run.model.vocabulary) {
+    throw base::InputError(fmt::format(
+        "tokenizer {} has {} pieces, but model.vocabulary is {}; set it to at least {}",
+        run.tokenizer, data.tokenizer->size(), run.model.vocabulary, data.tokenizer->size()));
+  }
+  data_pipeline::DataNeeds needs{run.tokenizer, data.tokenizer->hash(), all_tasks(run)};
+  if (!needs.tasks.empty()) {
+    // That a task is unknown or its files are missing is to be told now, not after a stage.
+    const text::TaskPlaces places{run.evaluation_data, {}};
+    const text::TaskCatalog catalog = text::read_tasks({});
+    for (const std::string& task : needs.tasks)
+      for (const auto& leaf : text::open_tasks(task, catalog, places))
+        needs.leaf_tasks[task].push_back(leaf->name());
+  }
+  for (std::size_t i = 0; i < run.stages.size(); ++i) {
+    const auto shards = data_pipeline::ShardSet::open(run.stages[i].shards, needs);
+    auto config = stream_config(run, i);
+    if (config.mixture.empty()) {  // all sources alike
+      for (const auto& source : shards->sources()) config.mixture.emplace_back(source.name, 1.0);
+    }
+    data.streams.push_back(std::make_unique<data_pipeline::BatchStream>(shards, config));
+    data.held_out.push_back(std::make_unique<data_pipeline::ValidationStream>(
+        shards, run.stages[i].sequence_length, packing_of(run.stages[i])));
+  }
+  return data;
+}
+
+}  // namespace eyrie::trainer

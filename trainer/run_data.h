@@ -1,0 +1,27 @@
+// What a run reads: tokenizer, batches and held-out rows of every stage.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data_pipeline/stream.h"
+#include "text/tokenizer.h"
+#include "trainer/run_config.h"
+
+namespace eyrie::trainer {
+
+struct RunData {
+  std::shared_ptr<const text::Tokenizer> tokenizer;
+  std::vector<std::unique_ptr<data_pipeline::BatchStream>> streams;        // by stage
+  std::vector<std::unique_ptr<data_pipeline::ValidationStream>> held_out;  // by stage
+
+  std::vector<std::string> fingerprints() const;  // of the streams
+};
+
+// InputError: shards that are missing, damaged, of another tokenizer, or not screened for a task
+// that any stage evaluates; tasks that are unknown or without files; a tokenizer larger than the
+// model's vocabulary.
+RunData open_run_data(const RunConfig& run);
+
+}  // namespace eyrie::trainer

@@ -1,0 +1,82 @@
+// A step's gradients.
+#include "trainer/training_model.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+namespace eyrie::trainer {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+double peak_memory_mb() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024.0;
+}
+
+}  // namespace
+
+TrainingModel::TrainingModel(const RunConfig& run, parallel::Communicator& world,
+                             const parallel::MeshShape& shape)
+    : mesh_(world, shape),
+      griffin_(run.model, model::Share::of(mesh_)),
+      reader_(run.model, model::Share::whole_sequences(mesh_)),
+      parameters_(make_parameters(
+          griffin_, run.bf16 ? tensor::DType::kBFloat16 : tensor::DType::kFloat32, mesh_)),
+      optimizer_(run.optimizer, parameters_, mesh_) {
+  griffin_.set_recompute(run.recompute);
+}
+
+// This rank's micro-shards, the exchange beside the backward pass, and one small reduction for all
+// control values (losses, stop requests, memory).
+StepGradients TrainingModel::gradients(const data_pipeline::BatchStream& stream,
+                                       std::int64_t micro_shards, std::int64_t batch, bool stop,
+                                       double gain) {
+  StepGradients result;
+  const double waited = optimizer_.exchange().waited_seconds;
+  const parallel::StepPlan plan(micro_shards, mesh_.shape());
+  parallel::Communicator& world = mesh_.world();
+  const auto shards = static_cast<std::size_t>(micro_shards),
+             ranks = static_cast<std::size_t>(world.size()),
+             rank = static_cast<std::size_t>(world.rank());
+  std::vector<double> control(shards + 2 * ranks, 0.0);
+  const std::span<double> losses(control.data(), shards), stops(control.data() + shards, ranks),
+      memory(stops.data() + ranks, ranks);
+
+  const std::int64_t targets = std::max<std::int64_t>(stream.target_count(batch), 1);
+  const double scale = gain / static_cast<double>(targets);
+  optimizer_.begin(plan);
+  for (std::int64_t number = 0; number < plan.count(); ++number) {
+    const std::int64_t m = plan.micro_shard(mesh_.data_rank(), number);
+    const auto reading = Clock::now();
+    const data_pipeline::Batch rows = stream.micro_shard(batch, m);
+    result.data_s += seconds_since(reading);
+    const double loss =
+        griffin_.loss(parameters_,
+                      {rows.rows, rows.length, rows.tokens.data(), rows.targets.data(),
+                       rows.positions.data(), rows.loss_mask.data()},
+                      workspace_, static_cast<float>(scale), optimizer_);
+    // Context ranks have terms of it; tensor ranks have it all alike.
+    if (mesh_.tensor_rank() == 0) losses[static_cast<std::size_t>(m)] = loss;
+  }
+  result.grad_norm = optimizer_.grad_norm();
+  stops[rank] = stop ? 1.0 : 0.0;
+  memory[rank] = peak_memory_mb();
+  world.all_reduce(std::span<double>(control), parallel::Reduce::kSum);
+  for (const double part : losses) result.loss += part;
+  result.loss *= scale;
+  result.stop = std::any_of(stops.begin(), stops.end(), [](double s) { return s != 0; });
+  result.memory_mb = *std::max_element(memory.begin(), memory.end());
+  result.exchange_s = optimizer_.exchange().waited_seconds - waited;
+  return result;
+}
+
+}  // namespace eyrie::trainer
