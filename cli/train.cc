@@ -18,13 +18,14 @@ namespace {
 // The one place where training meets evaluation: after each stage.
 trainer::AfterStage evaluate_stage(const trainer::RunConfig& run, parallel::Communicator& world) {
   return [&](const trainer::StageConfig& stage, model::LanguageModel& model,
-             const text::Tokenizer& tokenizer, const base::Path& directory) {
+             const text::Tokenizer& tokenizer, parallel::Communicator& readers,
+             const base::Path& directory) {
     eval::EvaluateOptions options;
     options.tasks = stage.tasks;
     options.places.data = run.evaluation_data;
     options.limits = stage.limits;
     options.model = fmt::format("{} after stage {}", run.directory, stage.name);
-    const eval::Results results = eval::evaluate(model, tokenizer, world, options);
+    const eval::Results results = eval::evaluate(model, tokenizer, readers, options);
     parallel::agree(world, [&] {
       if (world.rank() != 0) return;
       eval::write_results(results, directory, true);

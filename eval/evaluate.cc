@@ -203,7 +203,7 @@ Prepared prepare(const Work& work, RequestEncoder& encoder) {
 void score_share(const std::string& unit, std::span<const Work> share, model::LanguageModel& model,
                  const text::Tokenizer& tokenizer, const EvaluateOptions& options,
                  std::string& bytes) {
-  if (share.empty()) return;
+  // Without a document too: the model's other ranks may need this one.
   std::vector<Prepared> prepared(share.size());
   tensor::parallel_for(static_cast<std::int64_t>(share.size()), 4,
                        [&](std::int64_t begin, std::int64_t end) {
@@ -226,6 +226,7 @@ void score_share(const std::string& unit, std::span<const Work> share, model::La
   ProgressLog log(unit);
   const auto of = static_cast<std::int64_t>(requests.size());
   const std::vector<model::Score> scores = model.score(requests, [&](std::int64_t done) {
+    if (of == 0) return;
     if (options.progress) {
       options.progress(unit, done, of);
     } else {

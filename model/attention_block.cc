@@ -14,25 +14,34 @@ namespace eyrie::model {
 using tensor::DType;
 using tensor::Tensor;
 
-AttentionBlock::AttentionBlock(const GriffinConfig& config, const std::string& name,
-                               std::size_t layer, parallel::Unit& unit)
+AttentionBlock::AttentionBlock(const GriffinConfig& config, const Sizes& sizes,
+                               const std::string& name, std::size_t layer, parallel::Unit& unit)
     : config_(config),
+      sizes_(sizes),
       layer_(layer),
-      proj_q_(name + "/proj_q", config.width, config.width,
-              std::sqrt(1.0 / static_cast<double>(config.width)), false, unit),
-      proj_k_(name + "/proj_k", config.width, config.head_dim(),
-              std::sqrt(1.0 / static_cast<double>(config.width)), false, unit),
-      proj_v_(name + "/proj_v", config.width, config.head_dim(),
-              std::sqrt(1.0 / static_cast<double>(config.width)), false, unit),
-      proj_final_(name + "/proj_final", config.width, config.width,
+      proj_q_(name + "/proj_q", sizes.width, sizes.queries,
+              std::sqrt(1.0 / static_cast<double>(config.width)), false, sizes, unit),
+      proj_k_(name + "/proj_k", sizes.width, sizes.keys,
+              std::sqrt(1.0 / static_cast<double>(config.width)), false, sizes, unit),
+      proj_v_(name + "/proj_v", sizes.width, sizes.keys,
+              std::sqrt(1.0 / static_cast<double>(config.width)), false, sizes, unit),
+      proj_final_(name + "/proj_final", sizes.queries, sizes.width,
                   std::sqrt(2.0 / static_cast<double>(config.layers.size()) /
                             static_cast<double>(config.width)),
-                  true, unit) {}
+                  true, sizes, unit) {
+  // Every tensor rank has the one key and value head, and the gradient that its own queries give.
+  if (sizes.tensor_ranks > 1) {
+    for (parallel::ParameterRow& row : unit.rows) {
+      if (row.name.starts_with(name + "/proj_k") || row.name.starts_with(name + "/proj_v"))
+        row.tensor_gradient = parallel::TensorGradient::kSum;
+    }
+  }
+}
 
 namespace {
 
-tensor::AttentionShape shape_of(const GriffinConfig& config, const Pass& pass, std::int64_t past) {
-  return {pass.sequences, pass.length, past + pass.length, config.heads, config.head_dim()};
+tensor::AttentionShape shape_of(const Sizes& sizes, const Pass& pass, std::int64_t past) {
+  return {pass.sequences, pass.length, past + pass.length, sizes.heads.own(), sizes.head_dim};
 }
 
 }  // namespace
@@ -41,18 +50,34 @@ const Sight& AttentionBlock::sight(const Pass& pass) const {
   return config_.layers[layer_] == 'G' ? pass.global : pass.local;
 }
 
+KeyPieces AttentionBlock::pieces(const Pass& pass) const {
+  return {*pass.context, pass.sequences, pass.whole_length, config_.reach(layer_)};
+}
+
 void AttentionBlock::forward(const Tensor& x, const UnitView& view, Pass& pass, Saved& saved,
                              const Tensor& y) const {
-  saved.q = pass.keep(config_.width);
-  saved.k = pass.keep(config_.head_dim());
-  saved.v = pass.keep(config_.head_dim());
-  saved.out = pass.keep(config_.width);
-  saved.log_sum = pass.keep_fp32(config_.heads);
+  const std::int64_t dim = sizes_.head_dim;
+  saved.q = pass.keep(sizes_.queries.own());
+  saved.k = pass.keep(dim);
+  saved.v = pass.keep(dim);
+  saved.out = pass.keep(sizes_.queries.own());
+  saved.log_sum = pass.keep_fp32(sizes_.heads.own());
   make_products({proj_q_.product(x, view, saved.q), proj_k_.product(x, view, saved.k),
                  proj_v_.product(x, view, saved.v)},
                 view.decode);
   tensor::rope(saved.q, pass.cosines, pass.sines, false, saved.q);
   tensor::rope(saved.k, pass.cosines, pass.sines, false, saved.k);
+  if (pass.context != nullptr && sight(pass).past > 0) {
+    const std::int64_t rows = pass.sequences * (sight(pass).past + pass.length);
+    for (Tensor* own : {&saved.k, &saved.v}) {
+      const Tensor all = pass.saved.allocate(pass.compute, rows, dim);
+      fetch_past(pieces(pass), *own, all, pass.scratch);
+      *own = all;
+    }
+  } else if (pass.context != nullptr) {
+    fetch_past(pieces(pass), saved.k, saved.k, pass.scratch);
+    fetch_past(pieces(pass), saved.v, saved.v, pass.scratch);
+  }
   if (pass.decode) {
     attend_one(pass, saved);
   } else {
@@ -64,9 +89,9 @@ void AttentionBlock::forward(const Tensor& x, const UnitView& view, Pass& pass, 
 // Any number of tokens a sequence: with a state, its last keys and values come before the new ones,
 // at the end of `past` rows a sequence (those before them no query sees).
 void AttentionBlock::attend(Pass& pass, const Saved& saved) const {
-  const std::int64_t past = sight(pass).past, keys = past + pass.length, dim = config_.head_dim();
+  const std::int64_t past = sight(pass).past, keys = past + pass.length, dim = sizes_.head_dim;
   Tensor all_keys = saved.k, all_values = saved.v;
-  if (past > 0) {
+  if (past > 0 && pass.state != nullptr) {
     all_keys = pass.saved.zeros(pass.compute, pass.sequences * keys, dim);
     all_values = pass.saved.zeros(pass.compute, pass.sequences * keys, dim);
   }
@@ -85,7 +110,7 @@ void AttentionBlock::attend(Pass& pass, const Saved& saved) const {
     state.put(layer_, s, fresh(saved.k, pass.length_of(s)), fresh(saved.v, pass.length_of(s)));
   }
   tensor::attention(saved.q, all_keys, all_values, sight(pass).first_key,
-                    shape_of(config_, pass, past), saved.out, saved.log_sum, pass.scratch);
+                    shape_of(sizes_, pass, past), saved.out, saved.log_sum, pass.scratch);
 }
 
 // One token a sequence: it joins the ring, and its query sees what is there.
@@ -96,24 +121,33 @@ void AttentionBlock::attend_one(Pass& pass, const Saved& saved) const {
     const std::int64_t place = pass.positions.as<std::int32_t>()[s];
     rings.push_back(pass.state->ring(layer_, s, std::min(place, config_.reach(layer_))));
   }
-  tensor::attention_step(saved.q, rings, config_.heads, saved.out);
+  tensor::attention_step(saved.q, rings, sizes_.heads.own(), saved.out);
 }
 
 void AttentionBlock::backward(const Tensor& dy, const Tensor& x, const UnitView& view, Pass& pass,
                               const Saved& saved, const Tensor& dx) const {
   tensor::ArenaScope scope(pass.scratch);
-  const std::int64_t n = pass.tokens(), width = config_.width, dim = config_.head_dim();
+  const std::int64_t n = pass.tokens(), width = sizes_.queries.own(), dim = sizes_.head_dim;
+  const std::int64_t past = sight(pass).past, keys = pass.sequences * (past + pass.length);
   const auto compute = [&](std::int64_t columns) {
     return pass.scratch.allocate(pass.compute, n, columns);
   };
-  const auto fp32 = [&](std::int64_t columns) {
-    return pass.scratch.allocate(DType::kFloat32, n, columns);
+  const auto fp32 = [&](std::int64_t rows, std::int64_t columns) {
+    return pass.scratch.allocate(DType::kFloat32, rows, columns);
   };
-  const Tensor dout = compute(width), dq = fp32(width), dk = fp32(dim), dv = fp32(dim);
+  const Tensor dout = compute(width), dq = fp32(n, width);
+  Tensor dk = fp32(keys, dim), dv = fp32(keys, dim);
   proj_final_.backward(dy, saved.out, view, dout, false);
   tensor::attention_backward(dout, saved.q, saved.k, saved.v, saved.out, saved.log_sum,
-                             sight(pass).first_key, shape_of(config_, pass, 0), dq, dk, dv,
+                             sight(pass).first_key, shape_of(sizes_, pass, past), dq, dk, dv,
                              pass.scratch);
+  if (pass.context != nullptr) {
+    for (Tensor* all : {&dk, &dv}) {
+      const Tensor own = past > 0 ? fp32(n, dim) : *all;
+      return_past(pieces(pass), *all, own, pass.scratch);
+      *all = own;
+    }
+  }
   const Tensor dq_product = compute(width), dk_product = compute(dim), dv_product = compute(dim);
   tensor::rope(dq, pass.cosines, pass.sines, true, dq_product);
   tensor::rope(dk, pass.cosines, pass.sines, true, dk_product);

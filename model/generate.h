@@ -51,7 +51,7 @@ class Decoder {
 
   const Griffin& griffin() const { return griffin_; }
   State empty_state(std::int64_t sequences) const {
-    return {griffin_.config(), parameters_.compute(), sequences};
+    return {griffin_.state_config(), parameters_.compute(), sequences};
   }
   std::int64_t vocabulary() const { return vocabulary_; }
 

@@ -22,21 +22,28 @@ using tensor::Tensor;
 
 namespace {
 
-int add_scale(const std::string& name, std::int64_t width, parallel::Unit& unit) {
-  return unit.add({.name = name + "/scale", .shape = {width}});
+int add_scale(const std::string& name, std::int64_t width, const Share& share,
+              parallel::Unit& unit) {
+  // Split along the sequence, a rank's gradient is of its own tokens.
+  const bool sum = share.sequence && share.tensor_ranks() > 1;
+  return unit.add(
+      {.name = name + "/scale",
+       .shape = {width},
+       .tensor_gradient = sum ? parallel::TensorGradient::kSum : parallel::TensorGradient::kOwn});
 }
 
 }  // namespace
 
 struct Griffin::Block {
-  Block(const GriffinConfig& config, std::size_t layer, parallel::Unit& unit)
-      : temporal_scale(add_scale(unit.name + "/temporal_pre_norm", config.width, unit)),
-        channel_scale(add_scale(unit.name + "/channel_pre_norm", config.width, unit)),
-        mlp(config, unit.name + "/mlp_block", unit) {
+  Block(const GriffinConfig& config, const Share& share, const Sizes& sizes, std::size_t layer,
+        parallel::Unit& unit)
+      : temporal_scale(add_scale(unit.name + "/temporal_pre_norm", config.width, share, unit)),
+        channel_scale(add_scale(unit.name + "/channel_pre_norm", config.width, share, unit)),
+        mlp(config, sizes, unit.name + "/mlp_block", unit) {
     if (config.layers[layer] == 'R') {
-      recurrent.emplace(config, unit.name + "/recurrent_block", layer, unit);
+      recurrent.emplace(config, sizes, unit.name + "/recurrent_block", layer, unit);
     } else {
-      attention.emplace(config, unit.name + "/attention_block", layer, unit);
+      attention.emplace(config, sizes, unit.name + "/attention_block", layer, unit);
     }
   }
   int temporal_scale, channel_scale;
@@ -55,20 +62,56 @@ struct Griffin::Tape {
   MlpBlock::Saved mlp;
 };
 
-Griffin::Griffin(const GriffinConfig& config) : config_(config) {
+Griffin::Griffin(const GriffinConfig& config, const Share& share)
+    : config_(config),
+      state_config_(config),
+      share_(share),
+      sizes_(config, share.tensor_rank(), share.tensor_ranks()) {
   check(config_);
+  check_tensor_ranks(config_, share.tensor_ranks());
+  state_config_.rnn_width = sizes_.rnn.own();
   units_.push_back({.name = "embedder"});
   units_.back().add({.name = "embedder/input_embedding",
                      .shape = {config_.vocabulary, config_.width},
+                     .start = {sizes_.vocabulary.part.begin, 0},
+                     .extent = {sizes_.vocabulary.own(), config_.width},
                      .init = Init::kNormal,
                      .deviation = std::sqrt(1.0 / static_cast<double>(config_.width)),
                      .product = true});
   for (std::size_t layer = 0; layer < config_.layers.size(); ++layer) {
     units_.push_back({.name = fmt::format("blocks.{}", layer)});
-    blocks_.push_back(std::make_shared<Block>(config_, layer, units_.back()));
+    blocks_.push_back(std::make_shared<Block>(config_, share_, sizes_, layer, units_.back()));
   }
   units_.push_back({.name = "final_norm"});
-  add_scale("final_norm", config_.width, units_.back());
+  add_scale("final_norm", config_.width, share_, units_.back());
+}
+
+std::int64_t Griffin::stream_rows(const Pass& pass) const {
+  if (!share_.sequence) return pass.tokens();
+  return parallel::part_of(pass.tokens(), share_.tensor_ranks(), share_.tensor_rank()).count;
+}
+
+// All rows of what this rank has its part of.
+Tensor Griffin::to_block(const Tensor& own, Pass& pass) const {
+  if (!share_.sequence || share_.tensor_ranks() == 1) return own;
+  const Tensor all = pass.scratch.allocate(own.dtype(), pass.tokens(), own.columns());
+  parallel::all_gather_rows(*share_.tensor, own, all);
+  return all;
+}
+
+// Where a block writes its terms that from_block() sums into `own`.
+Tensor Griffin::block_output(const Tensor& own, Pass& pass) const {
+  if (!share_.sequence || share_.tensor_ranks() == 1) return own;
+  return pass.scratch.allocate(DType::kFloat32, pass.tokens(), own.columns());
+}
+
+void Griffin::from_block(const Tensor& terms, const Tensor& own, Pass& pass, DType wire) const {
+  if (share_.tensor_ranks() == 1) return;
+  if (share_.sequence) {
+    parallel::reduce_scatter_rows(*share_.tensor, terms, own, wire, pass.scratch);
+  } else {
+    parallel::all_reduce_rows(*share_.tensor, own, wire, pass.scratch);
+  }
 }
 
 // The blocks from the embedding to the final norm. Each sub-block's output is added to the residual
@@ -76,26 +119,37 @@ Griffin::Griffin(const GriffinConfig& config) : config_(config) {
 // next has its input.
 Tensor Griffin::run(Pass& pass, const std::int32_t* tokens, std::vector<Tape>& tapes,
                     bool training) const {
-  const std::int64_t n = pass.tokens(), width = config_.width;
+  const std::int64_t n = pass.tokens(), width = config_.width, rows = stream_rows(pass);
   const Tensor ids(const_cast<std::int32_t*>(tokens), DType::kInt32, 1, n);
-  const auto inverse = [&] { return pass.saved.allocate(DType::kFloat32, 1, n); };
+  const auto inverse = [&] { return pass.saved.allocate(DType::kFloat32, 1, rows); };
+  const auto keep = [&](DType dtype) { return pass.saved.allocate(dtype, rows, width); };
   // In inference these two buffers take turns as the residual stream; in training every block keeps
   // its own.
-  Tensor stream = pass.keep_fp32(width), delta = pass.keep_fp32(width), spare;
-  if (!training) spare = pass.keep_fp32(width);
-  tensor::embed(pass.parameters.weight(0, 0), ids, config_.embedding_scale(), stream);
+  const DType fp32 = DType::kFloat32;
+  Tensor stream = keep(fp32), delta = keep(fp32), spare;
+  if (!training) spare = keep(fp32);
+  {
+    tensor::ArenaScope scope(pass.scratch);
+    const Tensor looked_up = block_output(stream, pass);
+    tensor::embed(pass.parameters.weight(0, 0), ids, config_.embedding_scale(), looked_up,
+                  sizes_.vocabulary.part.begin);
+    // One rank has the row and the others zeros: in fp32 the sum is exact.
+    from_block(looked_up, stream, pass, fp32);
+  }
   bool pending = false;  // `delta` is still to be added to `stream`
   tapes.resize(training ? blocks_.size() : 1);
+  if (!training) pass.parameters.begin_pass();
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const Block& block = *blocks_[i];
     Tape& tape = tapes[training ? i : 0];
     const UnitView view{pass.parameters, i + 1, nullptr, pass.decode};
     tape.before = pass.saved.mark();
+    pass.parameters.enter(i + 1, i + 1 < blocks_.size() ? i + 2 : kNoUnit);
     const auto normed_sum = [&](int scale, Tensor& normed, Tensor& inverse_rms) {
-      normed = pass.keep(width);
+      normed = keep(pass.compute);
       inverse_rms = inverse();
       if (pending) {
-        const Tensor sum = training ? pass.keep_fp32(width) : spare;
+        const Tensor sum = training ? keep(fp32) : spare;
         tensor::add_rms_norm(stream, delta, sum, view.weight(scale), normed, inverse_rms);
         if (!training) spare = stream;
         stream = sum;
@@ -104,20 +158,31 @@ Tensor Griffin::run(Pass& pass, const std::int32_t* tokens, std::vector<Tape>& t
       }
       pending = true;
     };
+    const auto through = [&](const Tensor& normed, const auto& forward) {
+      tensor::ArenaScope scope(pass.scratch);
+      const Tensor out = block_output(delta, pass);
+      forward(to_block(normed, pass), out);
+      from_block(out, delta, pass, pass.compute);
+    };
     normed_sum(block.temporal_scale, tape.temporal_normed, tape.temporal_inverse);
     tape.x = stream;
-    if (block.recurrent) {
-      block.recurrent->forward(tape.temporal_normed, view, pass, tape.recurrent, delta);
-    } else {
-      block.attention->forward(tape.temporal_normed, view, pass, tape.attention, delta);
-    }
+    through(tape.temporal_normed, [&](const Tensor& x, const Tensor& y) {
+      if (block.recurrent) {
+        block.recurrent->forward(x, view, pass, tape.recurrent, y);
+      } else {
+        block.attention->forward(x, view, pass, tape.attention, y);
+      }
+    });
     normed_sum(block.channel_scale, tape.channel_normed, tape.channel_inverse);
     tape.middle = stream;
-    block.mlp.forward(tape.channel_normed, view, pass, tape.mlp, delta);
+    through(tape.channel_normed, [&](const Tensor& x, const Tensor& y) {
+      block.mlp.forward(x, view, pass, tape.mlp, y);
+    });
+    pass.parameters.leave(i + 1);
     if (!training) pass.saved.release(tape.before);
   }
-  const Tensor normed = pass.keep(width), inverse_rms = inverse();
-  const Tensor sum = training ? pass.keep_fp32(width) : spare;
+  const Tensor normed = keep(pass.compute), inverse_rms = inverse();
+  const Tensor sum = training ? keep(fp32) : spare;
   const Tensor scale = pass.parameters.weight(units_.size() - 1, 0);
   tensor::add_rms_norm(stream, delta, sum, scale, normed, inverse_rms);
   if (training) {
@@ -128,15 +193,28 @@ Tensor Griffin::run(Pass& pass, const std::int32_t* tokens, std::vector<Tape>& t
   return normed;
 }
 
-namespace {
+// This context rank's columns of a batch, which is the batch itself where there is one.
+BatchView Griffin::own_piece(const BatchView& batch, Workspace& workspace) const {
+  const parallel::Part piece = piece_of(batch.length, share_.context);
+  if (piece.count == batch.length) return batch;
+  EYRIE_CHECK(piece.count >= kLeastPiece && batch.positions != nullptr,
+              "a context rank's piece of a sequence is too short");
+  const auto cut = [&](const auto* from) {
+    using Value = std::remove_cvref_t<decltype(*from)>;
+    auto* to = workspace.saved.allocate(tensor::dtype_of<Value>(), batch.sequences, piece.count)
+                   .template as<Value>();
+    for (std::int64_t s = 0; s < batch.sequences; ++s)
+      std::copy_n(from + s * batch.length + piece.begin, piece.count, to + s * piece.count);
+    return static_cast<const Value*>(to);
+  };
+  return {batch.sequences,    piece.count,          cut(batch.tokens),
+          cut(batch.targets), cut(batch.positions), cut(batch.weight)};
+}
 
 // Positions, what each query sees, and the rotary angles: once a pass.
-Pass begin_pass(const GriffinConfig& config, const Parameters& parameters, std::int64_t sequences,
-                std::int64_t length, const std::int32_t* positions, State* state,
-                Workspace& workspace) {
-  workspace.saved.release({});
-  workspace.scratch.release({});
-  const std::int64_t n = sequences * length, pairs = config.head_dim() / 4;
+Pass Griffin::begin_pass(const Parameters& parameters, std::int64_t sequences, std::int64_t length,
+                         const std::int32_t* positions, State* state, Workspace& workspace) const {
+  const std::int64_t n = sequences * length, pairs = config_.head_dim() / 4;
   const auto ints = [&] { return workspace.saved.allocate(DType::kInt32, 1, n); };
   const auto angles = [&] { return workspace.saved.allocate(DType::kFloat32, n, pairs); };
   Pass pass{parameters, parameters.compute(), sequences,         length, ints(), {}, {}, angles(),
@@ -148,10 +226,21 @@ Pass begin_pass(const GriffinConfig& config, const Parameters& parameters, std::
                 : state != nullptr   ? static_cast<std::int32_t>(state->position(s) + t)
                                      : static_cast<std::int32_t>(t);
   }
+  if (config_.layers.find_first_of("AG") != std::string::npos) {
+    tensor::rope_angles(pass.positions, config_.head_dim(), pass.cosines, pass.sines);
+  }
+  return pass;
+}
+
+// `begin`: of this piece in its sequences.
+void Griffin::see(Pass& pass, const std::int32_t* whole_positions, std::int64_t begin) const {
+  const std::int64_t n = pass.tokens(), length = pass.length;
+  const auto* place = pass.positions.as<std::int32_t>();
   const auto look = [&](Sight& sight, std::int64_t reach) {
-    for (std::int64_t s = 0; state != nullptr && s < sequences; ++s)
-      sight.past = std::max(sight.past, std::min(state->position(s), reach));
-    sight.first_key = ints();
+    sight.past = std::min(begin, reach);
+    for (std::int64_t s = 0; pass.state != nullptr && s < pass.sequences; ++s)
+      sight.past = std::max(sight.past, std::min(pass.state->position(s), reach));
+    sight.first_key = pass.saved.allocate(DType::kInt32, 1, n);
     auto* first = sight.first_key.as<std::int32_t>();
     for (std::int64_t at = 0; at < n; ++at) {
       const std::int64_t seen = std::min<std::int64_t>(place[at], reach);
@@ -160,23 +249,25 @@ Pass begin_pass(const GriffinConfig& config, const Parameters& parameters, std::
       first[at] = static_cast<std::int32_t>(sight.past + at % length - seen);
     }
   };
-  if (config.layers.find('A') != std::string::npos) look(pass.local, config.window);
-  if (config.layers.find('G') != std::string::npos) look(pass.global, GriffinConfig::kUnlimited);
-  if (config.layers.find_first_of("AG") != std::string::npos) {
-    tensor::rope_angles(pass.positions, config.head_dim(), pass.cosines, pass.sines);
+  if (config_.layers.find('A') != std::string::npos) look(pass.local, config_.window);
+  if (config_.layers.find('G') != std::string::npos) look(pass.global, GriffinConfig::kUnlimited);
+  if (pass.context == nullptr) return;
+  constexpr std::int64_t kNext = kLeastPiece;
+  pass.next_place = pass.saved.allocate(DType::kInt32, 1, pass.sequences * kNext);
+  for (std::int64_t i = 0; i < pass.sequences * kNext; ++i) {
+    const std::int64_t t = begin + length + i % kNext;
+    pass.next_place.as<std::int32_t>()[i] =
+        t < pass.whole_length ? whole_positions[i / kNext * pass.whole_length + t] : 0;
   }
-  return pass;
 }
 
-}  // namespace
-
-// Loss, and with `gradients` (the embedding unit's buffer) also its gradient and that of hidden,
-// chunk by chunk.
+// Loss, and with `gradients` (the embedding unit's buffer) also its gradient and this rank's term
+// of that of hidden, chunk by chunk.
 double Griffin::head(Pass& pass, const Tensor& hidden, const BatchView& batch, float gradient_scale,
                      float* gradients, const Tensor& dhidden, std::vector<float>* nll_out) const {
   tensor::ArenaScope scope(pass.scratch);
-  const std::int64_t n = pass.tokens(), vocabulary = config_.vocabulary;
-  const std::int64_t rows = std::min(n, logit_rows(vocabulary));
+  const std::int64_t n = pass.tokens(), vocabulary = sizes_.vocabulary.own();
+  const std::int64_t rows = std::min(n, logit_rows(config_.vocabulary));
   const Tensor table = pass.parameters.weight(0, 0);
   const Tensor targets(const_cast<std::int32_t*>(batch.targets), DType::kInt32, 1, n);
   const Tensor weight(const_cast<float*>(batch.weight), DType::kFloat32, 1, n);
@@ -191,9 +282,8 @@ double Griffin::head(Pass& pass, const Tensor& hidden, const BatchView& batch, f
     const Tensor chunk = hidden.row_range(begin, count), out = logits.row_range(0, count);
     tensor::matmul(chunk, table, out, {.transpose_b = true});
     const Tensor dout = gradients == nullptr ? Tensor() : dlogits.row_range(0, count);
-    tensor::cross_entropy(out, targets.column_range(begin, count),
-                          weight.column_range(begin, count), static_cast<float>(config_.soft_cap),
-                          nll.column_range(begin, count), dout, gradient_scale);
+    cross_entropy(pass, out, targets.column_range(begin, count), weight.column_range(begin, count),
+                  nll.column_range(begin, count), dout, gradient_scale);
     if (gradients == nullptr) continue;
     tensor::matmul(dout, table, dhidden.row_range(begin, count));
     tensor::matmul(dout, chunk, row_of(units_[0].rows[0], gradients),
@@ -205,32 +295,66 @@ double Griffin::head(Pass& pass, const Tensor& hidden, const BatchView& batch, f
   return total;
 }
 
+void Griffin::cross_entropy(Pass& pass, const Tensor& logits, const Tensor& targets,
+                            const Tensor& weight, const Tensor& nll, const Tensor& dlogits,
+                            float gradient_scale) const {
+  const auto cap = static_cast<float>(config_.soft_cap);
+  if (share_.tensor_ranks() == 1)
+    return tensor::cross_entropy(logits, targets, weight, cap, nll, dlogits, gradient_scale);
+  tensor::ArenaScope scope(pass.scratch);
+  const std::int64_t first = sizes_.vocabulary.part.begin, count = logits.rows();
+  const Tensor sums = pass.scratch.allocate(DType::kFloat32, count, 3);
+  const Tensor all = pass.scratch.allocate(DType::kFloat32, share_.tensor_ranks(), 3 * count);
+  tensor::cross_entropy_sums(logits, targets, first, cap, sums);
+  parallel::all_gather_small(*share_.tensor, sums, all);
+  tensor::cross_entropy_split(logits, targets, weight, first, cap, all, nll, dlogits,
+                              gradient_scale);
+}
+
 double Griffin::run_loss(const Parameters& parameters, const BatchView& batch, Workspace& workspace,
                          float gradient_scale, GradientSink* sink, std::vector<float>* nll) const {
-  Pass pass = begin_pass(config_, parameters, batch.sequences, batch.length, batch.positions,
-                         nullptr, workspace);
-  const std::int64_t n = pass.tokens(), width = config_.width;
+  workspace.restart();
+  const BatchView piece = own_piece(batch, workspace);
+  Pass pass =
+      begin_pass(parameters, piece.sequences, piece.length, piece.positions, nullptr, workspace);
+  if (piece.length != batch.length) pass.context = share_.context;
+  pass.whole_length = batch.length;
+  see(pass, batch.positions, piece_of(batch.length, share_.context).begin);
+  const std::int64_t n = pass.tokens(), width = config_.width, rows = stream_rows(pass);
   if (n == 0) return 0;
   std::vector<Tape> tapes;
-  const Tensor hidden = run(pass, batch.tokens, tapes, sink != nullptr);
-  if (sink == nullptr) return head(pass, hidden, batch, 0, nullptr, {}, nll);
+  const Tensor hidden = run(pass, piece.tokens, tapes, sink != nullptr);
+  tensor::ArenaScope scope(pass.scratch);
+  if (sink == nullptr) return head(pass, to_block(hidden, pass), piece, 0, nullptr, {}, nll);
 
   float* embedding_gradient = sink->gradient(0);
-  tensor::ArenaScope scope(pass.scratch);
-  const Tensor dnormed = pass.scratch.allocate(DType::kFloat32, n, width);
-  const double total = head(pass, hidden, batch, gradient_scale, embedding_gradient, dnormed, nll);
+  // What arrives at the output of a norm: its own rows, and the terms of all rows that blocks give.
+  const Tensor dnormed = pass.scratch.allocate(DType::kFloat32, rows, width);
+  const auto fp32_terms = [&] { return block_output(dnormed, pass); };
+  double total = 0;
+  {
+    tensor::ArenaScope head_scope(pass.scratch);
+    const Tensor terms = fp32_terms();
+    total =
+        head(pass, to_block(hidden, pass), piece, gradient_scale, embedding_gradient, terms, nll);
+    from_block(terms, dnormed, pass, pass.compute);
+  }
 
   // d: the gradient of the residual stream, from the end to the embedding. It is rounded to
   // `product` where a matrix product reads it.
-  const Tensor d = pass.scratch.zeros(DType::kFloat32, n, width);
+  const Tensor d = pass.scratch.zeros(DType::kFloat32, rows, width);
   const Tensor product =
-      pass.compute == DType::kFloat32 ? d : pass.scratch.allocate(pass.compute, n, width);
-  const auto to_product = [&] {
-    if (pass.compute != DType::kFloat32) tensor::convert(d, product);
-  };
+      pass.compute == DType::kFloat32 ? d : pass.scratch.allocate(pass.compute, rows, width);
   const auto norm_backward = [&](const UnitView& view, int scale, const Tensor& x,
                                  const Tensor& inverse) {
     tensor::rms_norm_backward(dnormed, x, view.weight(scale), inverse, d, view.gradient(scale));
+  };
+  const auto back_through = [&](const Tensor& normed, const auto& backward) {
+    if (pass.compute != DType::kFloat32) tensor::convert(d, product);
+    tensor::ArenaScope block_scope(pass.scratch);
+    const Tensor terms = fp32_terms(), dy = to_block(product, pass);
+    backward(dy, to_block(normed, pass), terms);
+    from_block(terms, dnormed, pass, pass.compute);
   };
   const std::size_t last = units_.size() - 1;
   norm_backward({parameters, last, sink->gradient(last)}, 0, tapes.back().x,
@@ -240,22 +364,27 @@ double Griffin::run_loss(const Parameters& parameters, const BatchView& batch, W
     const Block& block = *blocks_[i];
     const Tape& tape = tapes[i];
     const UnitView view{parameters, i + 1, sink->gradient(i + 1)};
-    to_product();
-    block.mlp.backward(product, tape.channel_normed, view, pass, tape.mlp, dnormed);
+    parameters.enter(i + 1, i > 0 ? i : kNoUnit);
+    back_through(tape.channel_normed, [&](const Tensor& dy, const Tensor& x, const Tensor& dx) {
+      block.mlp.backward(dy, x, view, pass, tape.mlp, dx);
+    });
     norm_backward(view, block.channel_scale, tape.middle, tape.channel_inverse);
-    to_product();
-    if (block.recurrent) {
-      block.recurrent->backward(product, tape.temporal_normed, view, pass, tape.recurrent, dnormed);
-    } else {
-      block.attention->backward(product, tape.temporal_normed, view, pass, tape.attention, dnormed);
-    }
+    back_through(tape.temporal_normed, [&](const Tensor& dy, const Tensor& x, const Tensor& dx) {
+      if (block.recurrent) {
+        block.recurrent->backward(dy, x, view, pass, tape.recurrent, dx);
+      } else {
+        block.attention->backward(dy, x, view, pass, tape.attention, dx);
+      }
+    });
     norm_backward(view, block.temporal_scale, tape.x, tape.temporal_inverse);
+    parameters.leave(i + 1);
     pass.saved.release(tape.before);
     sink->finished(i + 1);
   }
-  const Tensor ids(const_cast<std::int32_t*>(batch.tokens), DType::kInt32, 1, n);
-  tensor::embed_backward(d, ids, config_.embedding_scale(),
-                         row_of(units_[0].rows[0], embedding_gradient));
+  const Tensor ids(const_cast<std::int32_t*>(piece.tokens), DType::kInt32, 1, n);
+  tensor::embed_backward(to_block(d, pass), ids, config_.embedding_scale(),
+                         row_of(units_[0].rows[0], embedding_gradient),
+                         sizes_.vocabulary.part.begin);
   sink->finished(0);
   return total;
 }
@@ -277,9 +406,11 @@ Tensor Griffin::read(const Parameters& parameters, std::span<const std::int32_t>
                   (options.lengths.empty() ||
                    static_cast<std::int64_t>(options.lengths.size()) == state.sequences()),
               "read: tokens for every sequence");
-  Pass pass = begin_pass(config_, parameters, state.sequences(), length, options.positions, &state,
-                         workspace);
+  workspace.restart();
+  Pass pass =
+      begin_pass(parameters, state.sequences(), length, options.positions, &state, workspace);
   pass.lengths = options.lengths;
+  see(pass, nullptr, 0);
   return read_pass(pass, tokens.data(), state);
 }
 
@@ -287,14 +418,21 @@ Tensor Griffin::step(const Parameters& parameters, std::span<const std::int32_t>
                      State& state, Workspace& workspace) const {
   EYRIE_CHECK(static_cast<std::int64_t>(tokens.size()) == state.sequences(),
               "step: a token for every sequence");
-  Pass pass = begin_pass(config_, parameters, state.sequences(), 1, nullptr, &state, workspace);
+  workspace.restart();
+  Pass pass = begin_pass(parameters, state.sequences(), 1, nullptr, &state, workspace);
   pass.decode = true;
+  see(pass, nullptr, 0);
   return read_pass(pass, tokens.data(), state);
 }
 
 Tensor Griffin::read_pass(Pass& pass, const std::int32_t* tokens, State& state) const {
   std::vector<Tape> tapes;
-  const Tensor hidden = run(pass, tokens, tapes, false);
+  Tensor hidden = run(pass, tokens, tapes, false);
+  if (share_.sequence && share_.tensor_ranks() > 1) {
+    const Tensor all = pass.keep(config_.width);
+    parallel::all_gather_rows(*share_.tensor, hidden, all);
+    hidden = all;
+  }
   const auto* place = pass.positions.as<std::int32_t>();
   for (std::int64_t s = 0; s < pass.sequences; ++s) {
     const std::int64_t count = pass.length_of(s);
@@ -305,13 +443,38 @@ Tensor Griffin::read_pass(Pass& pass, const std::int32_t* tokens, State& state) 
 
 void Griffin::logits(const Parameters& parameters, const Tensor& hidden, const Tensor& out,
                      bool capped, bool decode) const {
-  make_products({{hidden, {parameters.weight(0, 0), true}, {}, out}}, decode);
+  if (share_.tensor_ranks() == 1) {
+    make_products({{hidden, {parameters.weight(0, 0), true}, {}, out}}, decode);
+  } else {
+    split_logits(parameters, hidden, out, decode);
+  }
   if (capped && config_.soft_cap > 0) tensor::soft_cap(out, static_cast<float>(config_.soft_cap));
+}
+
+// Every rank's columns travel as rows of their own, and are then put side by side.
+void Griffin::split_logits(const Parameters& parameters, const Tensor& hidden, const Tensor& out,
+                           bool decode) const {
+  const std::int64_t rows = hidden.rows();
+  const std::int64_t widest =
+      Sizes(config_, 0, share_.tensor_ranks()).vocabulary.own();  // the first slice is the longest
+  std::vector<float> mine(static_cast<std::size_t>(rows * widest)),
+      all(mine.size() * static_cast<std::size_t>(share_.tensor_ranks()));
+  const Tensor own(mine.data(), DType::kFloat32, rows, sizes_.vocabulary.own());
+  if (own.columns() > 0)
+    make_products({{hidden, {parameters.weight(0, 0), true}, {}, own}}, decode);
+  parallel::all_gather_small(*share_.tensor, {mine.data(), DType::kFloat32, 1, rows * widest},
+                             {all.data(), DType::kFloat32, share_.tensor_ranks(), rows * widest});
+  for (int rank = 0; rank < share_.tensor_ranks(); ++rank) {
+    const parallel::Part part = Sizes(config_, rank, share_.tensor_ranks()).vocabulary.part;
+    const float* from = all.data() + rank * rows * widest;
+    for (std::int64_t r = 0; r < rows; ++r)
+      std::copy_n(from + r * part.count, part.count, out.f32() + r * out.stride() + part.begin);
+  }
 }
 
 double Griffin::flops_per_token(std::int64_t length) const {
   const auto embedding = static_cast<double>(config_.vocabulary * config_.width);
-  const double rest = static_cast<double>(parameter_count(units_)) - embedding;
+  const double rest = static_cast<double>(whole_parameter_count(units_)) - embedding;
   double keys = 0;  // summed over attention layers and places
   for (std::size_t layer = 0; layer < config_.layers.size(); ++layer) {
     if (!config_.is_attention(layer)) continue;

@@ -44,6 +44,10 @@ constexpr std::int64_t logit_rows(std::int64_t vocabulary) {
 // Memory of a pass; reused from pass to pass.
 struct Workspace {
   tensor::Arena saved, scratch;
+  void restart() {  // of a pass: what the one before kept is free
+    saved.release({});
+    scratch.release({});
+  }
 };
 
 struct ReadOptions {
@@ -55,20 +59,23 @@ struct ReadOptions {
 };
 
 // Thread-compatible: one pass at a time a Workspace. Not movable (layers refer to the
-// configuration).
+// configuration). On several ranks every call that runs a pass is collective over the tensor ranks
+// of `share`, and a loss over the context ranks too.
 class Griffin {
  public:
-  explicit Griffin(const GriffinConfig& config);
+  explicit Griffin(const GriffinConfig& config, const Share& share = {});
   Griffin(const Griffin&) = delete;
   Griffin& operator=(const Griffin&) = delete;
 
   const GriffinConfig& config() const { return config_; }
-  const std::vector<parallel::Unit>& units() const {
-    return units_;
-  }  // embedder, blocks.0 …, final_norm
+  const Share& share() const { return share_; }
+  // With this tensor rank's slices: embedder, blocks.0 …, final_norm.
+  const std::vector<parallel::Unit>& units() const { return units_; }
 
   // Σ weight · nll over the batch, nats. The overload with a sink also gives the gradient of
-  // gradient_scale · Σ weight · nll.
+  // gradient_scale · Σ weight · nll. With context ranks all give the whole batch, positions
+  // included; the loss and the gradient are then this rank's terms of the sum over them (and `nll`
+  // is of its own piece).
   double loss(const Parameters& parameters, const BatchView& batch, Workspace& workspace,
               std::vector<float>* nll = nullptr) const;
   double loss(const Parameters& parameters, const BatchView& batch, Workspace& workspace,
@@ -93,19 +100,40 @@ class Griffin {
   // for `length` tokens.
   double flops_per_token(std::int64_t length) const;
 
+  // What State is made for: the configuration with this rank's channels.
+  const GriffinConfig& state_config() const { return state_config_; }
+
  private:
   struct Block;
   struct Tape;  // what one block saved
+  Pass begin_pass(const Parameters& parameters, std::int64_t sequences, std::int64_t length,
+                  const std::int32_t* positions, State* state, Workspace& workspace) const;
+  BatchView own_piece(const BatchView& batch, Workspace& workspace) const;
+  void see(Pass& pass, const std::int32_t* positions, std::int64_t begin) const;
+  // Between the residual stream, which tensor ranks may split along the sequence, and the blocks,
+  // which read all of it and give terms of a sum.
+  std::int64_t stream_rows(const Pass& pass) const;
+  tensor::Tensor to_block(const tensor::Tensor& own, Pass& pass) const;
+  tensor::Tensor block_output(const tensor::Tensor& own, Pass& pass) const;
+  void from_block(const tensor::Tensor& terms, const tensor::Tensor& own, Pass& pass,
+                  tensor::DType wire) const;
   tensor::Tensor read_pass(Pass& pass, const std::int32_t* tokens, State& state) const;
   tensor::Tensor run(Pass& pass, const std::int32_t* tokens, std::vector<Tape>& tapes,
                      bool training) const;
   double head(Pass& pass, const tensor::Tensor& hidden, const BatchView& batch,
               float gradient_scale, float* gradients, const tensor::Tensor& dhidden,
               std::vector<float>* nll) const;
+  void cross_entropy(Pass& pass, const tensor::Tensor& logits, const tensor::Tensor& targets,
+                     const tensor::Tensor& weight, const tensor::Tensor& nll,
+                     const tensor::Tensor& dlogits, float gradient_scale) const;
+  void split_logits(const Parameters& parameters, const tensor::Tensor& hidden,
+                    const tensor::Tensor& out, bool decode) const;
   double run_loss(const Parameters& parameters, const BatchView& batch, Workspace& workspace,
                   float gradient_scale, GradientSink* sink, std::vector<float>* nll) const;
 
-  GriffinConfig config_;
+  GriffinConfig config_, state_config_;
+  Share share_;
+  Sizes sizes_;
   std::vector<parallel::Unit> units_;
   std::vector<std::shared_ptr<const Block>> blocks_;
 };

@@ -10,7 +10,9 @@
 #include <string>
 
 #include "model/config.h"
+#include "model/context.h"
 #include "model/parameters.h"
+#include "model/share.h"
 #include "model/state.h"
 #include "tensor/arena.h"
 
@@ -35,6 +37,10 @@ struct Pass {
   State* state = nullptr;                      // read and carried on; training has none
   std::span<const std::int64_t> lengths = {};  // by sequence, the rest is padding; empty: all whole
   bool decode = false;  // one token a sequence: tensor/ops/few_rows.h in place of matmul
+  // Where sequences are cut over context ranks; null: they are whole.
+  parallel::Communicator* context = nullptr;
+  std::int64_t whole_length = 0;   // of all pieces together
+  tensor::Tensor next_place = {};  // int32 (1, sequences · 3): positions of the first tokens after
   std::int64_t tokens() const { return sequences * length; }
   std::int64_t length_of(std::int64_t sequence) const {
     return lengths.empty() ? length : lengths[static_cast<std::size_t>(sequence)];
@@ -72,38 +78,43 @@ void make_products(std::initializer_list<Product> products, bool decode);
 void make_products(std::span<const Product> products, bool decode);
 
 // y = x W + b, and its gradients: dW = xᵀ dy, db = Σ dy, dx = dy Wᵀ (added to what dx holds when
-// `accumulate`).
+// `accumulate`). Where `in` is split over tensor ranks, y is this rank's term of a sum, to which
+// one rank adds b; where `out` is, dx is.
 class Linear {
  public:
-  Linear(const std::string& name, std::int64_t in, std::int64_t out, double deviation, bool bias,
-         parallel::Unit& unit);
+  Linear(const std::string& name, const Dimension& in, const Dimension& out, double deviation,
+         bool bias, const Sizes& sizes, parallel::Unit& unit);
   Product product(const tensor::Tensor& x, const UnitView& view, const tensor::Tensor& y) const;
   void backward(const tensor::Tensor& dy, const tensor::Tensor& x, const UnitView& view,
                 const tensor::Tensor& dx, bool accumulate) const;
 
  private:
   int kernel_, bias_ = -1;
+  bool adds_bias_ = false;
 };
 
 // The recurrent block: gelu(x Wy) · RG-LRU(conv(x Wx)), projected back.
 class RecurrentBlock {
  public:
-  RecurrentBlock(const GriffinConfig& config, const std::string& name, std::size_t layer,
-                 parallel::Unit& unit);
+  RecurrentBlock(const GriffinConfig& config, const Sizes& sizes, const std::string& name,
+                 std::size_t layer, parallel::Unit& unit);
   struct Saved {
     tensor::Tensor gate, conv_in, conv_out, i, r, h, gated;
+    tensor::Tensor history, start;  // of a later piece: convolution inputs and state before it
   };
-  // x (n, D) compute → y (n, D) fp32.
+  // x (n, D) compute → y (n, D) fp32, this tensor rank's term of it.
   void forward(const tensor::Tensor& x, const UnitView& view, Pass& pass, Saved& saved,
                const tensor::Tensor& y) const;
-  // dy (n, D) compute → dx (n, D) fp32, written.
+  // dy (n, D) compute → dx (n, D) fp32, this tensor rank's term of it, written.
   void backward(const tensor::Tensor& dy, const tensor::Tensor& x, const UnitView& view, Pass& pass,
                 const Saved& saved, const tensor::Tensor& dx) const;
 
  private:
   void gate_products(const tensor::Tensor& u, const UnitView& view, const tensor::Tensor& i,
                      const tensor::Tensor& r) const;
-  const GriffinConfig& config_;
+  void convolve(const UnitView& view, Pass& pass, Saved& saved) const;
+  void recur(const UnitView& view, Pass& pass, Saved& saved) const;
+  const Sizes& sizes_;
   std::size_t layer_;
   Linear linear_x_, linear_y_, linear_out_;
   int conv_w_, conv_b_, input_gate_w_, input_gate_b_, a_gate_w_, a_gate_b_, a_param_;
@@ -112,10 +123,10 @@ class RecurrentBlock {
 // Multi-query attention, local or global, with rotary positions on half of each head.
 class AttentionBlock {
  public:
-  AttentionBlock(const GriffinConfig& config, const std::string& name, std::size_t layer,
-                 parallel::Unit& unit);
+  AttentionBlock(const GriffinConfig& config, const Sizes& sizes, const std::string& name,
+                 std::size_t layer, parallel::Unit& unit);
   struct Saved {
-    tensor::Tensor q, k, v, out, log_sum;
+    tensor::Tensor q, k, v, out, log_sum;  // k, v: with those of earlier pieces
   };
   void forward(const tensor::Tensor& x, const UnitView& view, Pass& pass, Saved& saved,
                const tensor::Tensor& y) const;
@@ -124,9 +135,11 @@ class AttentionBlock {
 
  private:
   const Sight& sight(const Pass& pass) const;
+  KeyPieces pieces(const Pass& pass) const;
   void attend(Pass& pass, const Saved& saved) const;
   void attend_one(Pass& pass, const Saved& saved) const;
   const GriffinConfig& config_;
+  const Sizes& sizes_;
   std::size_t layer_;
   Linear proj_q_, proj_k_, proj_v_, proj_final_;
 };
@@ -134,7 +147,8 @@ class AttentionBlock {
 // GeGLU: (gelu(x Wg + bg) · (x Wu + bu)) Wd + bd.
 class MlpBlock {
  public:
-  MlpBlock(const GriffinConfig& config, const std::string& name, parallel::Unit& unit);
+  MlpBlock(const GriffinConfig& config, const Sizes& sizes, const std::string& name,
+           parallel::Unit& unit);
   struct Saved {
     tensor::Tensor gate, up, hidden;
   };
@@ -144,7 +158,7 @@ class MlpBlock {
                 const Saved& saved, const tensor::Tensor& dx) const;
 
  private:
-  const GriffinConfig& config_;
+  const Sizes& sizes_;
   int up_w_, up_b_;  // (2, D, E), (2, 1, 1, E): first the gate's, then the linear branch's
   Linear ffw_down_;
 };

@@ -10,28 +10,34 @@ namespace eyrie::model {
 using parallel::Init;
 using tensor::Tensor;
 
-MlpBlock::MlpBlock(const GriffinConfig& config, const std::string& name, parallel::Unit& unit)
-    : config_(config),
+MlpBlock::MlpBlock(const GriffinConfig& config, const Sizes& sizes, const std::string& name,
+                   parallel::Unit& unit)
+    : sizes_(sizes),
       // The JAX code counts the leading axis of two into the fan: variance 1/(2D), not 1/D.
       up_w_(unit.add({.name = name + "/ffw_up/w",
                       .shape = {2, config.width, config.mlp_width},
+                      .start = {0, 0, sizes.mlp.part.begin},
+                      .extent = {2, config.width, sizes.mlp.own()},
                       .init = Init::kNormal,
                       .deviation = std::sqrt(0.5 / static_cast<double>(config.width)),
                       .decay = true,
                       .product = true,
                       .parts = 2,
                       .linear = true})),
-      up_b_(unit.add({.name = name + "/ffw_up/b", .shape = {2, 1, 1, config.mlp_width}})),
-      ffw_down_(name + "/ffw_down", config.mlp_width, config.width,
+      up_b_(unit.add({.name = name + "/ffw_up/b",
+                      .shape = {2, 1, 1, config.mlp_width},
+                      .start = {0, 0, 0, sizes.mlp.part.begin},
+                      .extent = {2, 1, 1, sizes.mlp.own()}})),
+      ffw_down_(name + "/ffw_down", sizes.mlp, sizes.width,
                 std::sqrt(2.0 / static_cast<double>(config.layers.size()) /
                           static_cast<double>(config.mlp_width)),
-                true, unit) {}
+                true, sizes, unit) {}
 
 void MlpBlock::forward(const Tensor& x, const UnitView& view, Pass& pass, Saved& saved,
                        const Tensor& y) const {
-  saved.gate = pass.keep(config_.mlp_width);
-  saved.up = pass.keep(config_.mlp_width);
-  saved.hidden = pass.keep(config_.mlp_width);
+  saved.gate = pass.keep(sizes_.mlp.own());
+  saved.up = pass.keep(sizes_.mlp.own());
+  saved.hidden = pass.keep(sizes_.mlp.own());
   const Tensor b = view.weight(up_b_);
   make_products({{x, view.matrix(up_w_, 0), b.row_range(0, 1), saved.gate},
                  {x, view.matrix(up_w_, 1), b.row_range(1, 1), saved.up}},
@@ -43,8 +49,8 @@ void MlpBlock::forward(const Tensor& x, const UnitView& view, Pass& pass, Saved&
 void MlpBlock::backward(const Tensor& dy, const Tensor& x, const UnitView& view, Pass& pass,
                         const Saved& saved, const Tensor& dx) const {
   tensor::ArenaScope scope(pass.scratch);
-  const std::int64_t n = pass.tokens(), width = config_.width;
-  const auto compute = [&] { return pass.scratch.allocate(pass.compute, n, config_.mlp_width); };
+  const std::int64_t n = pass.tokens(), width = sizes_.width.all;
+  const auto compute = [&] { return pass.scratch.allocate(pass.compute, n, sizes_.mlp.own()); };
   const Tensor dhidden = compute(), dgate = compute(), dup = compute();
   ffw_down_.backward(dy, saved.hidden, view, dhidden, false);
   tensor::gelu_gate_backward(dhidden, saved.gate, saved.up, dgate, dup);

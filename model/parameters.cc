@@ -1,6 +1,7 @@
 // Masters, compute copies and initialisation.
 #include "model/parameters.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/philox.h"
@@ -34,24 +35,106 @@ float paper_decay_value(double uniform) {
   return decay_parameter(std::log(uniform * (0.999 - 0.9) + 0.9) / 8);
 }
 
+std::vector<parallel::UnitShard> whole_shards(const std::vector<parallel::Unit>& units) {
+  std::vector<parallel::UnitShard> shards;
+  for (const parallel::Unit& unit : units) shards.push_back({{0, unit.size}, 0, unit.size});
+  return shards;
+}
+
 }  // namespace
 
 Parameters::Parameters(std::vector<parallel::Unit> units, DType compute)
-    : units_(std::move(units)), compute_(compute) {
-  for (const parallel::Unit& unit : units_) {
-    masters_.emplace_back(static_cast<std::size_t>(unit.size) * 4);
-    masters_.back().zero();
-    copies_.emplace_back(compute_ == DType::kBFloat16 ? static_cast<std::size_t>(unit.size) * 2
-                                                      : 0);
+    : Parameters(units, compute, whole_shards(units), false) {}
+
+Parameters::Parameters(std::vector<parallel::Unit> units, DType compute,
+                       const std::vector<parallel::UnitShard>& shards, bool on_demand)
+    : units_(std::move(units)),
+      compute_(compute),
+      lent_(units_.size(), nullptr),
+      whole_masters_(compute == DType::kFloat32 && !on_demand),
+      on_demand_(on_demand) {
+  const auto zeroed = [](std::int64_t bytes) {
+    tensor::Buffer buffer(static_cast<std::size_t>(bytes));
+    buffer.zero();
+    return buffer;
+  };
+  for (std::size_t u = 0; u < units_.size(); ++u) {
+    const parallel::Unit& unit = units_[u];
+    begins_.push_back(shards[u].begin);
+    ends_.push_back(shards[u].end);
+    masters_.push_back(zeroed(4 * (whole_masters_ ? unit.size : shards[u].size())));
+    std::int64_t rows = 0;
+    row_offsets_.emplace_back();
+    for (const ParameterRow& row : unit.rows) {
+      row_offsets_.back().push_back(row.product ? -1 : rows);
+      if (!row.product) rows += (row.count() + 15) / 16 * 16;
+    }
+    rows_.push_back(zeroed(whole_masters_ ? 0 : 4 * rows));
+    copies_.push_back(
+        zeroed(whole_masters_ || !kept(u) || !has_products(u) ? 0 : unit.size * size_of(compute_)));
+  }
+}
+
+bool Parameters::has_products(std::size_t unit) const {
+  const auto& rows = units_[unit].rows;
+  return std::any_of(rows.begin(), rows.end(), [](const ParameterRow& row) { return row.product; });
+}
+
+float* Parameters::master_at(std::size_t unit, std::int64_t element) {
+  return masters_[unit].f32() + element - (whole_masters_ ? 0 : begins_[unit]);
+}
+const float* Parameters::master_at(std::size_t unit, std::int64_t element) const {
+  return const_cast<Parameters*>(this)->master_at(unit, element);
+}
+
+float* Parameters::master(std::size_t unit) {
+  EYRIE_CHECK(whole_masters_ || ends_[unit] - begins_[unit] == units_[unit].size,
+              "the masters of a whole unit, of which this rank has a shard");
+  return masters_[unit].f32();
+}
+const float* Parameters::master(std::size_t unit) const {
+  return const_cast<Parameters*>(this)->master(unit);
+}
+
+std::span<std::byte> Parameters::copy(std::size_t unit) {
+  const auto bytes = static_cast<std::size_t>(units_[unit].size * size_of(compute_));
+  if (whole_masters_) return {masters_[unit].data(), bytes};
+  if (!has_products(unit)) return {};
+  if (kept(unit)) return {copies_[unit].data(), bytes};
+  if (lent_[unit] == nullptr) return {};
+  return {lent_[unit], bytes};
+}
+
+float* Parameters::whole_row(std::size_t unit, int row) {
+  const auto r = static_cast<std::size_t>(row);
+  if (whole_masters_) return masters_[unit].f32() + units_[unit].rows[r].offset;
+  return rows_[unit].f32() + row_offsets_[unit][r];
+}
+
+void Parameters::round_shard(std::size_t unit, std::byte* copy) const {
+  for (const ParameterRow& row : units_[unit].rows) {
+    const std::int64_t from = std::max(row.offset, begins_[unit]),
+                       to = std::min(row.offset + row.count(), ends_[unit]);
+    if (!row.product || from >= to) continue;
+    tensor::parallel_for(to - from, 65536, [&](std::int64_t begin, std::int64_t end) {
+      const Tensor masters(const_cast<float*>(master_at(unit, from + begin)), DType::kFloat32, 1,
+                           end - begin);
+      tensor::convert(masters,
+                      {copy + (from + begin) * size_of(compute_), compute_, 1, end - begin});
+    });
   }
 }
 
 void Parameters::refresh(std::size_t unit) {
-  if (compute_ == DType::kFloat32 || !has_masters()) return;
-  for (const ParameterRow& row : units_[unit].rows) {
-    if (!row.product) continue;
-    tensor::convert(shaped(row, masters_[unit].f32() + row.offset, DType::kFloat32),
-                    shaped(row, copies_[unit].data() + row.offset * 2, compute_));
+  if (!has_masters() || whole_masters_) return;
+  if (kept(unit) && has_products(unit)) round_shard(unit, copies_[unit].data());
+  for (std::size_t r = 0; r < units_[unit].rows.size(); ++r) {
+    const ParameterRow& row = units_[unit].rows[r];
+    const std::int64_t from = std::max(row.offset, begins_[unit]),
+                       to = std::min(row.offset + row.count(), ends_[unit]);
+    if (row.product || from >= to) continue;
+    std::copy_n(master_at(unit, from), to - from,
+                whole_row(unit, static_cast<int>(r)) + from - row.offset);
   }
 }
 
@@ -139,15 +222,25 @@ Tensor Parameters::weight(std::size_t unit, int row) const {
     EYRIE_CHECK(at.parts == 1 && !at.linear, "matrix() gives this row: " + at.name);
     return matrix(unit, row).tensor;
   }
-  if (at.product && compute_ != DType::kFloat32)
-    return shaped(at, copies_[unit].data() + at.offset * 2, compute_);
-  return shaped(at, masters_[unit].f32() + at.offset, DType::kFloat32);
+  return trained_weight(unit, row);
+}
+
+Tensor Parameters::trained_weight(std::size_t unit, int row) const {
+  auto& self = const_cast<Parameters&>(*this);
+  const ParameterRow& at = units_[unit].rows[static_cast<std::size_t>(row)];
+  if (!at.product) return shaped(at, self.whole_row(unit, row), DType::kFloat32);
+  const std::span<std::byte> copy = self.copy(unit);
+  EYRIE_CHECK(!copy.empty(), "a unit that is read without being fetched: " + at.name);
+  return shaped(at, copy.data() + at.offset * size_of(compute_), compute_);
 }
 
 void Parameters::initialise(std::uint64_t seed) {
   for (std::size_t unit = 0; unit < units_.size(); ++unit) {
-    for (const ParameterRow& row : units_[unit].rows)
-      initial_values(row, seed, 0, row.count(), masters_[unit].f32() + row.offset);
+    for (const ParameterRow& row : units_[unit].rows) {
+      const std::int64_t from = std::max(row.offset, begins_[unit]),
+                         to = std::min(row.offset + row.count(), ends_[unit]);
+      if (from < to) initial_values(row, seed, from - row.offset, to - from, master_at(unit, from));
+    }
   }
   refresh_all();
 }
@@ -155,29 +248,36 @@ void Parameters::initialise(std::uint64_t seed) {
 void initial_values(const ParameterRow& row, std::uint64_t seed, std::int64_t first,
                     std::int64_t count, float* out) {
   const base::Philox random(seed, row.name);
-  tensor::parallel_for(count, 4096, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      const auto index = static_cast<std::uint64_t>(first + i);
-      switch (row.init) {
-        case Init::kZeros:
-          out[i] = 0.0f;
-          break;
-        case Init::kNormal:
-          out[i] = static_cast<float>(row.deviation * random.normal(index));
-          break;
-        case Init::kDecay:
-          out[i] = decay_value(random.uniform(index));
-          break;
-        case Init::kPaperDecay:
-          out[i] = paper_decay_value(random.uniform(index));
-          break;
-      }
+  const auto value = [&](std::int64_t global) {
+    const auto index = static_cast<std::uint64_t>(global);
+    switch (row.init) {
+      case Init::kZeros:
+        return 0.0f;
+      case Init::kNormal:
+        return static_cast<float>(row.deviation * random.normal(index));
+      case Init::kDecay:
+        return decay_value(random.uniform(index));
+      case Init::kPaperDecay:
+        return paper_decay_value(random.uniform(index));
     }
+    return 0.0f;
+  };
+  tensor::parallel_for(count, 4096, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i)
+      out[i] = value(parallel::global_index(row, first + i));
   });
 }
 
 Tensor row_of(const ParameterRow& row, float* buffer) {
   return shaped(row, buffer + row.offset, DType::kFloat32);
+}
+
+std::int64_t whole_parameter_count(const std::vector<parallel::Unit>& units) {
+  std::int64_t count = 0;
+  for (const parallel::Unit& unit : units) {
+    for (const ParameterRow& row : unit.rows) count += row.whole_count();
+  }
+  return count;
 }
 
 std::int64_t parameter_count(const std::vector<parallel::Unit>& units) {

@@ -16,20 +16,27 @@ using parallel::Init;
 using tensor::DType;
 using tensor::Tensor;
 
-Linear::Linear(const std::string& name, std::int64_t in, std::int64_t out, double deviation,
-               bool bias, parallel::Unit& unit) {
-  kernel_ = unit.add({.name = name + "/kernel",
-                      .shape = {in, out},
-                      .init = Init::kNormal,
-                      .deviation = deviation,
-                      .decay = true,
-                      .product = true,
-                      .linear = true});
-  if (bias) bias_ = unit.add({.name = name + "/bias", .shape = {out}});
+Linear::Linear(const std::string& name, const Dimension& in, const Dimension& out, double deviation,
+               bool bias, const Sizes& sizes, parallel::Unit& unit)
+    : kernel_(unit.add({.name = name + "/kernel",
+                        .shape = {in.all, out.all},
+                        .start = {in.part.begin, out.part.begin},
+                        .extent = {in.own(), out.own()},
+                        .init = Init::kNormal,
+                        .deviation = deviation,
+                        .decay = true,
+                        .product = true,
+                        .linear = true})),
+      adds_bias_(bias && (!in.split() || sizes.first())) {
+  if (bias)
+    bias_ = unit.add({.name = name + "/bias",
+                      .shape = {out.all},
+                      .start = {out.part.begin},
+                      .extent = {out.own()}});
 }
 
 Product Linear::product(const Tensor& x, const UnitView& view, const Tensor& y) const {
-  return {x, view.matrix(kernel_), bias_ < 0 ? Tensor() : view.weight(bias_), y};
+  return {x, view.matrix(kernel_), adds_bias_ ? view.weight(bias_) : Tensor(), y};
 }
 
 void make_products(std::initializer_list<Product> products, bool decode) {
@@ -56,40 +63,51 @@ void Linear::backward(const Tensor& dy, const Tensor& x, const UnitView& view, c
   tensor::matmul(dy, view.weight(kernel_), dx, {.transpose_b = true, .accumulate = accumulate});
 }
 
-RecurrentBlock::RecurrentBlock(const GriffinConfig& config, const std::string& name,
-                               std::size_t layer, parallel::Unit& unit)
-    : config_(config),
+RecurrentBlock::RecurrentBlock(const GriffinConfig& config, const Sizes& sizes,
+                               const std::string& name, std::size_t layer, parallel::Unit& unit)
+    : sizes_(sizes),
       layer_(layer),
-      linear_x_(name + "/linear_x", config.width, config.rnn_width,
-                std::sqrt(1.0 / static_cast<double>(config.width)), true, unit),
-      linear_y_(name + "/linear_y", config.width, config.rnn_width,
-                std::sqrt(1.0 / static_cast<double>(config.width)), true, unit),
-      linear_out_(name + "/linear_out", config.rnn_width, config.width,
+      linear_x_(name + "/linear_x", sizes.width, sizes.rnn,
+                std::sqrt(1.0 / static_cast<double>(config.width)), true, sizes, unit),
+      linear_y_(name + "/linear_y", sizes.width, sizes.rnn,
+                std::sqrt(1.0 / static_cast<double>(config.width)), true, sizes, unit),
+      linear_out_(name + "/linear_out", sizes.rnn, sizes.width,
                   std::sqrt(2.0 / static_cast<double>(config.layers.size()) /
                             static_cast<double>(config.rnn_width)),
-                  true, unit) {
-  const std::int64_t rnn = config.rnn_width, blocks = config.gate_blocks, block = rnn / blocks;
+                  true, sizes, unit) {
+  const std::int64_t rnn = config.rnn_width, block = sizes.gate_block;
+  const parallel::Part channels = sizes.rnn.part, own = sizes.gate_blocks.part;
   conv_w_ = unit.add({.name = name + "/conv_1d/w",
                       .shape = {tensor::kConvWidth, rnn},
+                      .start = {0, channels.begin},
+                      .extent = {tensor::kConvWidth, channels.count},
                       .init = Init::kNormal,
                       .deviation = std::sqrt(0.01 / tensor::kConvWidth),
                       .decay = true});
-  conv_b_ = unit.add({.name = name + "/conv_1d/b", .shape = {rnn}});
+  conv_b_ = unit.add({.name = name + "/conv_1d/b",
+                      .shape = {rnn},
+                      .start = {channels.begin},
+                      .extent = {channels.count}});
   // The JAX code counts the leading block axis into the fan: variance 1/R. The paper's LeCun
   // initialisation is of each block by itself: 1/(R/blocks).
   const bool paper = config.init == "paper";
   const double deviation = std::sqrt(1.0 / static_cast<double>(paper ? block : rnn));
   const auto gate = [&](const char* which) {
     return unit.add({.name = name + "/rg_lru/" + which + "/w",
-                     .shape = {blocks, block, block},
+                     .shape = {config.gate_blocks, block, block},
+                     .start = {own.begin, 0, 0},
+                     .extent = {own.count, block, block},
                      .init = Init::kNormal,
                      .deviation = deviation,
                      .decay = true,
                      .product = true,
-                     .parts = blocks});
+                     .parts = own.count});
   };
   const auto gate_bias = [&](const char* which) {
-    return unit.add({.name = name + "/rg_lru/" + which + "/b", .shape = {blocks, block}});
+    return unit.add({.name = name + "/rg_lru/" + which + "/b",
+                     .shape = {config.gate_blocks, block},
+                     .start = {own.begin, 0},
+                     .extent = {own.count, block}});
   };
   input_gate_w_ = gate("input_gate");
   input_gate_b_ = gate_bias("input_gate");
@@ -97,13 +115,15 @@ RecurrentBlock::RecurrentBlock(const GriffinConfig& config, const std::string& n
   a_gate_b_ = gate_bias("a_gate");
   a_param_ = unit.add({.name = name + "/rg_lru/a_param",
                        .shape = {rnn},
+                       .start = {channels.begin},
+                       .extent = {channels.count},
                        .init = paper ? Init::kPaperDecay : Init::kDecay});
 }
 
 // i and r (n, R) fp32: the block-diagonal products, one a block over strided columns.
 void RecurrentBlock::gate_products(const Tensor& u, const UnitView& view, const Tensor& i,
                                    const Tensor& r) const {
-  const std::int64_t blocks = config_.gate_blocks, block = config_.rnn_width / blocks;
+  const std::int64_t blocks = sizes_.gate_blocks.own(), block = sizes_.gate_block;
   std::vector<Product> products;
   for (const auto& [row, out] : {std::pair{input_gate_w_, i}, {a_gate_w_, r}}) {
     for (std::int64_t b = 0; b < blocks; ++b) {
@@ -116,9 +136,89 @@ void RecurrentBlock::gate_products(const Tensor& u, const UnitView& view, const 
   make_products(products, view.decode);
 }
 
+namespace {
+
+// Sequences of different length are walked one by one, each to its own end.
+template <class Walk>
+void by_sequence(const Pass& pass, const Walk& walk) {
+  if (pass.lengths.empty()) return walk(0, pass.sequences, pass.length);
+  for (std::int64_t s = 0; s < pass.sequences; ++s) walk(s, 1, pass.length_of(s));
+}
+
+Tensor rows_of(const Pass& pass, const Tensor& t, std::int64_t s, std::int64_t count,
+               std::int64_t length) {
+  return t.row_range(s * pass.length, count * length);
+}
+
+Tensor places_of(const Pass& pass, std::int64_t s, std::int64_t count, std::int64_t length) {
+  return pass.positions.column_range(s * pass.length, count * length);
+}
+
+// What is read of padding must be numbers.
+void clear_padding(const Pass& pass, const Tensor& t) {
+  if (pass.lengths.empty()) return;
+  for (std::int64_t s = 0; s < pass.sequences; ++s) {
+    const Tensor padding =
+        t.row_range(s * pass.length + pass.length_of(s), pass.length - pass.length_of(s));
+    std::memset(padding.data(), 0,
+                static_cast<std::size_t>(padding.count() * size_of(padding.dtype())));
+  }
+}
+
+}  // namespace
+
+void RecurrentBlock::convolve(const UnitView& view, Pass& pass, Saved& saved) const {
+  constexpr std::int64_t kKept = tensor::kConvWidth - 1;
+  tensor::ArenaScope scope(pass.scratch);
+  Tensor history;
+  if (pass.state != nullptr) history = pass.state->convolution(layer_);
+  if (pass.context != nullptr) {
+    saved.history = pass.saved.allocate(pass.compute, pass.sequences * kKept, sizes_.rnn.own());
+    rows_before(*pass.context, saved.conv_in, pass.sequences, saved.history, pass.scratch);
+    // The convolution replaces what it is given.
+    history = pass.scratch.allocate(pass.compute, pass.sequences * kKept, sizes_.rnn.own());
+    tensor::copy(saved.history, history);
+  }
+  by_sequence(pass, [&](std::int64_t s, std::int64_t count, std::int64_t length) {
+    tensor::conv1d(rows_of(pass, saved.conv_in, s, count, length), view.weight(conv_w_),
+                   view.weight(conv_b_), places_of(pass, s, count, length), count,
+                   rows_of(pass, saved.conv_out, s, count, length),
+                   history ? history.row_range(s * kKept, count * kKept) : history);
+  });
+  clear_padding(pass, saved.conv_out);
+}
+
+void RecurrentBlock::recur(const UnitView& view, Pass& pass, Saved& saved) const {
+  tensor::ArenaScope scope(pass.scratch);
+  const Tensor input_bias = view.weight(input_gate_b_), a_bias = view.weight(a_gate_b_),
+               a_param = view.weight(a_param_);
+  const auto states = [&] {
+    return pass.scratch.allocate(DType::kFloat32, pass.sequences, sizes_.rnn.own());
+  };
+  Tensor carried;
+  if (pass.state != nullptr) carried = pass.state->recurrent(layer_);
+  if (pass.context != nullptr) {
+    saved.start = pass.saved.allocate(DType::kFloat32, pass.sequences, sizes_.rnn.own());
+    const Tensor product = states(), last = states();
+    tensor::rg_lru_summary(saved.conv_out, saved.i, saved.r, input_bias, a_bias, a_param,
+                           pass.positions, pass.sequences, product, last);
+    fold_pieces(*pass.context, product, last, false, saved.start, pass.scratch);
+    carried = states();  // the recurrence replaces what it is given
+    tensor::copy(saved.start, carried);
+  }
+  by_sequence(pass, [&](std::int64_t s, std::int64_t count, std::int64_t length) {
+    tensor::rg_lru(
+        rows_of(pass, saved.conv_out, s, count, length), rows_of(pass, saved.i, s, count, length),
+        rows_of(pass, saved.r, s, count, length), input_bias, a_bias, a_param,
+        places_of(pass, s, count, length), count, rows_of(pass, saved.h, s, count, length),
+        carried ? carried.row_range(s, count) : carried);
+  });
+  clear_padding(pass, saved.h);
+}
+
 void RecurrentBlock::forward(const Tensor& x, const UnitView& view, Pass& pass, Saved& saved,
                              const Tensor& y) const {
-  const std::int64_t rnn = config_.rnn_width;
+  const std::int64_t rnn = sizes_.rnn.own();
   saved.gate = pass.keep(rnn);
   saved.conv_in = pass.keep(rnn);
   saved.conv_out = pass.keep(rnn);
@@ -128,48 +228,9 @@ void RecurrentBlock::forward(const Tensor& x, const UnitView& view, Pass& pass, 
   saved.gated = pass.keep(rnn);
   make_products({linear_y_.product(x, view, saved.gate), linear_x_.product(x, view, saved.conv_in)},
                 view.decode);
-  Tensor history, carried;
-  if (pass.state != nullptr) {
-    history = pass.state->convolution(layer_);
-    carried = pass.state->recurrent(layer_);
-  }
-  // Sequences of different length are walked one by one, each to its own end.
-  const auto by_sequence = [&](const auto& walk) {
-    if (pass.lengths.empty()) return walk(0, pass.sequences, pass.length);
-    for (std::int64_t s = 0; s < pass.sequences; ++s) walk(s, 1, pass.length_of(s));
-  };
-  const auto rows = [&](const Tensor& t, std::int64_t s, std::int64_t count, std::int64_t length) {
-    return t.row_range(s * pass.length, count * length);
-  };
-  const auto places = [&](std::int64_t s, std::int64_t count, std::int64_t length) {
-    return pass.positions.column_range(s * pass.length, count * length);
-  };
-  const auto clear_padding = [&](const Tensor& t) {  // what is read of it must be numbers
-    if (pass.lengths.empty()) return;
-    for (std::int64_t s = 0; s < pass.sequences; ++s) {
-      const Tensor padding =
-          t.row_range(s * pass.length + pass.length_of(s), pass.length - pass.length_of(s));
-      std::memset(padding.data(), 0,
-                  static_cast<std::size_t>(padding.count() * size_of(padding.dtype())));
-    }
-  };
-  by_sequence([&](std::int64_t s, std::int64_t count, std::int64_t length) {
-    const std::int64_t kept = tensor::kConvWidth - 1;
-    tensor::conv1d(rows(saved.conv_in, s, count, length), view.weight(conv_w_),
-                   view.weight(conv_b_), places(s, count, length), count,
-                   rows(saved.conv_out, s, count, length),
-                   history ? history.row_range(s * kept, count * kept) : history);
-  });
-  clear_padding(saved.conv_out);
+  convolve(view, pass, saved);
   gate_products(saved.conv_out, view, saved.i, saved.r);
-  by_sequence([&](std::int64_t s, std::int64_t count, std::int64_t length) {
-    tensor::rg_lru(rows(saved.conv_out, s, count, length), rows(saved.i, s, count, length),
-                   rows(saved.r, s, count, length), view.weight(input_gate_b_),
-                   view.weight(a_gate_b_), view.weight(a_param_), places(s, count, length), count,
-                   rows(saved.h, s, count, length),
-                   carried ? carried.row_range(s, count) : carried);
-  });
-  clear_padding(saved.h);
+  recur(view, pass, saved);
   tensor::gelu_gate(saved.gate, saved.h, saved.gated);
   make_products({linear_out_.product(saved.gated, view, y)}, view.decode);
 }
@@ -177,14 +238,23 @@ void RecurrentBlock::forward(const Tensor& x, const UnitView& view, Pass& pass, 
 void RecurrentBlock::backward(const Tensor& dy, const Tensor& x, const UnitView& view, Pass& pass,
                               const Saved& saved, const Tensor& dx) const {
   tensor::ArenaScope scope(pass.scratch);
-  const std::int64_t n = pass.tokens(), rnn = config_.rnn_width;
-  const std::int64_t blocks = config_.gate_blocks, block = rnn / blocks;
+  const std::int64_t n = pass.tokens(), rnn = sizes_.rnn.own();
+  const std::int64_t blocks = sizes_.gate_blocks.own(), block = sizes_.gate_block;
   const auto compute = [&] { return pass.scratch.allocate(pass.compute, n, rnn); };
   const auto fp32 = [&] { return pass.scratch.allocate(DType::kFloat32, n, rnn); };
   const Tensor dgated = compute(), dgate = compute(), dh = fp32();
   linear_out_.backward(dy, saved.gated, view, dgated, false);
   tensor::gelu_gate_backward(dgated, saved.gate, saved.h, dgate, dh);
   const Tensor du = fp32(), dinput_gate = compute(), da_gate = compute();
+  Tensor dlast;  // the gradient of the piece's last state
+  if (pass.context != nullptr) {
+    const auto states = [&] { return pass.scratch.allocate(DType::kFloat32, pass.sequences, rnn); };
+    dlast = states();
+    const Tensor product = states(), rest = states();
+    tensor::rg_lru_backward_summary(dh, saved.r, view.weight(a_param_), pass.positions,
+                                    pass.sequences, product, rest);
+    fold_pieces(*pass.context, product, rest, true, dlast, pass.scratch);
+  }
   tensor::rg_lru_backward({.dh = dh,
                            .u = saved.conv_out,
                            .i = saved.i,
@@ -192,8 +262,8 @@ void RecurrentBlock::backward(const Tensor& dy, const Tensor& x, const UnitView&
                            .h = saved.h,
                            .a_param = view.weight(a_param_),
                            .positions = pass.positions,
-                           .initial_state = {},
-                           .dstate_last = {},
+                           .initial_state = saved.start,
+                           .dstate_last = dlast,
                            .du = du,
                            .dgate_x = dinput_gate,
                            .dgate_a = da_gate,
@@ -213,8 +283,16 @@ void RecurrentBlock::backward(const Tensor& dy, const Tensor& x, const UnitView&
     }
   }
   const Tensor dconv_in = compute();
+  tensor::ConvNeighbours neighbours;
+  if (pass.context != nullptr) {
+    neighbours = {
+        saved.history,
+        pass.scratch.allocate(DType::kFloat32, pass.sequences * (tensor::kConvWidth - 1), rnn),
+        pass.next_place};
+    rows_after(*pass.context, du, pass.sequences, neighbours.next_dy, pass.scratch);
+  }
   tensor::conv1d_backward(du, saved.conv_in, view.weight(conv_w_), pass.positions, pass.sequences,
-                          dconv_in, view.gradient(conv_w_), view.gradient(conv_b_));
+                          dconv_in, view.gradient(conv_w_), view.gradient(conv_b_), neighbours);
   linear_x_.backward(dconv_in, x, view, dx, false);
   linear_y_.backward(dgate, x, view, dx, true);
 }

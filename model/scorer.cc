@@ -122,12 +122,13 @@ std::vector<Score> Scorer::score(std::span<const ScoreRequest> requests,
     }
   }
   if (!alone.empty()) run_group(alone, 0, requests, scores, done);
+  parameters_.finish_passes();
   return scores;
 }
 
 void Scorer::run_group(Group group, std::int64_t prefix, std::span<const ScoreRequest> requests,
                        std::vector<Score>& scores, const std::function<void(std::int64_t)>& done) {
-  State state(griffin_.config(), parameters_.compute(), 1);
+  State state(griffin_.state_config(), parameters_.compute(), 1);
   const std::span<const std::int32_t> tokens = group.front()->tokens;
   for (std::int64_t begin = 0; begin < prefix; begin += kPrefillTokens) {
     const std::int64_t count = std::min(kPrefillTokens, prefix - begin);

@@ -4,29 +4,44 @@
 // trees of exchange.h, over send and receive.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "parallel/progress.h"
+
 namespace eyrie::parallel {
 
 enum class Reduce { kSum, kMax, kMin };
+// What the operation is called: ranks that reduce differently differ in what they call.
+const char* all_reduce_name(Reduce how, bool integers);
 
-// A pending send or receive. wait() returns when its buffer may be used again; rethrows what went
-// wrong.
+// A pending send or receive. wait() returns when its buffer may be used again, done() says without
+// waiting whether it may; both throw what went wrong.
 class Request {
  public:
   virtual ~Request() = default;
   virtual void wait() = 0;
+  virtual bool done() = 0;
+};
+
+// A message that has come and that nothing was posted for.
+struct Arrival {
+  int from;
+  std::size_t bytes;
 };
 
 // Used by one thread at a time unless an implementation says otherwise. Calls are collective where
 // named so: every rank makes the same calls in the same order. A rank that fails ends the others'
-// waits with an error, never a hang.
+// waits with an error, never a hang. Ranks that make different calls are told so by an error that
+// names them: always in-process; over MPI in builds without NDEBUG and where EYRIE_CHECK_ORDER=1 is
+// set (0 turns it off), for one more small exchange a call.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -41,6 +56,8 @@ class Communicator {
   // belong to the caller and must live until wait().
   virtual std::unique_ptr<Request> send(std::span<const std::byte> bytes, int to, int tag) = 0;
   virtual std::unique_ptr<Request> receive(std::span<std::byte> bytes, int from, int tag) = 0;
+  // The next message with this tag from anybody, still to be received; without waiting.
+  virtual std::optional<Arrival> probe(int tag) = 0;
 
   // Collective. Sums are made in rank order on every rank alike.
   virtual void barrier() = 0;
@@ -67,6 +84,11 @@ class Communicator {
   // Collective: the ranks that give one `color` form a communicator of their own, in the order of
   // `key` (equal keys: in the order here).
   virtual std::unique_ptr<Communicator> split(int color, int key, const std::string& name) = 0;
+
+  // For Operation only: where this rank's doings are noted (null: nowhere), and the comparison of
+  // what begins with the other ranks.
+  virtual Progress* progress() { return nullptr; }
+  virtual void check_call(const Call&) {}
 };
 
 // Collective. Work that can fail on one rank alone (files, configuration) runs inside: when it
@@ -80,7 +102,10 @@ std::unique_ptr<Communicator> open_world(int& argc, char**& argv);
 std::unique_ptr<Communicator> open_single();
 
 // Runs `body(communicator)` on `ranks` threads of this process, one rank each; rethrows the lowest
-// failing rank's exception after all have ended.
-void run_in_process(int ranks, const std::function<void(Communicator&)>& body);
+// failing rank's exception after all have ended. A wait for other ranks that takes longer than
+// `limit` throws, naming the operation, who arrived and who did not.
+using WaitLimit = std::optional<std::chrono::milliseconds>;
+void run_in_process(int ranks, const std::function<void(Communicator&)>& body,
+                    WaitLimit limit = {});
 
 }  // namespace eyrie::parallel

@@ -3,11 +3,11 @@
 #include "parallel/exchange.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "parallel/progress.h"
 
 namespace eyrie::parallel {
 namespace {
@@ -15,12 +15,7 @@ namespace {
 constexpr int kReduceTag = 0;
 constexpr int kGatherTag = 1;
 
-using Clock = std::chrono::steady_clock;
 using Requests = std::vector<std::unique_ptr<Request>>;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 void wait_for(Requests& requests) {
   for (const auto& request : requests) request->wait();
@@ -57,59 +52,150 @@ struct Slices {
 
 }  // namespace
 
-std::int64_t reduce_scatter(Communicator& communicator, std::span<float> buffer,
-                            std::span<const std::int64_t> cuts, const MicroShardPlan& plan,
-                            std::vector<float>& workspace) {
-  check_cuts(communicator, cuts, buffer.size());
-  const int ranks = communicator.size(), own = communicator.rank();
-  EYRIE_CHECK(plan.ranks() == ranks, fmt::format("a plan for {} ranks on {}", plan.ranks(), ranks));
-  if (ranks == 1) return 0;
+std::int64_t exchange_piece(int ranks) {
+  return std::clamp<std::int64_t>((std::int64_t{8} << 20) / ranks, 64 << 10, 1 << 20);
+}
 
-  const Slices slices{cuts, kExchangePiece / static_cast<std::int64_t>(sizeof(float))};
-  const std::int64_t stride = std::min(slices.piece, slices.size(own));
-  workspace.resize(std::max<std::size_t>(workspace.size(), 2 * (ranks - 1) * stride));
+namespace {
+
+// What travels of one round, as fp32 or rounded.
+template <class Element>
+class Rounds {
+ public:
+  Rounds(Communicator& ranks, std::span<float> buffer, const Slices& slices,
+         std::vector<Element>& space)
+      : ranks_(ranks), buffer_(buffer), slices_(slices), own_(ranks.rank()) {
+    stride_ = std::min(slices.piece, slices.size(own_));
+    const std::size_t received = 2 * others() * static_cast<std::size_t>(stride_);
+    const std::size_t rounded = kRounds ? 2 * others() * static_cast<std::size_t>(slices.piece) : 0;
+    space.resize(std::max(space.size(), received + rounded));
+    received_ = space.data();
+    rounded_ = space.data() + received;
+  }
+
   // Two rounds are under way at a time: one being added, the next one travelling.
-  auto staging = [&](std::int64_t round, int from) {
-    return workspace.data() + ((round % 2) * (ranks - 1) + (from < own ? from : from - 1)) * stride;
-  };
-  Requests receives[2], sends[2];
-  std::int64_t sent = 0;
-  auto start = [&](std::int64_t round) {
-    if (round < slices.pieces(own)) {
-      for (int from = 0; from < ranks; ++from) {
-        if (from == own) continue;
-        const std::span<float> piece(staging(round, from), slices.length(own, round));
-        receives[round % 2].push_back(
-            communicator.receive(std::as_writable_bytes(piece), from, kReduceTag));
+  void start(std::int64_t round) {
+    const int size = ranks_.size();
+    if (round < slices_.pieces(own_)) {
+      for (int from = 0; from < size; ++from) {
+        if (from == own_) continue;
+        const std::span<Element> piece(received(round, from),
+                                       static_cast<std::size_t>(slices_.length(own_, round)));
+        receives_[round % 2].push_back(
+            ranks_.receive(std::as_writable_bytes(piece), from, kReduceTag));
       }
     }
     // Each rank begins with the one after it, so that no owner is sent to by all at once.
-    for (int distance = 1; distance < ranks; ++distance) {
-      const int to = (own + distance) % ranks;
-      if (round >= slices.pieces(to)) continue;
-      const auto piece = buffer.subspan(slices.begin(to, round), slices.length(to, round));
-      sends[round % 2].push_back(communicator.send(std::as_bytes(piece), to, kReduceTag));
-      sent += static_cast<std::int64_t>(piece.size_bytes());
+    for (int distance = 1; distance < size; ++distance) {
+      const int to = (own_ + distance) % size;
+      if (round >= slices_.pieces(to)) continue;
+      const auto terms = buffer_.subspan(slices_.begin(to, round), slices_.length(to, round));
+      const auto piece = std::as_bytes(on_the_wire(terms, round, distance));
+      sends_[round % 2].push_back(ranks_.send(piece, to, kReduceTag));
+      sent_ += static_cast<std::int64_t>(piece.size());
     }
-  };
-
-  const std::int64_t rounds = slices.rounds();
-  if (rounds > 0) start(0);
-  std::vector<float*> parts(ranks);
-  for (std::int64_t round = 0; round < rounds; ++round) {
-    if (round + 1 < rounds) start(round + 1);
-    wait_for(receives[round % 2]);
-    if (round < slices.pieces(own)) {
-      const std::int64_t length = slices.length(own, round);
-      float* const result = buffer.data() + slices.begin(own, round);
-      for (int rank = 0; rank < ranks; ++rank)
-        parts[rank] = rank == own ? result : staging(round, rank);
-      add_rank_sums(plan, parts, length);
-      if (own != 0) std::copy_n(parts[0], length, result);
-    }
-    wait_for(sends[round % 2]);
   }
-  return sent;
+  void wait_receives(std::int64_t round) { wait_for(receives_[round % 2]); }
+  void wait_sends(std::int64_t round) { wait_for(sends_[round % 2]); }
+  Element* received(std::int64_t round, int from) const {
+    return received_ +
+           ((round % 2) * static_cast<std::int64_t>(others()) + (from < own_ ? from : from - 1)) *
+               stride_;
+  }
+  std::int64_t sent() const { return sent_; }
+
+ private:
+  static constexpr bool kRounds = !std::is_same_v<Element, float>;
+  std::size_t others() const { return static_cast<std::size_t>(ranks_.size() - 1); }
+  std::span<const Element> on_the_wire(std::span<float> terms, std::int64_t round, int distance) {
+    if constexpr (!kRounds) {
+      return terms;
+    } else {
+      Element* to = rounded_ + ((round % 2) * static_cast<std::int64_t>(others()) + distance - 1) *
+                                   slices_.piece;
+      for (std::size_t i = 0; i < terms.size(); ++i) to[i] = tensor::to_bfloat16(terms[i]).bits;
+      return {to, terms.size()};
+    }
+  }
+
+  Communicator& ranks_;
+  std::span<float> buffer_;
+  Slices slices_;
+  int own_;
+  std::int64_t stride_ = 0, sent_ = 0;
+  Element *received_ = nullptr, *rounded_ = nullptr;
+  Requests receives_[2], sends_[2];
+};
+
+template <class Element>
+std::int64_t scatter(Communicator& communicator, std::span<float> buffer, const Slices& slices,
+                     const Combine& combine, ExchangeSpace& space,
+                     std::vector<Element>& travelling) {
+  constexpr bool kRounds = !std::is_same_v<Element, float>;
+  const int ranks = communicator.size(), own = communicator.rank();
+  Rounds<Element> travel(communicator, buffer, slices, travelling);
+  if (kRounds) {
+    space.terms.resize(std::max<std::size_t>(space.terms.size(),
+                                             static_cast<std::size_t>((ranks - 1) * slices.piece)));
+  }
+  const std::int64_t rounds = slices.rounds();
+  if (rounds > 0) travel.start(0);
+  std::vector<float*> parts(static_cast<std::size_t>(ranks));
+  for (std::int64_t round = 0; round < rounds; ++round) {
+    if (round + 1 < rounds) travel.start(round + 1);
+    travel.wait_receives(round);
+    if (round < slices.pieces(own)) {
+      const std::int64_t length = slices.length(own, round), begin = slices.begin(own, round);
+      for (int rank = 0; rank < ranks; ++rank) {
+        float*& part = parts[static_cast<std::size_t>(rank)];
+        part = buffer.data() + begin;
+        if constexpr (kRounds) {
+          if (rank == own) {
+            for (std::int64_t i = 0; i < length; ++i)
+              part[i] = tensor::to_float(tensor::to_bfloat16(part[i]));
+          } else {
+            part = space.terms.data() + (rank < own ? rank : rank - 1) * slices.piece;
+            const Element* from = travel.received(round, rank);
+            for (std::int64_t i = 0; i < length; ++i)
+              part[i] = tensor::to_float(tensor::BFloat16{from[i]});
+          }
+        } else if (rank != own) {
+          part = travel.received(round, rank);
+        }
+      }
+      combine(parts, begin - slices.begin(own, 0), length);
+    }
+    travel.wait_sends(round);
+  }
+  return travel.sent();
+}
+
+}  // namespace
+
+std::int64_t scatter_terms(Communicator& communicator, std::span<float> buffer,
+                           std::span<const std::int64_t> cuts, tensor::DType wire,
+                           const Combine& combine, ExchangeSpace& space) {
+  check_cuts(communicator, cuts, buffer.size());
+  const Operation operation(communicator, "reduce_scatter", std::ssize(std::as_bytes(buffer)));
+  const std::int64_t element = size_of(wire);
+  const Slices slices{cuts, exchange_piece(communicator.size()) / element};
+  if (wire == tensor::DType::kFloat32)
+    return scatter(communicator, buffer, slices, combine, space, space.terms);
+  return scatter(communicator, buffer, slices, combine, space, space.rounded);
+}
+
+std::int64_t reduce_scatter(Communicator& communicator, std::span<float> buffer,
+                            std::span<const std::int64_t> cuts, const MicroShardPlan& plan,
+                            ExchangeSpace& space) {
+  const int ranks = communicator.size(), own = communicator.rank();
+  EYRIE_CHECK(plan.ranks() == ranks, fmt::format("a plan for {} ranks on {}", plan.ranks(), ranks));
+  if (ranks == 1) return 0;
+  float* const slice = buffer.data() + cuts[static_cast<std::size_t>(own)];
+  const auto combine = [&](std::span<float* const> parts, std::int64_t at, std::int64_t count) {
+    add_rank_sums(plan, parts, count);
+    if (parts[0] != slice + at) std::copy_n(parts[0], count, slice + at);
+  };
+  return scatter_terms(communicator, buffer, cuts, tensor::DType::kFloat32, combine, space);
 }
 
 std::int64_t all_gather(Communicator& communicator, std::span<std::byte> buffer,
@@ -118,8 +204,9 @@ std::int64_t all_gather(Communicator& communicator, std::span<std::byte> buffer,
   check_cuts(communicator, cuts, buffer.size() / element_bytes);
   const int ranks = communicator.size(), own = communicator.rank();
   if (ranks == 1) return 0;
+  const Operation operation(communicator, "all_gather of slices", std::ssize(buffer));
 
-  const Slices slices{cuts, kExchangePiece / element_bytes};
+  const Slices slices{cuts, exchange_piece(ranks) / element_bytes};
   auto piece_of = [&](int rank, std::int64_t round) {
     return buffer.subspan(slices.begin(rank, round) * element_bytes,
                           slices.length(rank, round) * element_bytes);
@@ -146,110 +233,6 @@ std::int64_t all_gather(Communicator& communicator, std::span<std::byte> buffer,
     wait_for(pending[round % 2]);
   }
   return sent;
-}
-
-ExchangeQueue::ExchangeQueue(Communicator& communicator)
-    : communicator_(communicator.duplicate()),
-      exceptions_at_start_(std::uncaught_exceptions()),
-      thread_([this, rank = base::rank()] {
-        base::set_rank(rank);
-        work();
-      }) {}
-
-ExchangeQueue::~ExchangeQueue() {
-  {
-    std::unique_lock lock(mutex_);
-    ending_ = true;
-    changed_.notify_all();
-    // With an error on its way out, the ranks that a task waits for may never come. Where all ranks
-    // fail alike they do, and ending in good order leaves no message behind that would arrive in
-    // freed memory: so they get a second.
-    const bool failing = std::uncaught_exceptions() > exceptions_at_start_;
-    const auto idle = [this] { return finished_ == posted_ || failure_; };
-    if (failing && !changed_.wait_for(lock, std::chrono::seconds(1), idle)) {
-      tasks_.clear();
-      communicator_->interrupt();
-    }
-  }
-  thread_.join();
-}
-
-ExchangeQueue::Ticket ExchangeQueue::post_reduce_scatter(std::span<float> buffer,
-                                                         std::span<const std::int64_t> cuts,
-                                                         const MicroShardPlan& plan) {
-  return post([this, buffer, cuts = std::vector<std::int64_t>(cuts.begin(), cuts.end()), plan] {
-    return reduce_scatter(*communicator_, buffer, cuts, plan, workspace_);
-  });
-}
-
-ExchangeQueue::Ticket ExchangeQueue::post_all_gather(std::span<float> buffer,
-                                                     std::span<const std::int64_t> cuts) {
-  return post_all_gather(std::as_writable_bytes(buffer), cuts, sizeof(float));
-}
-
-ExchangeQueue::Ticket ExchangeQueue::post_all_gather(std::span<std::byte> buffer,
-                                                     std::span<const std::int64_t> cuts,
-                                                     std::int64_t element_bytes) {
-  return post([this, buffer, cuts = std::vector<std::int64_t>(cuts.begin(), cuts.end()),
-               element_bytes] { return all_gather(*communicator_, buffer, cuts, element_bytes); });
-}
-
-ExchangeQueue::Ticket ExchangeQueue::post(Task task) {
-  std::lock_guard lock(mutex_);
-  tasks_.push_back(std::move(task));
-  changed_.notify_all();
-  return ++posted_;
-}
-
-void ExchangeQueue::wait(Ticket ticket) {
-  const Clock::time_point start = Clock::now();
-  std::unique_lock lock(mutex_);
-  EYRIE_CHECK(ticket <= posted_, "a ticket of another queue");
-  changed_.wait(lock, [&] { return finished_ >= ticket || failure_; });
-  counters_.waited_seconds += seconds_since(start);
-  if (failure_) std::rethrow_exception(failure_);
-}
-
-void ExchangeQueue::wait_all() {
-  Ticket last;
-  {
-    std::lock_guard lock(mutex_);
-    last = posted_;
-  }
-  wait(last);
-}
-
-ExchangeQueue::Counters ExchangeQueue::counters() const {
-  std::lock_guard lock(mutex_);
-  return counters_;
-}
-
-void ExchangeQueue::work() {
-  std::unique_lock lock(mutex_);
-  for (;;) {
-    changed_.wait(lock, [&] { return ending_ || !tasks_.empty(); });
-    if (tasks_.empty() || failure_) return;
-    const Task task = std::move(tasks_.front());
-    tasks_.pop_front();
-    lock.unlock();
-    const Clock::time_point start = Clock::now();
-    std::int64_t sent = 0;
-    std::exception_ptr failure;
-    try {
-      sent = task();
-    } catch (...) {
-      failure = std::current_exception();
-    }
-    lock.lock();
-    counters_.bytes_sent += sent;
-    counters_.busy_seconds += seconds_since(start);
-    if (failure) {
-      failure_ = failure;
-    } else {
-      ++finished_;
-    }
-    changed_.notify_all();
-  }
 }
 
 }  // namespace eyrie::parallel

@@ -53,19 +53,26 @@ int MicroShardPlan::ranks_in_group() const {
   return static_cast<int>(std::max<std::int64_t>(1, group_ / count(0)));
 }
 
+void add_binary(std::span<float* const> parts, std::int64_t count) {
+  for (std::size_t step = 1; step < parts.size(); step *= 2) {
+    for (std::size_t i = 0; i + step < parts.size(); i += 2 * step)
+      add_to(parts[i], parts[i + step], count);
+  }
+}
+
 void add_rank_sums(const MicroShardPlan& plan, std::span<float* const> parts, std::int64_t count) {
-  const int ranks = plan.ranks(), group = plan.ranks_in_group();
-  EYRIE_CHECK(static_cast<int>(parts.size()) == ranks, "one part a rank");
+  const auto ranks = static_cast<std::size_t>(plan.ranks()),
+             group = static_cast<std::size_t>(plan.ranks_in_group());
+  EYRIE_CHECK(parts.size() == ranks, "one part a rank");
   // In blocks that stay in the first cache while the tree runs over them.
   constexpr std::int64_t kBlock = 1024;
+  std::vector<float*> block(ranks);
   for (std::int64_t at = 0; at < count; at += kBlock) {
     const std::int64_t length = std::min(kBlock, count - at);
-    for (int start = 0; start < ranks; start += group) {
-      for (int step = 1; step < group; step *= 2) {
-        for (int i = start; i < start + group; i += 2 * step)
-          add_to(parts[i] + at, parts[i + step] + at, length);
-      }
-      if (start > 0) add_to(parts[0] + at, parts[start] + at, length);
+    for (std::size_t r = 0; r < ranks; ++r) block[r] = parts[r] + at;
+    for (std::size_t start = 0; start < ranks; start += group) {
+      add_binary(std::span(block).subspan(start, group), length);
+      if (start > 0) add_to(block[0], block[start], length);
     }
   }
 }

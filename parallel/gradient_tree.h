@@ -42,6 +42,10 @@ class MicroShardPlan {
 // All rank counts that MicroShardPlan takes, ascending.
 std::vector<std::int64_t> fitting_rank_counts(std::int64_t micro_shards);
 
+// parts[0][0 … count) = the balanced binary tree over the parts, whose number is a power of two.
+// All parts are overwritten.
+void add_binary(std::span<float* const> parts, std::int64_t count);
+
 // Adds the ranks' local sums, which lie in parts[rank][0 … count), in the tree's order. All parts
 // are overwritten; the result is in parts[0].
 void add_rank_sums(const MicroShardPlan& plan, std::span<float* const> parts, std::int64_t count);

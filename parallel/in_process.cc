@@ -1,7 +1,7 @@
 // Ranks as threads of one process: for tests (ThreadSanitizer sees everything) and for simulating
 // large meshes. One mutex for all: the messages are few and what is copied under it is a pointer. A
 // rank that throws poisons the world, and every other rank's wait throws, naming it; so does
-// waiting for a rank that has already returned.
+// waiting for a rank that has already returned, and a wait beyond the time limit.
 #include <algorithm>
 #include <array>
 #include <condition_variable>
@@ -34,20 +34,25 @@ class Poisoned : public base::Error {
 
 // Shared by all communicators of one run_in_process.
 struct World {
-  explicit World(int ranks) : ended(ranks, false) {}
+  World(int ranks, WaitLimit limit) : limit(limit), ended(ranks, false) {}
 
   // Calls `ready` under the lock until it says yes. `stuck` (under the lock too) returns the rank
-  // that can no longer do what is waited for, or -1.
-  template <class Ready, class Stuck>
+  // that can no longer do what is waited for, or -1; `late` says who is there when time is up.
+  template <class Ready, class Stuck, class Late>
   void wait(std::unique_lock<std::mutex>& lock, const bool& interrupted, Ready ready, Stuck stuck,
-            const std::string& what) {
+            Late late, const char* what) {
+    const auto start = std::chrono::steady_clock::now();
     while (!ready()) {
-      if (interrupted) throw Poisoned(what + ": interrupted");
+      if (interrupted) throw Poisoned(fmt::format("{}: interrupted", what));
       if (culprit >= 0) throw Poisoned(fmt::format("rank {} has failed: {}", culprit, message));
       if (const int rank = stuck(); rank >= 0) {
         throw Poisoned(fmt::format("{}: rank {} has already returned", what, rank));
       }
-      changed.wait(lock);
+      if (!limit) {
+        changed.wait(lock);
+      } else if (changed.wait_until(lock, start + *limit) == std::cv_status::timeout && !ready()) {
+        throw base::Error(late());
+      }
     }
   }
   void poison(int rank, const std::string& text) {
@@ -64,6 +69,7 @@ struct World {
     changed.notify_all();
   }
 
+  const WaitLimit limit;
   std::mutex mutex;  // guards everything below and every Group
   std::condition_variable changed;
   int culprit = -1;
@@ -81,7 +87,6 @@ struct Group {
   };
   // One collective call: each rank adds its part, the last one completes it.
   struct Collective {
-    std::string name;
     std::vector<std::string> parts;
     std::vector<bool> arrived;
     int arrivals = 0;
@@ -91,25 +96,50 @@ struct Group {
 
   std::map<std::tuple<int, int, int>, Channel> channels;  // (from, to, tag)
   std::map<std::int64_t, Collective> collectives;         // by number
+  std::map<std::int64_t, std::vector<RankCall>> calls;    // by number, until all ranks called
+  std::vector<std::shared_ptr<const Progress>> progress;  // by rank; null before a rank is there
   // By number of the duplicate or split, and colour.
   std::map<std::pair<std::size_t, int>, std::shared_ptr<Group>> children;
 };
 
+// What is said of a wait of `own` for longer than the limit.
+std::string late_text(const Group& group, const Progress& own, std::chrono::milliseconds limit) {
+  const Progress::State waits = own.state();
+  const double seconds = std::chrono::duration<double>(limit).count();
+  if (waits.peer >= 0) {
+    return fmt::format("{} rank {} on '{}' has not come within {:g} s", waits.operation, waits.peer,
+                       own.name(), seconds);
+  }
+  std::vector<int> arrived, missing;
+  for (std::size_t rank = 0; rank < own.members().size(); ++rank) {
+    const auto& there = group.progress[rank];
+    const bool has = there != nullptr && there->state().number >= waits.number;
+    (has ? arrived : missing).push_back(own.members()[rank]);
+  }
+  std::sort(arrived.begin(), arrived.end());
+  std::sort(missing.begin(), missing.end());
+  return fmt::format("'{}' {} {} has not ended within {:g} s; arrived: {}; did not arrive: {}",
+                     own.name(), waits.operation, waits.number, seconds, rank_list(arrived),
+                     rank_list(missing));
+}
+
 class Done : public Request {
  public:
   void wait() override {}
+  bool done() override { return true; }
 };
 
 class Receive : public Request {
  public:
-  Receive(World& world, std::shared_ptr<Group> group, std::shared_ptr<const bool> interrupted,
-          std::span<std::byte> bytes, int from, int world_from, int to, int tag)
+  Receive(World& world, std::shared_ptr<Group> group, std::shared_ptr<Progress> progress,
+          std::shared_ptr<const bool> interrupted, std::span<std::byte> bytes, int from, int to,
+          int tag)
       : world_(world),
         group_(std::move(group)),
+        progress_(std::move(progress)),
         interrupted_(std::move(interrupted)),
         bytes_(bytes),
         from_(from),
-        world_from_(world_from),
         tag_(tag) {
     std::lock_guard lock(world_.mutex);
     channel_ = &group_->channels[{from, to, tag}];
@@ -118,16 +148,28 @@ class Receive : public Request {
 
   void wait() override {
     if (done_) return;
-    Message message;
-    {
-      std::unique_lock lock(world_.mutex);
-      auto arrived = [&] { return channel_->waiting.count(number_) != 0; };
-      auto stuck = [&] { return world_.ended[world_from_] ? world_from_ : -1; };
-      world_.wait(lock, *interrupted_, arrived, stuck,
-                  fmt::format("waiting for a message with tag {}", tag_));
-      message = channel_->waiting[number_];
-      channel_->waiting.erase(number_);
-    }
+    const int world_from = progress_->members()[from_];
+    const MessageWait waits(*progress_, "a message from", world_from);
+    std::unique_lock lock(world_.mutex);
+    auto stuck = [&] { return world_.ended[world_from] ? world_from : -1; };
+    auto late = [&] { return late_text(*group_, *progress_, *world_.limit); };
+    world_.wait(
+        lock, *interrupted_, [&] { return arrived(); }, stuck, late, "waiting for a message");
+    take(lock);
+  }
+  bool done() override {
+    if (done_) return true;
+    std::unique_lock lock(world_.mutex);
+    if (arrived()) take(lock);
+    return done_;
+  }
+
+ private:
+  bool arrived() const { return channel_->waiting.count(number_) != 0; }
+  void take(std::unique_lock<std::mutex>& lock) {
+    const Message message = std::move(channel_->waiting[number_]);
+    channel_->waiting.erase(number_);
+    lock.unlock();
     if (message->size() != bytes_.size()) {
       throw base::Error(
           fmt::format("a message from rank {} with tag {} has {} bytes, {} were expected", from_,
@@ -137,15 +179,14 @@ class Receive : public Request {
     done_ = true;
   }
 
- private:
   World& world_;
   std::shared_ptr<Group> group_;
+  std::shared_ptr<Progress> progress_;
   std::shared_ptr<const bool> interrupted_;  // guarded by the world's mutex
   Group::Channel* channel_;
   std::int64_t number_;
   std::span<std::byte> bytes_;
   int from_;
-  int world_from_;  // its number in the world
   int tag_;
   bool done_ = false;
 };
@@ -165,7 +206,12 @@ class InProcessCommunicator : public Communicator {
         members_(std::move(members)),
         name_(std::move(name)),
         rank_(rank),
-        size_(static_cast<int>(members_.size())) {}
+        size_(static_cast<int>(members_.size())),
+        progress_(std::make_shared<Progress>(name_, "", members_)) {
+    std::lock_guard lock(world_.mutex);
+    group_->progress.resize(members_.size());
+    group_->progress[rank_] = progress_;
+  }
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
@@ -184,15 +230,29 @@ class InProcessCommunicator : public Communicator {
   std::unique_ptr<Request> receive(std::span<std::byte> bytes, int from, int tag) override {
     EYRIE_CHECK(from >= 0 && from < size_,
                 fmt::format("a message from rank {} of {}", from, size_));
-    return std::make_unique<Receive>(world_, group_, interrupted_, bytes, from, members_[from],
-                                     rank_, tag);
+    return std::make_unique<Receive>(world_, group_, progress_, interrupted_, bytes, from, rank_,
+                                     tag);
+  }
+  std::optional<Arrival> probe(int tag) override {
+    std::lock_guard lock(world_.mutex);
+    for (int from = 0; from < size_; ++from) {
+      const auto channel = group_->channels.find({from, rank_, tag});
+      if (channel == group_->channels.end()) continue;
+      const auto next = channel->second.waiting.find(channel->second.expected);
+      if (next != channel->second.waiting.end()) return Arrival{from, next->second->size()};
+    }
+    return {};
   }
 
-  void barrier() override { exchange("barrier", ""); }
+  void barrier() override {
+    const Operation operation(*this, "barrier");
+    exchange("");
+  }
   void broadcast(std::span<std::byte> bytes, int root) override {
+    const Operation operation(*this, "broadcast", std::ssize(bytes), root);
     const std::string own =
         rank_ == root ? std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()) : "";
-    const Gathered all = exchange(fmt::format("broadcast from rank {}", root), own);
+    const Gathered all = exchange(own);
     const std::string& sent = (*all)[root];
     if (sent.size() != bytes.size()) {
       throw base::Error(fmt::format("a broadcast from rank {} has {} bytes, {} were expected", root,
@@ -203,10 +263,12 @@ class InProcessCommunicator : public Communicator {
   void all_reduce(std::span<double> values, Reduce how) override { reduce(values, how); }
   void all_reduce(std::span<std::int64_t> values, Reduce how) override { reduce(values, how); }
   std::vector<std::string> all_gather(const std::string& bytes) override {
-    return *exchange("all_gather", bytes);
+    const Operation operation(*this, "all_gather");
+    return *exchange(bytes);
   }
   std::vector<std::string> gather(const std::string& bytes, int root) override {
-    const Gathered all = exchange(fmt::format("gather to rank {}", root), bytes);
+    const Operation operation(*this, "gather", -1, root);
+    const Gathered all = exchange(bytes);
     return rank_ == root ? *all : std::vector<std::string>();
   }
 
@@ -222,9 +284,13 @@ class InProcessCommunicator : public Communicator {
     world_.changed.notify_all();
   }
 
-  std::unique_ptr<Communicator> duplicate() override { return split(0, rank_, name_); }
+  std::unique_ptr<Communicator> duplicate() override {
+    const Operation operation(*this, "duplicate");
+    return split(0, rank_, name_);
+  }
   std::unique_ptr<Communicator> split(int color, int key, const std::string& name) override {
-    const Gathered all = exchange("split", packed(std::span<const int>(std::array{color, key})));
+    const Operation operation(*this, "split");
+    const Gathered all = exchange(packed(std::span<const int>(std::array{color, key})));
     std::vector<std::array<int, 2>> mine;  // key and rank here of those that join
     for (int other = 0; other < size_; ++other) {
       std::array<int, 2> theirs;
@@ -238,25 +304,35 @@ class InProcessCommunicator : public Communicator {
       if (other == rank_) rank = static_cast<int>(members.size());
       members.push_back(members_[other]);
     }
-    std::lock_guard lock(world_.mutex);
-    auto& child = group_->children[{splits_++, color}];
-    if (!child) child = std::make_shared<Group>();
+    std::shared_ptr<Group> child;
+    {
+      std::lock_guard lock(world_.mutex);
+      auto& shared = group_->children[{splits_++, color}];
+      if (!shared) shared = std::make_shared<Group>();
+      child = shared;
+    }
     return std::make_unique<InProcessCommunicator>(world_, child, rank, std::move(members), name);
+  }
+
+  Progress* progress() override { return progress_.get(); }
+  // Without waiting: each rank compares with those that were here before it.
+  void check_call(const Call& call) override {
+    std::lock_guard lock(world_.mutex);
+    std::vector<RankCall>& calls = group_->calls[call.number];
+    calls.push_back({members_[rank_], call.operation, call.number, call.bytes, call.root});
+    if (const std::string text = difference(name_, calls); !text.empty()) throw base::Error(text);
+    if (static_cast<int>(calls.size()) == size_) group_->calls.erase(call.number);
   }
 
  private:
   // Every rank's bytes, once all are there. All other collectives are made of this one.
-  Gathered exchange(const std::string& name, const std::string& bytes) {
+  Gathered exchange(const std::string& bytes) {
     std::unique_lock lock(world_.mutex);
     const std::int64_t number = collectives_++;
     Group::Collective& call = group_->collectives[number];
     if (call.arrivals == 0) {
-      call.name = name;
       call.parts.resize(size_);
       call.arrived.resize(size_);
-    } else if (call.name != name) {
-      throw base::Error(fmt::format("collective call {} is {} on this rank and {} on another",
-                                    number, name, call.name));
     }
     call.parts[rank_] = bytes;
     call.arrived[rank_] = true;
@@ -271,7 +347,8 @@ class InProcessCommunicator : public Communicator {
       }
       return -1;
     };
-    world_.wait(lock, *interrupted_, complete, stuck, name);
+    auto late = [&] { return late_text(*group_, *progress_, *world_.limit); };
+    world_.wait(lock, *interrupted_, complete, stuck, late, progress_->state().operation);
     Gathered result = call.complete;
     if (++call.readers == size_) group_->collectives.erase(number);
     return result;
@@ -279,7 +356,9 @@ class InProcessCommunicator : public Communicator {
 
   template <class Number>
   void reduce(std::span<Number> values, Reduce how) {
-    const Gathered all = exchange("all_reduce", packed(std::span<const Number>(values)));
+    const Operation operation(*this, all_reduce_name(how, std::is_integral_v<Number>),
+                              static_cast<std::int64_t>(values.size_bytes()));
+    const Gathered all = exchange(packed(std::span<const Number>(values)));
     std::vector<Number> one(values.size());
     for (int from = 0; from < size_; ++from) {
       if ((*all)[from].size() != values.size_bytes()) {
@@ -308,15 +387,16 @@ class InProcessCommunicator : public Communicator {
   std::string name_;
   int rank_;
   int size_;
+  std::shared_ptr<Progress> progress_;
   std::int64_t collectives_ = 0;
   std::size_t splits_ = 0;
 };
 
 }  // namespace
 
-void run_in_process(int ranks, const std::function<void(Communicator&)>& body) {
+void run_in_process(int ranks, const std::function<void(Communicator&)>& body, WaitLimit limit) {
   EYRIE_CHECK(ranks > 0, fmt::format("{} ranks", ranks));
-  World world(ranks);
+  World world(ranks, limit);
   const auto group = std::make_shared<Group>();
   // What a rank threw, and whether only because another one had failed.
   auto run_rank = [&](int rank) {

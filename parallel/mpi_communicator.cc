@@ -34,6 +34,9 @@ constexpr std::size_t kLargest = std::size_t{1} << 30;
 constexpr int kFirstOwnTag = 32000;
 constexpr int kGatherTag = kFirstOwnTag;
 
+// Whether ranks compare what they call. Set when the world opens, on all ranks alike.
+bool order_is_checked = false;
+
 void check(int code, const char* call) {
   if (code == MPI_SUCCESS) return;
   std::array<char, MPI_MAX_ERROR_STRING> text{};
@@ -59,11 +62,10 @@ class Patience {
 
 using Flag = std::shared_ptr<std::atomic<bool>>;
 
-void wait_for(MPI_Request& request, const char* call, const std::atomic<bool>& interrupted,
-              MPI_Status* status = MPI_STATUS_IGNORE) {
+void wait_for(MPI_Request& request, const char* call, const std::atomic<bool>& interrupted) {
   Patience patience;
   for (int done = 0;;) {
-    check(MPI_Test(&request, &done, status), call);
+    check(MPI_Test(&request, &done, MPI_STATUS_IGNORE), call);
     if (done) return;
     if (interrupted) throw base::Error(fmt::format("{}: interrupted", call));
     patience.pause();
@@ -77,8 +79,10 @@ class MpiRequest : public Request {
     MPI_Request request;
     std::size_t expected;
   };
-  MpiRequest(std::vector<Piece> pieces, Flag interrupted, bool receives, int peer, int tag)
+  MpiRequest(std::vector<Piece> pieces, std::shared_ptr<Progress> progress, Flag interrupted,
+             bool receives, int peer, int tag)
       : pieces_(std::move(pieces)),
+        progress_(std::move(progress)),
         interrupted_(std::move(interrupted)),
         receives_(receives),
         peer_(peer),
@@ -98,25 +102,42 @@ class MpiRequest : public Request {
     }
   }
 
-  void wait() override {
+  bool done() override {
     for (; next_ < pieces_.size(); ++next_) {
       MPI_Status status;
-      wait_for(pieces_[next_].request, receives_ ? "MPI receive" : "MPI send", *interrupted_,
-               &status);
-      if (!receives_) continue;
-      int count = 0;
-      check(MPI_Get_count(&status, MPI_BYTE, &count), "MPI_Get_count");
-      if (static_cast<std::size_t>(count) != pieces_[next_].expected) {
-        throw base::Error(
-            fmt::format("a message from rank {} with tag {} has {} bytes, {} were expected", peer_,
-                        tag_, count, pieces_[next_].expected));
-      }
+      int there = 0;
+      check(MPI_Test(&pieces_[next_].request, &there, &status), what());
+      if (!there) return false;
+      if (receives_) check_length(status);
+    }
+    return true;
+  }
+
+  void wait() override {
+    if (done()) return;
+    const MessageWait waits(*progress_, receives_ ? "a message from" : "a message to",
+                            progress_->members()[peer_]);
+    Patience patience;
+    while (!done()) {
+      if (*interrupted_) throw base::Error(fmt::format("{}: interrupted", what()));
+      patience.pause();
     }
   }
 
  private:
+  const char* what() const { return receives_ ? "MPI receive" : "MPI send"; }
+  void check_length(const MPI_Status& status) const {
+    int count = 0;
+    check(MPI_Get_count(&status, MPI_BYTE, &count), "MPI_Get_count");
+    if (static_cast<std::size_t>(count) == pieces_[next_].expected) return;
+    throw base::Error(
+        fmt::format("a message from rank {} with tag {} has {} bytes, {} were expected", peer_,
+                    tag_, count, pieces_[next_].expected));
+  }
+
   std::vector<Piece> pieces_;
-  std::size_t next_ = 0;  // the first piece not waited for
+  std::size_t next_ = 0;  // the first piece that is not done
+  std::shared_ptr<Progress> progress_;
   Flag interrupted_;
   bool receives_;
   int peer_;
@@ -125,15 +146,17 @@ class MpiRequest : public Request {
 
 class MpiCommunicator : public Communicator {
  public:
-  MpiCommunicator(MPI_Comm from, std::string name) : name_(std::move(name)) {
+  // `identity`: see Progress.
+  MpiCommunicator(MPI_Comm from, std::string name, std::string identity) : name_(std::move(name)) {
     check(MPI_Comm_dup(from, &communicator_), "MPI_Comm_dup");
-    open();
+    open(std::move(identity));
   }
-  MpiCommunicator(MPI_Comm from, int color, int key, std::string name) : name_(std::move(name)) {
+  MpiCommunicator(MPI_Comm from, int color, int key, std::string name, std::string identity)
+      : name_(std::move(name)) {
     check(MPI_Comm_split(from, color, key, &communicator_), "MPI_Comm_split");
-    open();
+    open(std::move(identity));
   }
-  void open() {
+  void open(std::string identity) {
     check(MPI_Comm_set_errhandler(communicator_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
     check(MPI_Comm_rank(communicator_, &rank_), "MPI_Comm_rank");
     check(MPI_Comm_size(communicator_, &size_), "MPI_Comm_size");
@@ -142,11 +165,13 @@ class MpiCommunicator : public Communicator {
     check(MPI_Comm_group(MPI_COMM_WORLD, &world), "MPI_Comm_group");
     std::vector<int> ranks(size_);
     std::iota(ranks.begin(), ranks.end(), 0);
-    world_ranks_.resize(size_);
-    check(MPI_Group_translate_ranks(here, size_, ranks.data(), world, world_ranks_.data()),
+    std::vector<int> world_ranks(size_);
+    check(MPI_Group_translate_ranks(here, size_, ranks.data(), world, world_ranks.data()),
           "MPI_Group_translate_ranks");
     MPI_Group_free(&here);
     MPI_Group_free(&world);
+    progress_ = std::make_shared<Progress>(name_, std::move(identity), std::move(world_ranks));
+    if (size_ > 1) put_on_board(progress_);
   }
   ~MpiCommunicator() override {
     int finalised = 0;
@@ -158,7 +183,7 @@ class MpiCommunicator : public Communicator {
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
-  int world_rank(int rank) const override { return world_ranks_[rank]; }
+  int world_rank(int rank) const override { return progress_->members()[rank]; }
   const std::string& name() const override { return name_; }
 
   std::unique_ptr<Request> send(std::span<const std::byte> bytes, int to, int tag) override {
@@ -169,14 +194,24 @@ class MpiCommunicator : public Communicator {
     check_peer(from, tag);
     return start_receive(bytes, from, tag);
   }
+  std::optional<Arrival> probe(int tag) override {
+    int there = 0, bytes = 0;
+    MPI_Status status;
+    check(MPI_Iprobe(MPI_ANY_SOURCE, tag, communicator_, &there, &status), "MPI_Iprobe");
+    if (!there) return {};
+    check(MPI_Get_count(&status, MPI_BYTE, &bytes), "MPI_Get_count");
+    return Arrival{status.MPI_SOURCE, static_cast<std::size_t>(bytes)};
+  }
 
   void barrier() override {
+    const Operation operation(*this, "barrier");
     MPI_Request request;
     check(MPI_Ibarrier(communicator_, &request), "MPI_Ibarrier");
     wait_for(request, "MPI_Ibarrier", *interrupted_);
   }
 
   void broadcast(std::span<std::byte> bytes, int root) override {
+    const Operation operation(*this, "broadcast", std::ssize(bytes), root);
     for (std::size_t at = 0; at < bytes.size(); at += kLargest) {
       const std::size_t count = std::min(kLargest, bytes.size() - at);
       MPI_Request request;
@@ -191,6 +226,7 @@ class MpiCommunicator : public Communicator {
   void all_reduce(std::span<std::int64_t> values, Reduce how) override { reduce(values, how); }
 
   std::vector<std::string> all_gather(const std::string& bytes) override {
+    const Operation operation(*this, "all_gather");
     std::vector<std::string> all = sized_strings(gathered_lengths(bytes.size()));
     all[rank_] = bytes;
     std::size_t total = 0;
@@ -218,6 +254,7 @@ class MpiCommunicator : public Communicator {
   }
 
   std::vector<std::string> gather(const std::string& bytes, int root) override {
+    const Operation operation(*this, "gather", -1, root);
     const std::vector<std::int64_t> lengths = gathered_lengths(bytes.size());
     if (rank_ != root) {
       start_send(std::as_bytes(std::span(bytes)), root, kGatherTag)->wait();
@@ -254,10 +291,41 @@ class MpiCommunicator : public Communicator {
   void interrupt() override { *interrupted_ = true; }
 
   std::unique_ptr<Communicator> duplicate() override {
-    return std::make_unique<MpiCommunicator>(communicator_, name_);
+    const Operation operation(*this, "duplicate");
+    return std::make_unique<MpiCommunicator>(communicator_, name_, child_identity(0));
   }
   std::unique_ptr<Communicator> split(int color, int key, const std::string& name) override {
-    return std::make_unique<MpiCommunicator>(communicator_, color, key, name);
+    const Operation operation(*this, "split");
+    return std::make_unique<MpiCommunicator>(communicator_, color, key, name,
+                                             child_identity(color));
+  }
+
+  Progress* progress() override { return progress_.get(); }
+  // One exchange of fixed length before anything else: it fits whatever the other ranks call.
+  void check_call(const Call& call) override {
+    if (!order_is_checked) return;
+    struct Record {
+      char operation[40];
+      std::int64_t number, bytes, root;
+    };
+    Record own = {{}, call.number, call.bytes, call.root};
+    std::strncpy(own.operation, call.operation, sizeof(own.operation) - 1);
+    std::vector<Record> all(size_);
+    MPI_Request request;
+    check(MPI_Iallgather(&own, sizeof(own), MPI_BYTE, all.data(), sizeof(own), MPI_BYTE,
+                         communicator_, &request),
+          "MPI_Iallgather");
+    wait_for(request, "MPI_Iallgather", *interrupted_);
+    std::vector<RankCall> calls;
+    for (int rank = 0; rank < size_; ++rank) {
+      calls.push_back({world_rank(rank), all[rank].operation, all[rank].number, all[rank].bytes,
+                       static_cast<int>(all[rank].root)});
+    }
+    const std::string text = difference(name_, calls);
+    if (text.empty()) return;
+    // One rank is enough to say so: it ends the job meanwhile.
+    if (rank_ != 0) std::this_thread::sleep_for(std::chrono::seconds(1));
+    throw base::Error(text);
   }
 
  private:
@@ -265,6 +333,9 @@ class MpiCommunicator : public Communicator {
     int rank = 0;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     return rank;
+  }
+  std::string child_identity(int color) {
+    return fmt::format("{}/{}:{}", progress_->identity(), ++children_, color);
   }
   void check_peer(int peer, int tag) const {
     EYRIE_CHECK(peer >= 0 && peer < size_, fmt::format("rank {} of {}", peer, size_));
@@ -282,7 +353,7 @@ class MpiCommunicator : public Communicator {
             "MPI_Isend");
       at += count;
     } while (at < bytes.size());
-    return std::make_unique<MpiRequest>(std::move(pieces), interrupted_, false, to, tag);
+    return std::make_unique<MpiRequest>(std::move(pieces), progress_, interrupted_, false, to, tag);
   }
   std::unique_ptr<Request> start_receive(std::span<std::byte> bytes, int from, int tag) {
     std::vector<MpiRequest::Piece> pieces;
@@ -295,7 +366,8 @@ class MpiCommunicator : public Communicator {
             "MPI_Irecv");
       at += count;
     } while (at < bytes.size());
-    return std::make_unique<MpiRequest>(std::move(pieces), interrupted_, true, from, tag);
+    return std::make_unique<MpiRequest>(std::move(pieces), progress_, interrupted_, true, from,
+                                        tag);
   }
 
   std::vector<std::int64_t> gathered_lengths(std::size_t own) {
@@ -320,6 +392,8 @@ class MpiCommunicator : public Communicator {
   void reduce(std::span<Number> values, Reduce how) {
     const std::size_t count = values.size();
     EYRIE_CHECK(values.size_bytes() < kLargest, "all_reduce is for control values");
+    const Operation operation(*this, all_reduce_name(how, std::is_integral_v<Number>),
+                              static_cast<std::int64_t>(values.size_bytes()));
     const std::vector<Number> own(values.begin(), values.end());
     std::vector<Number> all(count * size_);
     MPI_Request request;
@@ -345,7 +419,8 @@ class MpiCommunicator : public Communicator {
 
   MPI_Comm communicator_ = MPI_COMM_NULL;
   std::string name_;
-  std::vector<int> world_ranks_;
+  std::shared_ptr<Progress> progress_;
+  int children_ = 0;  // duplicated or split off so far
   Flag interrupted_ = std::make_shared<std::atomic<bool>>(false);
   int rank_ = 0;
   int size_ = 1;
@@ -355,8 +430,18 @@ class MpiCommunicator : public Communicator {
 class MpiWorld : public MpiCommunicator {
  public:
   MpiWorld()
-      : MpiCommunicator(MPI_COMM_WORLD, "world"),
-        farewell_(std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, "farewell")) {}
+      : MpiCommunicator(MPI_COMM_WORLD, "world", "world"),
+        farewell_(std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, "farewell", "farewell")) {
+    // The environment need not have reached every host.
+#ifdef NDEBUG
+    std::int64_t wanted = 0;
+#else
+    std::int64_t wanted = 1;
+#endif
+    if (const char* set = std::getenv("EYRIE_CHECK_ORDER")) wanted = std::string_view(set) == "1";
+    all_reduce(std::span<std::int64_t>(&wanted, 1), Reduce::kMax);
+    order_is_checked = wanted != 0;
+  }
   ~MpiWorld() override {
     // MPI_Finalize waits for every rank. When an error is on its way out, the other ranks may not
     // be coming: this rank waits two seconds for them (they come when all fail alike), then ends

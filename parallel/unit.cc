@@ -7,8 +7,25 @@
 
 namespace eyrie::parallel {
 
-std::int64_t ParameterRow::count() const {
-  return std::accumulate(extent.begin(), extent.end(), std::int64_t{1}, std::multiplies<>());
+namespace {
+
+std::int64_t elements(const std::vector<std::int64_t>& axes) {
+  return std::accumulate(axes.begin(), axes.end(), std::int64_t{1}, std::multiplies<>());
+}
+
+}  // namespace
+
+std::int64_t ParameterRow::count() const { return elements(extent); }
+std::int64_t ParameterRow::whole_count() const { return elements(shape); }
+
+std::int64_t global_index(const ParameterRow& row, std::int64_t index) {
+  std::int64_t global = 0, stride = 1;
+  for (std::size_t axis = row.shape.size(); axis-- > 0;) {
+    global += (row.start[axis] + index % row.extent[axis]) * stride;
+    index /= row.extent[axis];
+    stride *= row.shape[axis];
+  }
+  return global;
 }
 
 int Unit::add(ParameterRow row) {

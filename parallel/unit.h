@@ -30,8 +30,14 @@ struct ParameterRow {
   bool linear = false;     // each (in, out), a linear layer's kernel: inference keeps it (out, in)
   TensorGradient tensor_gradient = TensorGradient::kOwn;
 
-  std::int64_t count() const;  // elements of the slice
+  std::int64_t count() const;        // elements of the slice
+  std::int64_t whole_count() const;  // of the whole tensor
+  // Every tensor rank has all of it (where there are several: one of them counts, and saves).
+  bool replicated() const { return extent == shape; }
 };
+
+// Where element `index` of a row's slice lies in the whole tensor, both in row-major order.
+std::int64_t global_index(const ParameterRow& row, std::int64_t index);
 
 struct Unit {
   std::string name;

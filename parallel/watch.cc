@@ -1,25 +1,20 @@
 // The watch over the other ranks' processes: one thread sleeps in poll() on their pidfds, which the
-// kernel wakes the moment one ends. A page of memory shared by the ranks of a host says who leaves
-// in good order or with a message of its own, so that a death is reported once and a failing rank's
-// own message stays the last.
+// kernel wakes the moment one ends. The page of the host (host_page.h) sees to it that an end is
+// reported once and a failing rank's own message stays the last.
 #include "parallel/watch.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <exception>
-#include <fstream>
 #include <mutex>
-#include <new>
 #include <thread>
 #include <vector>
 
@@ -27,23 +22,13 @@
 
 #include "base/error.h"
 #include "parallel/guard.h"
+#include "parallel/hang_watch.h"
+#include "parallel/host_page.h"
 
 namespace eyrie::parallel {
 namespace {
 
 using namespace std::chrono_literals;
-
-// How a process that is gone, or going, left: done, with a message of its own, or by a SIGTERM that
-// nobody caught.
-enum Leaving : std::uint8_t { kRunning, kFinished, kFailing, kTerminated };
-
-// Shared by the ranks of a host; one byte a rank of the job. All zero at first.
-struct Page {
-  std::atomic<std::uint32_t> reported;
-  std::atomic<std::uint8_t> leaving[1];  // as many as there are ranks
-
-  static std::size_t bytes(int ranks) { return sizeof(Page) + ranks; }
-};
 
 struct Peer {
   int rank;
@@ -52,40 +37,7 @@ struct Peer {
   int pidfd;  // -1: this kernel has none
 };
 
-std::string first_line(const char* path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
-}
-
-std::string host_name() {
-  char name[256] = {};
-  ::gethostname(name, sizeof(name) - 1);
-  return name;
-}
-
-// Equal where process numbers mean the same: host name, boot, and name space (containers on one
-// host differ).
-std::string host_key() {
-  char space[64] = {};
-  (void)!::readlink("/proc/self/ns/pid", space, sizeof(space) - 1);
-  return fmt::format("{} {} {}", host_name(), first_line("/proc/sys/kernel/random/boot_id"), space);
-}
-
 int open_pidfd(pid_t pid) { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); }
-
-void* map_page(const std::string& name, int flags, std::size_t bytes) {
-  const int file = ::shm_open(name.c_str(), flags, 0600);
-  if (file < 0) return nullptr;
-  void* memory = nullptr;
-  if ((flags & O_CREAT) == 0 || ::ftruncate(file, static_cast<off_t>(bytes)) == 0) {
-    memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    if (memory == MAP_FAILED) memory = nullptr;
-  }
-  ::close(file);
-  return memory;
-}
 
 // Where a SIGTERM that nobody else handles is noted: an eventfd that the watch's thread polls.
 std::atomic<int> terminate_event{-1};
@@ -108,8 +60,9 @@ struct PeerWatch::State {
   Communicator* world = nullptr;  // for open() and finish()
   int rank = 0;
   std::vector<Peer> peers;  // of this host, other processes
-  Page* page = nullptr;     // null where there is no shared memory: every survivor then reports
-  std::size_t page_bytes = 0;
+  bool processes = false;   // each rank is a process
+  std::unique_ptr<HangWatch> hang_watch;
+  HostPage page;
   int stop_event = -1;
   std::atomic<bool> peer_gone = false;
   std::thread thread;
@@ -122,20 +75,15 @@ struct PeerWatch::State {
 
   ~State();
   void open();
-  void share_page();
   void start();
   void stop();
   void watch();
   void look_at(const Peer& peer, pollfd& file, bool terminating);
   void before_failing();
   [[noreturn]] void end_after(const Peer& peer, const std::string& why);
-
-  Leaving leaving(int other) const {
-    return page == nullptr ? kRunning : static_cast<Leaving>(page->leaving[other].load());
-  }
-  void note_leaving(Leaving how) {
-    if (page != nullptr) page->leaving[rank].store(how);
-  }
+  [[noreturn]] void end_hang(const std::string& hang);
+  [[noreturn]] void end_with(const std::string& what);
+  [[noreturn]] void end_after_its_message();
 };
 
 PeerWatch::State::~State() {
@@ -143,42 +91,22 @@ PeerWatch::State::~State() {
     if (peer.pidfd >= 0) ::close(peer.pidfd);
   }
   if (stop_event >= 0) ::close(stop_event);
-  if (page != nullptr) ::munmap(page, page_bytes);
 }
 
-// Who is where. The pidfds are opened while all are certainly alive: nobody passes share_page's
-// barrier before.
+// Who is where. The pidfds are opened while all are certainly alive: nobody passes the
+// page's barrier before.
 void PeerWatch::State::open() {
   rank = world->rank();
   const std::string key = host_key();
   const std::vector<std::string> all = world->all_gather(fmt::format("{} {}", ::getpid(), key));
+  processes = world->size() > 1 && std::count(all.begin(), all.end(), all[rank]) == 1;
   for (int other = 0; other < world->size(); ++other) {
     const std::size_t blank = all[other].find(' ');
     const pid_t pid = static_cast<pid_t>(std::stol(all[other].substr(0, blank)));
     if (all[other].substr(blank + 1) != key || pid == ::getpid()) continue;
     peers.push_back({other, pid, host_name(), open_pidfd(pid)});
   }
-  share_page();
-}
-
-// The lowest rank of a host makes the page, the others open it by its name, which then goes.
-void PeerWatch::State::share_page() {
-  page_bytes = Page::bytes(world->size());
-  const bool makes = !peers.empty() && rank < peers.front().rank;
-  std::string name;
-  void* memory = nullptr;
-  if (makes) {
-    const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
-    name = fmt::format("/eyrie-{}-{}", ::getpid(), now);
-    memory = map_page(name, O_CREAT | O_EXCL | O_RDWR, page_bytes);
-  }
-  const std::vector<std::string> names = world->all_gather(memory != nullptr ? name : "");
-  if (!makes && !peers.empty() && !names[peers.front().rank].empty()) {
-    memory = map_page(names[peers.front().rank], O_RDWR, page_bytes);
-  }
-  page = static_cast<Page*>(memory);
-  world->barrier();
-  if (makes && memory != nullptr) ::shm_unlink(name.c_str());
+  page.open(*world, peers.empty() ? -1 : peers.front().rank);
 }
 
 void PeerWatch::State::start() {
@@ -223,7 +151,7 @@ void PeerWatch::State::watch() {
     }
     for (std::size_t i = 0; i < peers.size(); ++i) look_at(peers[i], files[i], terminating);
     if (terminating && ready == 0) {  // no rank has died: the signal was meant
-      note_leaving(kTerminated);
+      page.note_leaving(kTerminated);
       ::signal(SIGTERM, SIG_DFL);
       ::kill(::getpid(), SIGTERM);
     }
@@ -239,7 +167,7 @@ void PeerWatch::State::look_at(const Peer& peer, pollfd& file, bool terminating)
   const bool ended = peer.pidfd >= 0 ? file.fd >= 0 && file.revents != 0
                                      : ::kill(peer.pid, 0) != 0 && errno == ESRCH;
   if (!ended) return;
-  const Leaving how = leaving(peer.rank);
+  const Leaving how = page.leaving(peer.rank);
   if (how == kFinished || (how == kTerminated && terminating)) {
     file.fd = -1;  // poll() skips it from now on
     return;
@@ -254,28 +182,41 @@ void PeerWatch::State::before_failing() {
   if (peers.empty()) return;
   std::vector<pollfd> files;
   for (const Peer& peer : peers) {
-    if (leaving(peer.rank) != kFinished) files.push_back({peer.pidfd, POLLIN, 0});
+    if (page.leaving(peer.rank) != kFinished) files.push_back({peer.pidfd, POLLIN, 0});
   }
   // Connections break a little before or after the process is gone.
   const bool gone = ::poll(files.data(), files.size(), 300) > 0 || peer_gone.load();
   if (gone) std::this_thread::sleep_for(10s);  // the thread reports and ends the process
-  note_leaving(kFailing);
+  page.note_leaving(kFailing);
 }
 
 void PeerWatch::State::end_after(const Peer& peer, const std::string& why) {
   peer_gone.store(true);
-  if (leaving(peer.rank) == kFailing) {
-    // It has printed why, and aborts the job. Should nobody end this rank, it ends by itself.
-    std::this_thread::sleep_for(5s);
-    end_all_ranks(base::kExitFailure);
+  if (page.leaving(peer.rank) == kFailing) end_after_its_message();
+  const std::string where = peer.pid > 0 ? fmt::format(" (pid {} on {})", peer.pid, peer.host) : "";
+  end_with(fmt::format("rank {}{} is gone: {}", peer.rank, where, why));
+}
+
+void PeerWatch::State::end_hang(const std::string& hang) {
+  for (const Peer& peer : peers) {
+    if (page.leaving(peer.rank) == kFailing) end_after_its_message();
   }
-  if (page == nullptr || page->reported.exchange(1) == 0) {
-    std::string where = peer.pid > 0 ? fmt::format(" (pid {} on {})", peer.pid, peer.host) : "";
+  end_with(hang);
+}
+
+// A rank has printed why it fails, and aborts the job. Should nobody end this rank, it ends by
+// itself.
+void PeerWatch::State::end_after_its_message() {
+  std::this_thread::sleep_for(5s);
+  end_all_ranks(base::kExitFailure);
+}
+
+void PeerWatch::State::end_with(const std::string& what) {
+  if (page.first_to_report()) {
     std::string line;
     {
       std::lock_guard lock(mutex);
-      line = fmt::format("rank {}: rank {}{} is gone: {}; in {}. {}\n", rank, peer.rank, where, why,
-                         doing, advice);
+      line = fmt::format("rank {}: {}; in {}. {}\n", rank, what, doing, advice);
     }
     // Straight to the descriptor: another thread may hold the locks of the streams for good.
     (void)!::write(STDERR_FILENO, line.data(), line.size());
@@ -286,9 +227,14 @@ void PeerWatch::State::end_after(const Peer& peer, const std::string& why) {
   ::_exit(base::kExitFailure);
 }
 
-PeerWatch::PeerWatch(Communicator& world) : state_(std::make_shared<State>()) {
+PeerWatch::PeerWatch(Communicator& world, double hang_limit) : state_(std::make_shared<State>()) {
   state_->world = &world;
   state_->open();
+  if (hang_limit > 0 && state_->processes) {
+    state_->hang_watch = std::make_unique<HangWatch>(
+        world, hang_limit,
+        [state = state_.get()](const std::string& hang) { state->end_hang(hang); });
+  }
   if (state_->peers.empty()) return;
   state_->start();
   set_before_abort([state = state_] { state->before_failing(); });
@@ -297,8 +243,9 @@ PeerWatch::PeerWatch(Communicator& world) : state_(std::make_shared<State>()) {
 PeerWatch::~PeerWatch() {
   if (!state_->finished) {
     if (std::uncaught_exceptions() > state_->exceptions_at_start) state_->before_failing();
-    state_->note_leaving(kFailing);
+    state_->page.note_leaving(kFailing);
   }
+  state_->hang_watch.reset();
   if (!state_->peers.empty()) set_before_abort({});
   state_->stop();
 }
@@ -316,7 +263,8 @@ void PeerWatch::set_advice(const std::string& advice) {
 void PeerWatch::finish() {
   // Everyone is done when the barrier opens; a rank is allowed to go once it has said so.
   state_->world->barrier();
-  state_->note_leaving(kFinished);
+  if (state_->hang_watch != nullptr) state_->hang_watch->finish();
+  state_->page.note_leaving(kFinished);
   state_->finished = true;
 }
 

@@ -18,13 +18,10 @@ using nlohmann::json;
 
 std::string ranks_of(const json& state) {
   if (!state.contains("ranks")) return "";
-  std::vector<std::string> axes;
-  if (const auto mesh = state.find("mesh"); mesh != state.end() && mesh->is_object()) {
-    for (const auto& [axis, size] : mesh->items())
-      if (size.is_number_integer()) axes.push_back(fmt::format("{} {}", axis, size.dump()));
-  }
   const std::string ranks = state["ranks"].dump();
-  return axes.empty() ? ranks : fmt::format("{} ({})", ranks, fmt::join(axes, ", "));
+  const auto mesh = state.find("mesh");
+  if (ranks == "1" || mesh == state.end() || !mesh->is_string()) return ranks;
+  return fmt::format("{} ({})", ranks, mesh->get<std::string>());
 }
 
 void open(CheckpointStatus& status) {

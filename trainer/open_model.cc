@@ -60,8 +60,9 @@ OpenedModel open_hugging_face(const base::Path& path, const OpenModelOptions& op
       opened.griffin->units(), dtype_of(options.precision, weights.type())));
   const base::Path beside = path / "tokenizer.model";
   if (options.tokenizer.empty() && !std::filesystem::exists(beside)) {
-    throw base::InputError(
-        fmt::format("{} has no tokenizer.model; name one with --tokenizer: a SentencePiece file, or bytes", path.string()));
+    throw base::InputError(fmt::format(
+        "{} has no tokenizer.model; name one with --tokenizer: a SentencePiece file, or bytes",
+        path.string()));
   }
   opened.tokenizer =
       text::open_tokenizer(options.tokenizer.empty() ? beside.string() : options.tokenizer);

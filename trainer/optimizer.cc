@@ -1,8 +1,9 @@
-// ZeRO-1 AdamW over parameter units.
+// AdamW over parameter units.
 #include "trainer/optimizer.h"
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "tensor/ops/adamw.h"
 
@@ -10,90 +11,108 @@ namespace eyrie::trainer {
 
 using parallel::ParameterRow;
 using parallel::UnitBlock;
+using parallel::UnitShard;
 
-struct Optimizer::UnitState {
-  std::vector<UnitBlock> blocks;
-  std::int64_t first_block = 0;     // its number over all units
-  std::vector<std::int64_t> cuts;   // of the unit's buffer over ranks
-  std::int64_t begin = 0, end = 0;  // this rank's part
-  tensor::Buffer moment1, moment2;  // of the part
-  std::unique_ptr<parallel::GradientAccumulator> accumulator;
-  parallel::ExchangeQueue::Ticket ticket = 0;
+namespace {
 
-  bool owns(const UnitBlock& block) const { return block.begin >= begin && block.begin < end; }
-};
+// Calls body(row, from, to) for what of each row lies in [begin, end) of the unit's buffer.
+template <class Body>
+void for_rows(const parallel::Unit& unit, std::int64_t begin, std::int64_t end, const Body& body) {
+  for (const ParameterRow& row : unit.rows) {
+    const std::int64_t from = std::max(row.offset, begin),
+                       to = std::min(row.offset + row.count(), end);
+    if (from < to) body(row, from, to);
+  }
+}
+
+}  // namespace
+
+model::Parameters make_parameters(const model::Griffin& griffin, tensor::DType compute,
+                                  const parallel::Mesh& mesh) {
+  return {griffin.units(), compute, parallel::shards_of(griffin.units(), mesh),
+          mesh.shape().zero == 3 && mesh.sharers().size() > 1};
+}
 
 Optimizer::Optimizer(const OptimizerConfig& config, model::Parameters& parameters,
-                     parallel::Communicator& ranks)
-    : config_(config), parameters_(parameters), ranks_(ranks), queue_(ranks) {
-  for (const parallel::Unit& unit : parameters.units()) {
-    auto state = std::make_unique<UnitState>();
-    state->blocks = parallel::blocks_of(unit);
-    state->first_block = block_count_;
-    block_count_ += static_cast<std::int64_t>(state->blocks.size());
-    state->cuts = parallel::cuts_of(unit, ranks.size());
-    state->begin = state->cuts[static_cast<std::size_t>(ranks.rank())];
-    state->end = state->cuts[static_cast<std::size_t>(ranks.rank()) + 1];
-    state->moment1 = tensor::Buffer(static_cast<std::size_t>(state->end - state->begin) * 4);
-    state->moment2 = tensor::Buffer(static_cast<std::size_t>(state->end - state->begin) * 4);
-    units_.push_back(std::move(state));
+                     const parallel::Mesh& mesh)
+    : config_(config),
+      parameters_(parameters),
+      mesh_(mesh),
+      shards_(parallel::shards_of(parameters.units(), mesh)),
+      gradients_(parameters.units(), mesh),
+      parameter_shards_(parameters, mesh, shards_) {
+  for (const UnitShard& shard : shards_) {
+    const auto bytes = static_cast<std::size_t>(shard.size()) * sizeof(float);
+    moments_.push_back({tensor::Buffer(bytes), tensor::Buffer(bytes)});
   }
   reset_moments();
+  queue_.reset(new parallel::ExchangeQueue({&mesh.sharers(), &mesh.replicas()}));
+  gradients_.attach(*queue_);
+  parameter_shards_.attach(*queue_);
 }
 
 Optimizer::~Optimizer() = default;
 
+void Optimizer::initialise(std::uint64_t seed) {
+  parameters_.initialise(seed);
+  share();
+}
+
 void Optimizer::reset_moments() {
   updates_ = 0;
-  for (auto& unit : units_) {
-    unit->moment1.zero();
-    unit->moment2.zero();
+  for (Moments& moments : moments_) {
+    moments.first.zero();
+    moments.second.zero();
   }
 }
 
-void Optimizer::begin(const parallel::MicroShardPlan& plan) {
-  order_.clear();
-  const bool same = plan_ && plan_->micro_shards() == plan.micro_shards();
-  if (!same) plan_ = std::make_unique<parallel::MicroShardPlan>(plan);
-  for (std::size_t u = 0; u < units_.size(); ++u) {
-    if (same) {
-      units_[u]->accumulator->reset();
-    } else {
-      units_[u]->accumulator = std::make_unique<parallel::GradientAccumulator>(
-          *plan_, ranks_.rank(), parameters_.units()[u].size);
-    }
-  }
-}
+void Optimizer::begin(const parallel::StepPlan& plan) { gradients_.begin(plan); }
 
-float* Optimizer::gradient(std::size_t unit) { return units_[unit]->accumulator->buffer().data(); }
-
-void Optimizer::finished(std::size_t unit) {
-  UnitState& state = *units_[unit];
-  state.accumulator->add();
-  if (!state.accumulator->complete()) return;
-  state.ticket = queue_.post_reduce_scatter(state.accumulator->sum(), state.cuts, *plan_);
-  order_.push_back(unit);
-}
-
-void Optimizer::reduce(std::span<double> squares) {
-  EYRIE_CHECK(order_.size() == units_.size(), "reduce() before all micro-shards were done");
-  for (const std::size_t u : order_) {
-    UnitState& state = *units_[u];
-    queue_.wait(state.ticket);
-    const float* sum = state.accumulator->sum().data();
-    for (std::size_t b = 0; b < state.blocks.size(); ++b) {
-      const UnitBlock& block = state.blocks[b];
-      if (!state.owns(block)) continue;
-      squares[static_cast<std::size_t>(state.first_block) + b] =
-          tensor::sum_of_squares({sum + block.begin, static_cast<std::size_t>(block.count)});
-    }
-  }
-}
-
-double Optimizer::norm(std::span<const double> squares) {
-  double total = 0;
-  for (const double square : squares) total += square;
+double Optimizer::grad_norm() {
+  gradients_.finish();
+  double total = squares_of_column();
+  mesh_.tensor().all_reduce(std::span<double>(&total, 1), parallel::Reduce::kSum);
   return std::sqrt(total);
+}
+
+// Of all that ranks with this one's slice update, in the order of the blocks.
+double Optimizer::squares_of_column() {
+  const bool counts_shared = mesh_.tensor_rank() == 0;
+  std::vector<double> own;
+  std::vector<std::vector<UnitBlock>> blocks;
+  for (std::size_t u = 0; u < shards_.size(); ++u) {
+    const parallel::Unit& unit = parameters_.units()[u];
+    blocks.push_back(parallel::blocks_of(unit));
+    const std::span<const float> sum = gradients_.part(u);
+    for (const UnitBlock& block : blocks.back()) {
+      if (block.begin < shards_[u].begin || block.begin >= shards_[u].end) continue;
+      const bool counted =
+          counts_shared || !unit.rows[static_cast<std::size_t>(block.row)].replicated();
+      own.push_back(counted ? tensor::sum_of_squares(sum.subspan(
+                                  static_cast<std::size_t>(block.begin - shards_[u].begin),
+                                  static_cast<std::size_t>(block.count)))
+                            : 0.0);
+    }
+  }
+  double total = 0;
+  if (mesh_.shape().zero == 0 || mesh_.sharers().size() == 1) {
+    for (const double square : own) total += square;
+    return total;
+  }
+  const std::string bytes(reinterpret_cast<const char*>(own.data()), own.size() * sizeof(double));
+  const std::vector<std::string> all = mesh_.sharers().all_gather(bytes);
+  std::vector<std::size_t> taken(all.size(), 0);
+  for (std::size_t u = 0; u < shards_.size(); ++u) {
+    std::size_t rank = 0;
+    for (const UnitBlock& block : blocks[u]) {
+      while (block.begin >= shards_[u].cuts[rank + 1]) ++rank;
+      double square = 0;
+      std::memcpy(&square, all[rank].data() + taken[rank], sizeof(double));
+      taken[rank] += sizeof(double);
+      total += square;
+    }
+  }
+  return total;
 }
 
 void Optimizer::apply(double learning_rate, double grad_norm) {
@@ -106,68 +125,63 @@ void Optimizer::apply(double learning_rate, double grad_norm) {
                          0.0f,
                          clipped ? static_cast<float>(config_.clip / grad_norm) : 1.0f,
                          updates_};
-  std::vector<parallel::ExchangeQueue::Ticket> tickets(units_.size());
-  for (std::size_t u = 0; u < units_.size(); ++u) {
-    UnitState& state = *units_[u];
-    float* master = parameters_.master(u);
-    const float* sum = state.accumulator->sum().data();
-    for (const ParameterRow& row : parameters_.units()[u].rows) {
-      const std::int64_t from = std::max(row.offset, state.begin),
-                         to = std::min(row.offset + row.count(), state.end);
-      if (from >= to) continue;
-      step.weight_decay =
-          row.decay || config_.decay_all ? static_cast<float>(config_.weight_decay) : 0.0f;
-      const auto count = static_cast<std::size_t>(to - from);
-      tensor::adamw({master + from, count}, {sum + from, count},
-                    {state.moment1.f32() + from - state.begin, count},
-                    {state.moment2.f32() + from - state.begin, count}, step);
-    }
-    tickets[u] = queue_.post_all_gather(
-        std::span<float>(master, static_cast<std::size_t>(parameters_.units()[u].size)),
-        state.cuts);
+  for (std::size_t u = 0; u < shards_.size(); ++u) {
+    const UnitShard& shard = shards_[u];
+    const float* sum = gradients_.part(u).data();
+    for_rows(parameters_.units()[u], shard.begin, shard.end,
+             [&](const ParameterRow& row, std::int64_t from, std::int64_t to) {
+               step.weight_decay =
+                   row.decay || config_.decay_all ? static_cast<float>(config_.weight_decay) : 0.0f;
+               const auto count = static_cast<std::size_t>(to - from);
+               const std::int64_t at = from - shard.begin;
+               tensor::adamw({parameters_.master_at(u, from), count}, {sum + at, count},
+                             {moments_[u].first.f32() + at, count},
+                             {moments_[u].second.f32() + at, count}, step);
+             });
+    parameter_shards_.renew(u);
   }
-  for (std::size_t u = 0; u < units_.size(); ++u) {
-    queue_.wait(tickets[u]);
-    parameters_.refresh(u);
-  }
+  parameter_shards_.finish_renewal();
 }
 
+// What several ranks hold is written by one: of rows that all tensor ranks have, the first; of
+// replica groups each takes its turn; in a group by the cuts, whoever updates it.
 std::vector<TensorPiece> Optimizer::pieces() const {
   std::vector<TensorPiece> pieces;
-  for (std::size_t u = 0; u < units_.size(); ++u) {
-    const UnitState& state = *units_[u];
-    for (const ParameterRow& row : parameters_.units()[u].rows) {
-      const std::int64_t from = std::max(row.offset, state.begin),
-                         to = std::min(row.offset + row.count(), state.end);
-      if (from >= to) continue;
-      const auto piece = [&](const std::string& group, const float* data) {
-        pieces.push_back({group + row.name, row.shape, row.start, row.extent, from - row.offset,
-                          to - from, data});
-      };
-      piece("parameters/", parameters_.master(u) + from);
-      piece("moment1/", state.moment1.f32() + from - state.begin);
-      piece("moment2/", state.moment2.f32() + from - state.begin);
-    }
+  const auto replicas = static_cast<std::size_t>(mesh_.shape().replicas);
+  const auto sharer = static_cast<std::size_t>(mesh_.sharers().rank());
+  for (std::size_t u = 0; u < shards_.size(); ++u) {
+    if (u % replicas != static_cast<std::size_t>(mesh_.replica())) continue;
+    const std::vector<std::int64_t>& cuts = shards_[u].cuts;
+    for_rows(parameters_.units()[u], cuts[sharer], cuts[sharer + 1],
+             [&](const ParameterRow& row, std::int64_t from, std::int64_t to) {
+               if (row.replicated() && mesh_.tensor_rank() != 0) return;
+               const auto piece = [&](const std::string& group, const float* data) {
+                 pieces.push_back({group + row.name, row.shape, row.start, row.extent,
+                                   from - row.offset, to - from, data});
+               };
+               const std::int64_t at = from - shards_[u].begin;
+               piece("parameters/", parameters_.master_at(u, from));
+               piece("moment1/", moments_[u].first.f32() + at);
+               piece("moment2/", moments_[u].second.f32() + at);
+             });
   }
   return pieces;
 }
 
 void Optimizer::load(const CheckpointReader& reader) {
-  for (std::size_t u = 0; u < units_.size(); ++u) {
-    UnitState& state = *units_[u];
-    for (const ParameterRow& row : parameters_.units()[u].rows) {
-      reader.read("parameters/" + row.name, row.start, row.extent, 0, row.count(),
-                  parameters_.master(u) + row.offset);
-      const std::int64_t from = std::max(row.offset, state.begin),
-                         to = std::min(row.offset + row.count(), state.end);
-      if (from >= to) continue;
-      reader.read("moment1/" + row.name, row.start, row.extent, from - row.offset, to - from,
-                  state.moment1.f32() + from - state.begin);
-      reader.read("moment2/" + row.name, row.start, row.extent, from - row.offset, to - from,
-                  state.moment2.f32() + from - state.begin);
-    }
+  for (std::size_t u = 0; u < shards_.size(); ++u) {
+    for_rows(parameters_.units()[u], shards_[u].begin, shards_[u].end,
+             [&](const ParameterRow& row, std::int64_t from, std::int64_t to) {
+               const auto read = [&](const std::string& group, float* out) {
+                 reader.read(group + row.name, row.start, row.extent, from - row.offset, to - from,
+                             out);
+               };
+               const std::int64_t at = from - shards_[u].begin;
+               read("parameters/", parameters_.master_at(u, from));
+               read("moment1/", moments_[u].first.f32() + at);
+               read("moment2/", moments_[u].second.f32() + at);
+             });
   }
-  parameters_.refresh_all();
 }
 
 }  // namespace eyrie::trainer

@@ -136,21 +136,23 @@ StageConfig read_stage(Config section) {
   return stage;
 }
 
-void read_mesh(Config mesh, RunConfig& run) {
-  if (mesh.get<std::string>("data", "auto") != "auto") {
-    run.data_ranks = at_least(mesh, "data", mesh.get<std::int64_t>("data"), 1);
+void read_mesh(Config mesh, parallel::MeshShape& shape) {
+  const auto ranks = [&](const std::string& key, std::int64_t fallback) {
+    const std::int64_t count = at_least(mesh, key, mesh.get<std::int64_t>(key, fallback), 1);
+    return static_cast<int>(std::min<std::int64_t>(count, 1 << 20));
+  };
+  shape.data = mesh.get<std::string>("data", "auto") == "auto" ? 0 : ranks("data", 1);
+  shape.context = ranks("context", 1);
+  shape.tensor = ranks("tensor", 1);
+  shape.sequence = mesh.get<bool>("sequence", false);
+  shape.zero = static_cast<int>(at_least(mesh, "zero", mesh.get<std::int64_t>("zero", 1), 0));
+  if (shape.zero > 3) {
+    throw mesh.error("zero", fmt::format("{} is no stage of ZeRO; 1 shares out the optimizer's "
+                                         "moments, 2 gradients too, 3 parameters too, 0 nothing",
+                                         shape.zero));
   }
-  for (const char* axis : {"context", "tensor"}) {
-    if (mesh.get<std::int64_t>(axis, 1) != 1) {
-      throw mesh.error(axis, "this version runs data-parallel meshes; the only choice is 1");
-    }
-  }
-  if (mesh.get<bool>("sequence", false))
-    throw mesh.error("sequence", "this version runs data-parallel meshes; leave it false");
-  const std::int64_t zero = mesh.get<std::int64_t>("zero", 1);
-  if (zero != 1)
-    throw mesh.error("zero",
-                     "this version shards the optimizer state (1); there is no other choice yet");
+  shape.replicas = mesh.get<std::string>("replicas", "1") == "nodes" ? 0 : ranks("replicas", 1);
+  shape.bf16_gradients = one_of(mesh, "gradients", "fp32", {"fp32", "bf16"}) == "bf16";
 }
 
 Retention read_retention(Config& checkpoint, std::int64_t best) {
@@ -194,7 +196,7 @@ RunConfig read_run(const base::Path& path, const std::vector<std::string>& assig
   const std::string device = one_of(file, "device", "auto", {"auto", "cpu", "cuda"});
   if (device == "cuda")
     throw file.error("device", "this build has no CUDA backend; use cpu or auto");
-  read_mesh(file.map("mesh"), run);
+  read_mesh(file.map("mesh"), run.mesh);
   only(file, "recompute", "none");
   Config optimizer = file.map("optimizer");
   only(optimizer, "name", "adamw");
@@ -223,6 +225,7 @@ RunConfig read_run(const base::Path& path, const std::vector<std::string>& assig
                   [](const StageConfig& stage) { return stage.validate_sequences > 0; });
   run.retention = read_retention(checkpoint, validates ? 1 : 0);
   run.checkpoint_async = checkpoint.get<bool>("async", true);
+  run.watchdog_seconds = at_least(file, "watchdog", file.get<std::int64_t>("watchdog", 600), 0);
   run.evaluation_data =
       file.map("evaluation").get<std::string>("data", text::default_evaluation_data().string());
   file.finish();

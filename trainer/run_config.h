@@ -9,6 +9,7 @@
 
 #include "base/config.h"
 #include "model/config.h"
+#include "parallel/mesh.h"
 #include "trainer/checkpoint_retention.h"
 
 namespace eyrie::trainer {
@@ -50,12 +51,13 @@ struct RunConfig {
   std::string tokenizer;
   std::int64_t threads = 0;  // 0: auto
   bool bf16 = true;
-  std::int64_t data_ranks = 0;  // 0: all there are
+  parallel::MeshShape mesh;  // data 0: all that is left; replicas 0: one a host (fit_mesh.h)
   OptimizerConfig optimizer;
   std::vector<StageConfig> stages;
   std::int64_t checkpoint_every = 100;
   Retention retention;
   bool checkpoint_async = true;  // written behind the training
+  std::int64_t watchdog_seconds = 600;  // of waiting or silence that end the job; 0: never
   std::string evaluation_data;
   std::string resolved;  // the whole as YAML, defaults written out
 

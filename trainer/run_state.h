@@ -31,6 +31,7 @@ struct RunIdentity {
   std::vector<std::string> data;  // fingerprints by stage
   int threads = 1;                // of a rank; with the ranks, for the reader alone
   int ranks = 1;
+  std::string mesh;  // of the ranks, in words
 };
 
 std::string state_json(const RunPosition& position, const RunIdentity& identity);

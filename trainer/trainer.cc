@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <map>
 #include <mutex>
+#include <set>
 
 #include "base/log.h"
 #include "data_pipeline/stream.h"
@@ -25,6 +26,7 @@
 #include "trainer/checkpoint.h"
 #include "trainer/checkpoint_retention.h"
 #include "trainer/checkpoint_writer.h"
+#include "trainer/fit_mesh.h"
 #include "trainer/metrics.h"
 #include "trainer/optimizer.h"
 #include "trainer/run_state.h"
@@ -45,6 +47,12 @@ double peak_memory_mb() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<double>(usage.ru_maxrss) / 1024.0;
+}
+
+std::string host_name() {
+  char host[256] = {};
+  gethostname(host, sizeof host - 1);
+  return host;
 }
 
 std::string clock_text(double seconds) {
@@ -106,17 +114,15 @@ void refuse_damaged_run(const base::Path& run) {
       (run / "checkpoints").string(), fmt::join(damaged, ", ")));
 }
 
+int count_hosts(parallel::Communicator& world) {
+  const auto hosts = world.all_gather(host_name());
+  return static_cast<int>(std::set<std::string>(hosts.begin(), hosts.end()).size());
+}
+
 class Trainer {
  public:
   Trainer(const RunConfig& run, parallel::Communicator& world, const TrainOptions& options)
-      : run_(run),
-        world_(world),
-        options_(options),
-        directory_(run.directory),
-        griffin_(run.model),
-        parameters_(griffin_.units(),
-                    run.bf16 ? tensor::DType::kBFloat16 : tensor::DType::kFloat32),
-        optimizer_(run.optimizer, parameters_, world) {}
+      : run_(run), world_(world), options_(options), directory_(run.directory) {}
 
   void open();  // everything that can be wrong is found here
   void resume_or_begin();
@@ -124,7 +130,7 @@ class Trainer {
   void finish() { watch_->finish(); }  // the ranks may leave
 
  private:
-  void open_mesh();
+  void make_model(const parallel::MeshShape& shape);
   void open_data();
   void step(const StageConfig& stage);
   void log_step(const StageConfig& stage);
@@ -140,9 +146,11 @@ class Trainer {
   parallel::Communicator& world_;
   const TrainOptions& options_;
   const base::Path directory_;
-  model::Griffin griffin_;
-  model::Parameters parameters_;
-  Optimizer optimizer_;
+  std::unique_ptr<parallel::Mesh> mesh_;
+  std::unique_ptr<model::Griffin> griffin_;
+  std::unique_ptr<model::Griffin> reader_;  // the same weights, but whole sequences: evaluation
+  std::unique_ptr<model::Parameters> parameters_;
+  std::unique_ptr<Optimizer> optimizer_;
   model::Workspace workspace_;
   std::shared_ptr<const text::Tokenizer> tokenizer_;
   std::vector<std::unique_ptr<BatchStream>> streams_;                       // by stage
@@ -167,22 +175,24 @@ class Trainer {
 };
 
 void Trainer::open() {
+  parallel::MeshShape shape;
+  const int hosts = count_hosts(world_);
   parallel::agree(world_, [&] {
-    open_mesh();
+    shape = fit_mesh(run_, world_.size(), hosts);
     open_data();
   });
-  watch_ = std::make_unique<parallel::PeerWatch>(world_);
+  make_model(shape);
+  watch_ =
+      std::make_unique<parallel::PeerWatch>(world_, static_cast<double>(run_.watchdog_seconds));
 }
 
-void Trainer::open_mesh() {
-  if (run_.data_ranks != 0 && run_.data_ranks != world_.size()) {
-    throw base::InputError(
-        fmt::format("mesh.data is {}, but the job has {} ranks; start it with {} ranks, or set "
-                    "mesh.data to {} or auto",
-                    run_.data_ranks, world_.size(), run_.data_ranks, world_.size()));
-  }
-  for (const StageConfig& stage : run_.stages)
-    parallel::MicroShardPlan(stage.micro_shards, world_.size());
+void Trainer::make_model(const parallel::MeshShape& shape) {
+  mesh_ = std::make_unique<parallel::Mesh>(world_, shape);
+  griffin_ = std::make_unique<model::Griffin>(run_.model, model::Share::of(*mesh_));
+  reader_ = std::make_unique<model::Griffin>(run_.model, model::Share::whole_sequences(*mesh_));
+  const auto compute = run_.bf16 ? tensor::DType::kBFloat16 : tensor::DType::kFloat32;
+  parameters_ = std::make_unique<model::Parameters>(make_parameters(*griffin_, compute, *mesh_));
+  optimizer_ = std::make_unique<Optimizer>(run_.optimizer, *parameters_, *mesh_);
 }
 
 void Trainer::open_data() {
@@ -220,14 +230,20 @@ void Trainer::open_data() {
 }
 
 RunIdentity Trainer::identity() const {
-  RunIdentity identity{run_, tokenizer_->hash(), {}, tensor::thread_count(), world_.size()};
+  RunIdentity identity{run_,
+                       tokenizer_->hash(),
+                       {},
+                       tensor::thread_count(),
+                       world_.size(),
+                       parallel::describe(mesh_->shape())};
   for (const auto& stream : streams_) identity.data.push_back(stream->fingerprint());
   return identity;
 }
 
 std::string Trainer::state() const {
   return state_json(
-      {step_, stage_, stage_step_, tokens_, optimizer_.updates(), validation_loss_, 0}, identity());
+      {step_, stage_, stage_step_, tokens_, optimizer_->updates(), validation_loss_, 0},
+      identity());
 }
 
 void Trainer::resume_or_begin() {
@@ -243,8 +259,10 @@ void Trainer::resume_or_begin() {
       refuse_damaged_run(directory_);
     }
   });
-  if (!newest) {
-    parameters_.initialise(static_cast<std::uint64_t>(run_.seed));
+  if (newest) {
+    optimizer_->share();
+  } else {
+    optimizer_->initialise(static_cast<std::uint64_t>(run_.seed));
   }
   parallel::agree(world_, [&] {
     base::make_directories(directory_ / "log");
@@ -254,14 +272,15 @@ void Trainer::resume_or_begin() {
     metrics_ = std::make_unique<Metrics>(directory_ / "metrics.jsonl", step_);
   });
   if (run_.checkpoint_async) writer_ = std::make_unique<CheckpointWriter>(world_);
-  const tensor::DType compute = parameters_.compute();
+  const tensor::DType compute = parameters_->compute();
   std::vector<double> peaks = {matmul_peak(compute)};
   world_.all_reduce(std::span<double>(peaks), parallel::Reduce::kSum);
   peak_flops_ = peaks[0];
   base::log_info(fmt::format(
-      "model {}: {} parameters, {}; {} ranks of {} threads; products reach {:.0f} GFLOP/s",
-      run_.model.preset, model::parameter_count(griffin_.units()), name_of(compute), world_.size(),
-      tensor::thread_count(), peak_flops_ * 1e-9));
+      "model {}: {} parameters, {}; {} ranks of {} threads ({}); products reach {:.0f} GFLOP/s",
+      run_.model.preset, model::whole_parameter_count(griffin_->units()), name_of(compute),
+      world_.size(), tensor::thread_count(), parallel::describe(mesh_->shape()),
+      peak_flops_ * 1e-9));
 }
 
 void Trainer::load(const base::Path& checkpoint) {
@@ -272,9 +291,9 @@ void Trainer::load(const base::Path& checkpoint) {
   step_ = position.step;
   stage_step_ = position.stage_step;
   tokens_ = position.tokens;
-  check_tensors(reader, griffin_.units());
-  optimizer_.load(reader);
-  optimizer_.set_updates(position.updates);
+  check_tensors(reader, griffin_->units());
+  optimizer_->load(reader);
+  optimizer_->set_updates(position.updates);
   fresh_ = false;
   if (first()) {
     for (const std::string& warning : warnings) base::log_warning(warning);
@@ -284,38 +303,38 @@ void Trainer::load(const base::Path& checkpoint) {
 }
 
 // One step: this rank's micro-shards, the exchange beside the backward pass, one small reduction
-// for all control values (block norms, losses, stop requests), the update.
+// for all control values (losses, stop requests), the update.
 void Trainer::step(const StageConfig& stage) {
   const auto start = Clock::now();
-  const auto waited = optimizer_.exchange().waited_seconds;
+  const auto waited = optimizer_->exchange().waited_seconds;
   const BatchStream& stream = *streams_[stage_];
-  const parallel::MicroShardPlan plan(stage.micro_shards, world_.size());
-  const auto blocks = static_cast<std::size_t>(optimizer_.block_count());
+  const parallel::StepPlan plan(stage.micro_shards, mesh_->shape());
   const auto shards = static_cast<std::size_t>(stage.micro_shards),
              ranks = static_cast<std::size_t>(world_.size());
   const auto rank = static_cast<std::size_t>(world_.rank());
-  std::vector<double> control(blocks + shards + 2 * ranks, 0.0);
-  const std::span<double> squares(control.data(), blocks), losses(control.data() + blocks, shards);
-  const std::span<double> stops(control.data() + blocks + shards, ranks),
+  std::vector<double> control(shards + 2 * ranks, 0.0);
+  const std::span<double> losses(control.data(), shards);
+  const std::span<double> stops(control.data() + shards, ranks),
       memory(stops.data() + ranks, ranks);
 
   data_s_ = 0;
   const std::int64_t targets = stream.target_count(stage_step_);
-  optimizer_.begin(plan);
-  for (std::int64_t m = plan.first(world_.rank());
-       m < plan.first(world_.rank()) + plan.count(world_.rank()); ++m) {
+  const double scale = 1.0 / static_cast<double>(std::max<std::int64_t>(targets, 1));
+  optimizer_->begin(plan);
+  for (std::int64_t number = 0; number < plan.count(); ++number) {
+    const std::int64_t m = plan.micro_shard(mesh_->data_rank(), number);
     const auto reading = Clock::now();
     const data_pipeline::Batch batch = stream.micro_shard(stage_step_, m);
     data_s_ += seconds_since(reading);
     const model::BatchView view{
         batch.rows,           batch.length,           batch.tokens.data(),
         batch.targets.data(), batch.positions.data(), batch.loss_mask.data()};
-    losses[static_cast<std::size_t>(m)] = griffin_.loss(
-        parameters_, view, workspace_,
-        static_cast<float>(1.0 / static_cast<double>(std::max<std::int64_t>(targets, 1))),
-        optimizer_);
+    const double loss =
+        griffin_->loss(*parameters_, view, workspace_, static_cast<float>(scale), *optimizer_);
+    // Context ranks have terms of it; tensor ranks have it all alike.
+    if (mesh_->tensor_rank() == 0) losses[static_cast<std::size_t>(m)] = loss;
   }
-  optimizer_.reduce(squares);
+  grad_norm_ = optimizer_->grad_norm();
   stops[rank] = parallel::stop_requested() ||
                         (options_.stop_after > 0 && steps_here_ + 1 >= options_.stop_after)
                     ? 1.0
@@ -325,8 +344,7 @@ void Trainer::step(const StageConfig& stage) {
 
   loss_ = 0;
   for (const double part : losses) loss_ += part;
-  loss_ /= static_cast<double>(std::max<std::int64_t>(targets, 1));
-  grad_norm_ = Optimizer::norm(squares);
+  loss_ *= scale;
   if (!std::isfinite(loss_) || !std::isfinite(grad_norm_)) {
     throw base::Error(
         fmt::format("step {} of stage {}: the loss is {} and the gradient norm {}; lower the "
@@ -335,7 +353,7 @@ void Trainer::step(const StageConfig& stage) {
                     step_ + 1, stage.name, loss_, grad_norm_));
   }
   rate_ = learning_rate(stage.learning_rate, stage_step_, stage.steps);
-  optimizer_.apply(rate_, grad_norm_);
+  optimizer_->apply(rate_, grad_norm_);
   stop_ = std::any_of(stops.begin(), stops.end(), [](double s) { return s != 0; });
   memory_mb_ = *std::max_element(memory.begin(), memory.end());
   ++step_;
@@ -343,13 +361,13 @@ void Trainer::step(const StageConfig& stage) {
   ++steps_here_;
   tokens_ += stage.batch_sequences * stage.sequence_length;
   step_s_ = seconds_since(start);
-  exchange_s_ = optimizer_.exchange().waited_seconds - waited;
+  exchange_s_ = optimizer_->exchange().waited_seconds - waited;
 }
 
 void Trainer::log_step(const StageConfig& stage) {
   if (!first()) return;
   const double rate = static_cast<double>(stage.batch_sequences * stage.sequence_length) / step_s_;
-  const double flops = rate * griffin_.flops_per_token(stage.sequence_length);
+  const double flops = rate * griffin_->flops_per_token(stage.sequence_length);
   metrics_->append({step_,
                     stage.name,
                     {{"loss", loss_},
@@ -380,8 +398,9 @@ void Trainer::log_step(const StageConfig& stage) {
 void Trainer::validate(const StageConfig& stage) {
   if (stage.validate_sequences == 0) return;
   watch_->set_doing(fmt::format("the validation after step {}", step_));
-  const ValidationLoss loss = validation_loss(griffin_, parameters_, *held_out_[stage_],
-                                              stage.validate_sequences, world_, workspace_);
+  const ValidationLoss loss =
+      validation_loss(*reader_, *parameters_, *held_out_[stage_], stage.validate_sequences,
+                      mesh_->columns(), workspace_);
   if (loss.by_source.empty()) return;
   validation_loss_ = loss.all;
   if (!first()) return;
@@ -412,10 +431,10 @@ void Trainer::save(bool wait) {
     }
   };
   if (writer_) {
-    writer_->begin(path, optimizer_.pieces(), step_, state(), committed);
+    writer_->begin(path, optimizer_->pieces(), step_, state(), committed);
     if (wait) writer_->finish();
   } else {
-    save_checkpoint(path, world_, optimizer_.pieces(), step_, state());
+    save_checkpoint(path, world_, optimizer_->pieces(), step_, state());
     committed();
   }
   checkpoint_s_ = seconds_since(start);
@@ -427,8 +446,8 @@ void Trainer::finish_stage(const StageConfig& stage, const AfterStage& after_sta
   world_.all_reduce(std::span<std::int64_t>(&there, 1), parallel::Reduce::kMax);
   if (there != 0 || stage.tasks.empty() || !after_stage) return;
   watch_->set_doing("the evaluation after stage " + stage.name);
-  model::Scorer scorer(griffin_, parameters_);
-  after_stage(stage, scorer, *tokenizer_, results);
+  model::Scorer scorer(*reader_, *parameters_);
+  after_stage(stage, scorer, *tokenizer_, mesh_->columns(), results);
 }
 
 Outcome Trainer::run(const AfterStage& after_stage) {
@@ -439,7 +458,7 @@ Outcome Trainer::run(const AfterStage& after_stage) {
   for (; stage_ < run_.stages.size(); ++stage_, stage_step_ = 0) {
     const StageConfig& stage = run_.stages[stage_];
     if (stage_step_ == 0) {
-      if (stage.reset_moments && stage_ > 0) optimizer_.reset_moments();
+      if (stage.reset_moments && stage_ > 0) optimizer_->reset_moments();
       base::log_info(fmt::format("stage {}: {} steps of {} sequences of {} tokens", stage.name,
                                  stage.steps, stage.batch_sequences, stage.sequence_length));
     }
@@ -473,10 +492,9 @@ Outcome Trainer::run(const AfterStage& after_stage) {
 
 int threads_for(std::int64_t configured, parallel::Communicator& world) {
   if (configured > 0) return static_cast<int>(configured);
-  char host[256] = {};
-  gethostname(host, sizeof host - 1);
+  const std::string host = host_name();
   const auto hosts = world.all_gather(host);
-  const auto beside = std::count(hosts.begin(), hosts.end(), std::string(host));
+  const auto beside = std::count(hosts.begin(), hosts.end(), host);
   return std::max(1, tensor::cores() / static_cast<int>(beside));
 }
 

@@ -26,11 +26,12 @@ struct TrainOptions {
 enum class Outcome { kDone, kStopped };
 
 // Called on all ranks at a stage's end, with the model as it is, unless `directory`
-// (runs/NAME/eval/STAGE) holds results already. The one place where evaluation meets training; cli/
-// provides it.
-using AfterStage =
-    std::function<void(const StageConfig& stage, model::LanguageModel& model,
-                       const text::Tokenizer& tokenizer, const base::Path& directory)>;
+// (runs/NAME/eval/STAGE) holds results already. `readers`: the ranks among which the work is to be
+// shared out (tensor ranks of one share do the same work together). The one place where evaluation
+// meets training; cli/ provides it.
+using AfterStage = std::function<void(
+    const StageConfig& stage, model::LanguageModel& model, const text::Tokenizer& tokenizer,
+    parallel::Communicator& readers, const base::Path& directory)>;
 
 // Collective. Goes on from the newest valid checkpoint of the run directory, if there is one.
 // Errors: InputError for what does not fit (mesh, data, checkpoint of another model), Error for

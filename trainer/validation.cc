@@ -57,6 +57,7 @@ ValidationLoss validation_loss(const model::Griffin& griffin, const model::Param
     }
     first = last;
   }
+  parameters.finish_passes();
   ranks.all_reduce(std::span<double>(sums), parallel::Reduce::kSum);
 
   ValidationLoss loss;

@@ -72,11 +72,16 @@ void Conv1d(const Tensor& x, const Tensor& w, const Tensor& b, const Tensor& pos
 }
 
 void Conv1dBackward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& positions,
-                    std::int64_t sequences, const Tensor& dx, const Tensor& dw, const Tensor& db) {
+                    std::int64_t sequences, const Tensor& dx, const Tensor& dw, const Tensor& db,
+                    const ConvNeighbours& neighbours) {
+  constexpr std::int64_t kKept = kConvWidth - 1;
   const std::int64_t channels = x.columns(),
                      length = x.rows() / std::max<std::int64_t>(sequences, 1);
   const auto* position = positions.as<std::int32_t>();
+  const float* next_dy = neighbours.next_dy ? neighbours.next_dy.f32() : nullptr;
+  const auto* next_place = next_dy ? neighbours.next_place.as<std::int32_t>() : nullptr;
   with_type(x, [&](auto* in) {
+    const auto* past = static_cast<decltype(in)>(neighbours.history.data());
     with_type(dx, [&](auto* out) {
       parallel_for((channels + kChannelTile - 1) / kChannelTile, 1,
                    [&](std::int64_t begin, std::int64_t end) {
@@ -89,7 +94,12 @@ void Conv1dBackward(const Tensor& dy, const Tensor& x, const Tensor& w, const Te
                          dtap[s] = set(0.0f);
                        }
                        for (std::int64_t q = 0; q < sequences; ++q) {
-                         V before[kConvWidth] = {set(0.0f), set(0.0f), set(0.0f), set(0.0f)};
+                         V before[kConvWidth];
+                         for (std::int64_t s = 1; s < kConvWidth; ++s) {
+                           before[s] =
+                               past ? load(past + (q * kKept + kKept - s) * channels + c, part)
+                                    : set(0.0f);
+                         }
                          for (std::int64_t t = 0; t < length; ++t) {
                            const std::int64_t row = q * length + t;
                            const std::int64_t reach = position[row];
@@ -102,12 +112,15 @@ void Conv1dBackward(const Tensor& dy, const Tensor& x, const Tensor& w, const Te
                            }
                            for (int s = kConvWidth - 1; s > 0; --s) before[s] = before[s - 1];
                            V total = hn::Mul(tap[0], d);
-                           for (int s = 1; s < kConvWidth;
-                                ++s) {  // the outputs that this input reached
-                             if (t + s < length && position[row + s] >= s) {
-                               total = hn::MulAdd(
-                                   tap[s], load(dy.f32() + (row + s) * channels + c, part), total);
+                           for (int s = 1; s < kConvWidth; ++s) {  // outputs that this reached
+                             const float* from = nullptr;
+                             if (t + s < length) {
+                               if (position[row + s] >= s) from = dy.f32() + (row + s) * channels;
+                             } else if (next_dy) {
+                               const std::int64_t next = q * kKept + t + s - length;
+                               if (next_place[next] >= s) from = next_dy + next * channels;
                              }
+                             if (from) total = hn::MulAdd(tap[s], load(from + c, part), total);
                            }
                            store(total, out + row * channels + c, part);
                          }
@@ -135,8 +148,10 @@ void conv1d(const Tensor& x, const Tensor& w, const Tensor& b, const Tensor& pos
 }
 HWY_EXPORT(Conv1dBackward);
 void conv1d_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& positions,
-                     std::int64_t sequences, const Tensor& dx, const Tensor& dw, const Tensor& db) {
-  HWY_DYNAMIC_DISPATCH(Conv1dBackward)(dy, x, w, positions, sequences, dx, dw, db);
+                     std::int64_t sequences, const Tensor& dx, const Tensor& dw, const Tensor& db,
+                     const ConvNeighbours& neighbours) {
+  HWY_DYNAMIC_DISPATCH(Conv1dBackward)
+  (dy, x, w, positions, sequences, dx, dw, db, neighbours);
 }
 
 }  // namespace eyrie::tensor

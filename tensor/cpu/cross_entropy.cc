@@ -35,7 +35,8 @@ float cap_row(float* row, std::int64_t columns, float cap) {
   return hn::GetLane(hn::MaxOfLanes(kF, most));
 }
 
-float log_sum_row(const float* row, std::int64_t columns, float most) {
+// Σ exp(row − most).
+float exponentials_of(const float* row, std::int64_t columns, float most) {
   V total = set(0.0f);
   for (std::int64_t c = 0; c < columns; c += lanes()) {
     const std::int64_t part = columns - c;
@@ -43,13 +44,47 @@ float log_sum_row(const float* row, std::int64_t columns, float most) {
     if (part < lanes()) e = hn::IfThenElseZero(hn::FirstN(kF, static_cast<std::size_t>(part)), e);
     total = hn::Add(total, e);
   }
-  return most + std::log(sum(total));
+  return sum(total);
+}
+
+float log_sum_row(const float* row, std::int64_t columns, float most) {
+  return most + std::log(exponentials_of(row, columns, most));
+}
+
+// d(w · nll)/d logits of a row of capped logits y, times `slope`; `target` in the row, or −1.
+template <class T>
+void gradient_row(const float* row, std::int64_t columns, float log_sum, float cap,
+                  std::int64_t target, float all, T* to) {
+  const float inverse_cap = cap > 0 ? 1.0f / cap : 0.0f;
+  // Before the row is overwritten: the gradient may go in its place.
+  const float y_target = target < 0 ? 0.0f : row[target];
+  const V scale = set(all);
+  for (std::int64_t c = 0; c < columns; c += lanes()) {
+    const std::int64_t part = columns - c;
+    const V y = load(row + c, part);
+    const V p = exponential(hn::Sub(y, set(log_sum)));
+    V slope = scale;
+    if (cap > 0) {  // d(cap·tanh(x/cap))/dx = 1 − (y/cap)²
+      const V unit = hn::Mul(y, set(inverse_cap));
+      slope = hn::Mul(scale, hn::NegMulAdd(unit, unit, set(1.0f)));
+    }
+    store(hn::Mul(p, slope), to + c, part);
+  }
+  if (target < 0) return;
+  // The target's own: p − 1, in fp32 before the one rounding.
+  const float unit = y_target * inverse_cap;
+  const float slope = all * (cap > 0 ? 1.0f - unit * unit : 1.0f);
+  const float d = (std::exp(y_target - log_sum) - 1.0f) * slope;
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    to[target] = to_bfloat16(d);
+  } else {
+    to[target] = d;
+  }
 }
 
 void CrossEntropy(const Tensor& logits, const Tensor& targets, const Tensor& weight, float cap,
                   const Tensor& nll, const Tensor& dlogits, float gradient_scale) {
   const std::int64_t columns = logits.columns();
-  const float inverse_cap = cap > 0 ? 1.0f / cap : 0.0f;
   const auto body = [&](auto* gradients, std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       float* row = logits.f32() + r * logits.stride();
@@ -63,34 +98,64 @@ void CrossEntropy(const Tensor& logits, const Tensor& targets, const Tensor& wei
       }
       const std::int32_t target = targets.as<std::int32_t>()[r];
       const float log_sum = log_sum_row(row, columns, cap_row(row, columns, cap));
-      const float y_target =
-          row[target];  // before the row is overwritten: the gradient may go in its place
-      nll.f32()[r] = log_sum - y_target;
+      nll.f32()[r] = log_sum - row[target];
       if (to == nullptr) continue;
-      const V scale = set(w * gradient_scale);
-      for (std::int64_t c = 0; c < columns; c += lanes()) {
-        const std::int64_t part = columns - c;
-        const V y = load(row + c, part);
-        const V p = exponential(hn::Sub(y, set(log_sum)));
-        V slope = scale;
-        if (cap > 0) {  // d(cap·tanh(x/cap))/dx = 1 − (y/cap)²
-          const V unit = hn::Mul(y, set(inverse_cap));
-          slope = hn::Mul(scale, hn::NegMulAdd(unit, unit, set(1.0f)));
-        }
-        store(hn::Mul(p, slope), to + c, part);
-      }
-      // The target's own: p − 1, in fp32 before the one rounding.
-      const float unit = y_target * inverse_cap;
-      const float slope = w * gradient_scale * (cap > 0 ? 1.0f - unit * unit : 1.0f);
-      const float d = (std::exp(y_target - log_sum) - 1.0f) * slope;
-      if constexpr (std::is_same_v<decltype(gradients), BFloat16*>) {
-        to[target] = to_bfloat16(d);
-      } else {
-        to[target] = d;
-      }
+      gradient_row(row, columns, log_sum, cap, target, w * gradient_scale, to);
     }
   };
   parallel_for(logits.rows(), 1, [&](std::int64_t begin, std::int64_t end) {
+    if (!dlogits) return body(static_cast<float*>(nullptr), begin, end);
+    with_type(dlogits, [&](auto* gradients) { body(gradients, begin, end); });
+  });
+}
+
+void CrossEntropySums(const Tensor& logits, const Tensor& targets, std::int64_t first, float cap,
+                      const Tensor& sums) {
+  const std::int64_t columns = logits.columns();
+  parallel_for(logits.rows(), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      float* row = logits.f32() + r * logits.stride();
+      float* to = sums.f32() + 3 * r;
+      const float most = cap_row(row, columns, cap);
+      const std::int64_t target = targets.as<std::int32_t>()[r] - first;
+      to[0] = most;
+      to[1] = exponentials_of(row, columns, most);
+      to[2] = target >= 0 && target < columns ? row[target] : 0.0f;
+    }
+  });
+}
+
+void CrossEntropySplit(const Tensor& capped, const Tensor& targets, const Tensor& weight,
+                       std::int64_t first, float cap, const Tensor& all_sums, const Tensor& nll,
+                       const Tensor& dlogits, float gradient_scale) {
+  const std::int64_t columns = capped.columns();
+  const auto body = [&](auto* gradients, std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      auto* to = gradients == nullptr ? nullptr : gradients + r * dlogits.stride();
+      const float w = weight.f32()[r];
+      if (w == 0.0f) {
+        nll.f32()[r] = 0.0f;
+        if (to != nullptr)
+          std::fill(to, to + columns, std::remove_pointer_t<decltype(gradients)>{});
+        continue;
+      }
+      float most = -std::numeric_limits<float>::infinity(), total = 0, y_target = 0;
+      for (std::int64_t rank = 0; rank < all_sums.rows(); ++rank)
+        most = std::max(most, all_sums.f32()[rank * all_sums.stride() + 3 * r]);
+      for (std::int64_t rank = 0; rank < all_sums.rows(); ++rank) {
+        const float* part = all_sums.f32() + rank * all_sums.stride() + 3 * r;
+        total += part[1] * std::exp(part[0] - most);
+        y_target += part[2];
+      }
+      const float log_sum = most + std::log(total);
+      nll.f32()[r] = log_sum - y_target;
+      if (to == nullptr) continue;
+      const std::int64_t target = targets.as<std::int32_t>()[r] - first;
+      gradient_row(capped.f32() + r * capped.stride(), columns, log_sum, cap,
+                   target >= 0 && target < columns ? target : -1, w * gradient_scale, to);
+    }
+  };
+  parallel_for(capped.rows(), 1, [&](std::int64_t begin, std::int64_t end) {
     if (!dlogits) return body(static_cast<float*>(nullptr), begin, end);
     with_type(dlogits, [&](auto* gradients) { body(gradients, begin, end); });
   });
@@ -120,6 +185,18 @@ HWY_EXPORT(CrossEntropy);
 void cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& weight, float cap,
                    const Tensor& nll, const Tensor& dlogits, float gradient_scale) {
   HWY_DYNAMIC_DISPATCH(CrossEntropy)(logits, targets, weight, cap, nll, dlogits, gradient_scale);
+}
+HWY_EXPORT(CrossEntropySums);
+void cross_entropy_sums(const Tensor& logits, const Tensor& targets, std::int64_t first, float cap,
+                        const Tensor& sums) {
+  HWY_DYNAMIC_DISPATCH(CrossEntropySums)(logits, targets, first, cap, sums);
+}
+HWY_EXPORT(CrossEntropySplit);
+void cross_entropy_split(const Tensor& capped, const Tensor& targets, const Tensor& weight,
+                         std::int64_t first, float cap, const Tensor& all_sums, const Tensor& nll,
+                         const Tensor& dlogits, float gradient_scale) {
+  HWY_DYNAMIC_DISPATCH(CrossEntropySplit)
+  (capped, targets, weight, first, cap, all_sums, nll, dlogits, gradient_scale);
 }
 HWY_EXPORT(ScoreLogits);
 void score_logits(const Tensor& logits, float cap, const Tensor& log_sum, const Tensor& argmax) {

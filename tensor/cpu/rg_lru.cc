@@ -69,6 +69,77 @@ void RgLru(const Tensor& u, const Tensor& gate_x, const Tensor& gate_a, const Te
   });
 }
 
+// Calls channels(c, part) for every vector of channels, shared out over threads.
+template <class Body>
+void for_channels(std::int64_t channels, const Body& body) {
+  parallel_for((channels + kChannelTile - 1) / kChannelTile, 1,
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t c = begin * kChannelTile;
+                      c < std::min(end * kChannelTile, channels); c += lanes())
+                   body(c, channels - c);
+               });
+}
+
+void RgLruSummary(const Tensor& u, const Tensor& gate_x, const Tensor& gate_a, const Tensor& bias_x,
+                  const Tensor& bias_a, const Tensor& a_param, const Tensor& positions,
+                  std::int64_t sequences, const Tensor& product, const Tensor& last) {
+  const std::int64_t channels = u.columns(),
+                     length = u.rows() / std::max<std::int64_t>(sequences, 1);
+  const auto* position = positions.as<std::int32_t>();
+  with_type(u, [&](auto* in) {
+    for_channels(channels, [&](std::int64_t c, std::int64_t part) {
+      const V decay = log_decay(load(a_param.f32() + c, part));
+      const V bx = load(bias_x.f32() + c, part), ba = load(bias_a.f32() + c, part);
+      for (std::int64_t q = 0; q < sequences; ++q) {
+        V held = set(0.0f), all = set(1.0f);
+        for (std::int64_t t = 0; t < length; ++t) {
+          const std::int64_t at = (q * length + t) * channels + c;
+          const V i = sigmoid(hn::Add(load(gate_x.f32() + at, part), bx));
+          const V gated = hn::Mul(load(in + at, part), i);
+          if (position[q * length + t] == 0) {
+            held = gated;
+            all = set(0.0f);
+            continue;
+          }
+          const V r = sigmoid(hn::Add(load(gate_a.f32() + at, part), ba));
+          const V log_a = hn::Mul(decay, r), a = exponential(log_a);
+          const V m = hn::Sqrt(hn::Neg(hn::Expm1(kF, hn::Add(log_a, log_a))));
+          held = hn::MulAdd(a, held, hn::Mul(m, gated));
+          all = hn::Mul(a, all);
+        }
+        store(all, product.f32() + q * channels + c, part);
+        store(held, last.f32() + q * channels + c, part);
+      }
+    });
+  });
+}
+
+void RgLruBackwardSummary(const Tensor& dh, const Tensor& r, const Tensor& a_param,
+                          const Tensor& positions, std::int64_t sequences, const Tensor& product,
+                          const Tensor& first) {
+  const std::int64_t channels = dh.columns(),
+                     length = dh.rows() / std::max<std::int64_t>(sequences, 1);
+  const auto* position = positions.as<std::int32_t>();
+  for_channels(channels, [&](std::int64_t c, std::int64_t part) {
+    const V decay = log_decay(load(a_param.f32() + c, part));
+    for (std::int64_t q = 0; q < sequences; ++q) {
+      V carried = set(0.0f), all = set(1.0f);
+      for (std::int64_t t = length - 1; t >= 0; --t) {
+        const std::int64_t at = (q * length + t) * channels + c;
+        if (position[q * length + t] == 0) {
+          carried = all = set(0.0f);
+          continue;
+        }
+        const V a = exponential(hn::Mul(decay, load(r.f32() + at, part)));
+        carried = hn::Mul(a, hn::Add(load(dh.f32() + at, part), carried));
+        all = hn::Mul(a, all);
+      }
+      store(all, product.f32() + q * channels + c, part);
+      store(carried, first.f32() + q * channels + c, part);
+    }
+  });
+}
+
 void RgLruBackwardKernel(const RgLruBackward& args, std::int64_t sequences) {
   const std::int64_t channels = args.u.columns(),
                      length = args.u.rows() / std::max<std::int64_t>(sequences, 1);
@@ -154,6 +225,21 @@ void rg_lru(const Tensor& u, const Tensor& gate_x, const Tensor& gate_a, const T
             std::int64_t sequences, const Tensor& h, const Tensor& state) {
   HWY_DYNAMIC_DISPATCH(RgLru)
   (u, gate_x, gate_a, bias_x, bias_a, a_param, positions, sequences, h, state);
+}
+HWY_EXPORT(RgLruSummary);
+void rg_lru_summary(const Tensor& u, const Tensor& gate_x, const Tensor& gate_a,
+                    const Tensor& bias_x, const Tensor& bias_a, const Tensor& a_param,
+                    const Tensor& positions, std::int64_t sequences, const Tensor& product,
+                    const Tensor& last) {
+  HWY_DYNAMIC_DISPATCH(RgLruSummary)
+  (u, gate_x, gate_a, bias_x, bias_a, a_param, positions, sequences, product, last);
+}
+HWY_EXPORT(RgLruBackwardSummary);
+void rg_lru_backward_summary(const Tensor& dh, const Tensor& r, const Tensor& a_param,
+                             const Tensor& positions, std::int64_t sequences, const Tensor& product,
+                             const Tensor& first) {
+  HWY_DYNAMIC_DISPATCH(RgLruBackwardSummary)
+  (dh, r, a_param, positions, sequences, product, first);
 }
 HWY_EXPORT(RgLruBackwardKernel);
 void rg_lru_backward(const RgLruBackward& args, std::int64_t sequences) {

@@ -16,9 +16,18 @@ constexpr int kConvWidth = 4;
 void conv1d(const Tensor& x, const Tensor& w, const Tensor& b, const Tensor& positions,
             std::int64_t sequences, const Tensor& y, const Tensor& history);
 
-// dy (n, R) fp32. dx (n, R) any; dw (4, R) and db (1, R) fp32 are written. No history: training
-// starts its sequences.
+// The pieces before and after this one, where a sequence is cut over ranks.
+struct ConvNeighbours {
+  Tensor history;  // (sequences·3, R), x's dtype: the last inputs before this piece
+  Tensor next_dy;  // (sequences·3, R) fp32: dy of the first three tokens after it
+  Tensor
+      next_place;  // int32 (1, sequences·3): their places in their documents; 0 where there is none
+};
+
+// dy (n, R) fp32. dx (n, R) any; dw (4, R) and db (1, R) fp32 are written. Without neighbours the
+// sequences begin and end here.
 void conv1d_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& positions,
-                     std::int64_t sequences, const Tensor& dx, const Tensor& dw, const Tensor& db);
+                     std::int64_t sequences, const Tensor& dx, const Tensor& dw, const Tensor& db,
+                     const ConvNeighbours& neighbours = {});
 
 }  // namespace eyrie::tensor

@@ -5,11 +5,14 @@
 
 namespace eyrie::tensor {
 
-// out (n, D) fp32 = table[tokens] · scale; table (V, D) any, tokens int32 (1, n), each in [0, V).
-void embed(const Tensor& table, const Tensor& tokens, float scale, const Tensor& out);
+// out (n, D) fp32 = table[tokens − first] · scale; table (V, D) any, tokens int32 (1, n). The table
+// may be rows [first, first + V) of a larger one: other tokens give zeros.
+void embed(const Tensor& table, const Tensor& tokens, float scale, const Tensor& out,
+           std::int64_t first = 0);
 
 // dtable (V, D) fp32 += rows of dout (n, D) fp32 · scale. A token's rows are added in the order of
-// their positions.
-void embed_backward(const Tensor& dout, const Tensor& tokens, float scale, const Tensor& dtable);
+// their positions; tokens outside of the table's rows are left out.
+void embed_backward(const Tensor& dout, const Tensor& tokens, float scale, const Tensor& dtable,
+                    std::int64_t first = 0);
 
 }  // namespace eyrie::tensor

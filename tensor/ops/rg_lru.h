@@ -31,4 +31,17 @@ struct RgLruBackward {
 };
 void rg_lru_backward(const RgLruBackward& args, std::int64_t sequences);
 
+// A piece of a sequence is an affine map of the state that it starts from: h[last] = product ·
+// h[−1] + last. These two find the map without writing h, so that ranks which hold pieces learn
+// their starts by one exchange. Arguments as above, gates without bias, unchanged; product and last
+// (sequences, R) fp32 are written (product is 0 where a document begins in the piece).
+void rg_lru_summary(const Tensor& u, const Tensor& gate_x, const Tensor& gate_a,
+                    const Tensor& bias_x, const Tensor& bias_a, const Tensor& a_param,
+                    const Tensor& positions, std::int64_t sequences, const Tensor& product,
+                    const Tensor& last);
+// The same of the way back: dinitial_state = product · dstate_last + first.
+void rg_lru_backward_summary(const Tensor& dh, const Tensor& r, const Tensor& a_param,
+                             const Tensor& positions, std::int64_t sequences, const Tensor& product,
+                             const Tensor& first);
+
 }  // namespace eyrie::tensor

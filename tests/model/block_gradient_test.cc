@@ -48,11 +48,12 @@ void check_block(const GriffinConfig& config, const Rows& rows,
                  std::size_t samples = 16) {
   SCOPED_TRACE(text_of(rows));
   parallel::Unit unit{.name = "unit"};
+  const Sizes sizes(config, 0, 1);
   const auto make = [&] {
     if constexpr (std::is_same_v<Block, MlpBlock>) {
-      return Block(config, "block", unit);
+      return Block(config, sizes, "block", unit);
     } else {
-      return Block(config, "block", 0, unit);
+      return Block(config, sizes, "block", 0, unit);
     }
   };
   const Block block = make();
@@ -160,7 +161,8 @@ TEST(BlockGradients, Linear) {
       for (const auto& [in, out] : {std::pair{20, 21}, std::pair{13, 1}, std::pair{1, 5}}) {
         SCOPED_TRACE(std::to_string(in) + " to " + std::to_string(out));
         parallel::Unit unit{.name = "unit"};
-        const Linear linear("linear", in, out, 1, bias, unit);
+        const Linear linear("linear", Dimension(in), Dimension(out), 1, bias, Sizes(config, 0, 1),
+                            unit);
         Parameters parameters({unit}, DType::kFloat32);
         Weights weights = fill(parameters);
         std::vector<float> gradients = unwritten(unit.size);

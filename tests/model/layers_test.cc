@@ -24,7 +24,8 @@ class LayerRun {
   LayerRun(const std::string& group, DType compute)
       : fixture(group),
         config(config_of(fixture)),
-        block(make(config, group, unit_)),
+        sizes(config, 0, 1),
+        block(make(config, sizes, group, unit_)),
         parameters({unit_}, compute),
         gradients(static_cast<std::size_t>(unit_.size), std::nanf("")),
         sequences(fixture.shape("in/x")[0]),
@@ -107,6 +108,7 @@ class LayerRun {
 
  public:
   GriffinConfig config;
+  Sizes sizes;
   Block block;
   Parameters parameters;
   std::vector<float> gradients;
@@ -129,11 +131,12 @@ class LayerRun {
       config.mlp_width = fixture.shape("params/ffw_down/kernel")[0];
     return config;
   }
-  static Block make(const GriffinConfig& config, const std::string& group, parallel::Unit& unit) {
+  static Block make(const GriffinConfig& config, const Sizes& sizes, const std::string& group,
+                    parallel::Unit& unit) {
     if constexpr (std::is_same_v<Block, MlpBlock>) {
-      return Block(config, group + "/params", unit);
+      return Block(config, sizes, group + "/params", unit);
     } else {
-      return Block(config, group + "/params", 0, unit);
+      return Block(config, sizes, group + "/params", 0, unit);
     }
   }
   // From the official mask: every query sees one run of keys that ends with its own.

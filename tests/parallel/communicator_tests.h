@@ -9,6 +9,7 @@
 #include <functional>
 #include <numeric>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <fmt/format.h>
@@ -72,6 +73,32 @@ inline void check_many_outstanding(Communicator& comm) {
   for (std::int64_t i = 0; i < 2 * kMessages; ++i) {
     EXPECT_EQ(received[i], (std::vector<std::int64_t>{previous, i, i * i}));
   }
+}
+
+// Messages that nothing was posted for: each rank sends two to the next and takes them as they
+// come.
+inline void check_probe(Communicator& comm) {
+  const auto own = comm.duplicate();
+  const int next = (comm.rank() + 1) % comm.size();
+  const int previous = (comm.rank() + comm.size() - 1) % comm.size();
+  EXPECT_FALSE(own->probe(6).has_value());
+  const std::vector<std::int64_t> one = {1}, two = {2, 2};
+  std::vector<std::unique_ptr<Request>> sends;
+  sends.push_back(own->send(out(one), next, 5));
+  sends.push_back(own->send(out(two), next, 5));
+  for (const std::size_t length : {1, 2}) {
+    std::optional<Arrival> arrival;
+    while (!(arrival = own->probe(5))) std::this_thread::yield();
+    EXPECT_EQ(arrival->from, previous);
+    ASSERT_EQ(arrival->bytes, length * sizeof(std::int64_t));
+    std::vector<std::int64_t> values(length);
+    const auto receive = own->receive(in(values), arrival->from, 5);
+    while (!receive->done()) std::this_thread::yield();
+    receive->wait();
+    EXPECT_EQ(values, length == 1 ? one : two);
+  }
+  while (!sends[0]->done() || !sends[1]->done()) std::this_thread::yield();
+  EXPECT_FALSE(own->probe(5).has_value());
 }
 
 inline void check_broadcast(Communicator& comm) {
@@ -240,6 +267,7 @@ inline const std::vector<NamedCheck>& communicator_checks() {
       {"SmallMessages", [](Communicator& comm) { check_point_to_point(comm, 1); }},
       {"LargeMessages", [](Communicator& comm) { check_point_to_point(comm, 300001); }},
       {"ManyOutstanding", check_many_outstanding},
+      {"Probe", check_probe},
       {"Broadcast", check_broadcast},
       {"AllReduce", check_all_reduce},
       {"Gathers", check_gathers},

@@ -15,20 +15,20 @@ TEST(MpiExchange, SameBitsAsOneRank) {
 
 // Slices of several pieces, the last one short.
 TEST(MpiExchange, LargeUnits) {
-  check_exchange(test_world(), 2 * test_world().size(), {3 * kExchangePiece / 4 + 11, 5});
+  check_exchange(test_world(), 2 * test_world().size(), {3 * exchange_piece(2) / 4 + 11, 5});
 }
 
 TEST(MpiExchange, SmallElements) { check_gather_of_small_elements(test_world()); }
 
 // The exchange runs while this thread uses the world for control values.
 TEST(MpiExchange, ControlValuesMeanwhile) {
-  ExchangeQueue queue(test_world());
+  ExchangeQueue queue({&test_world()});
   const int ranks = test_world().size();
   const MicroShardPlan plan(ranks, ranks);
   const std::int64_t size = 600000;
   const auto cuts = cuts_to_try(size, ranks)[0];
   std::vector<float> buffer(size, 1.0f);
-  queue.post_reduce_scatter(buffer, cuts, plan);
+  post_reduce_scatter(queue, buffer, cuts, plan);
   for (int i = 0; i < 10; ++i) {
     std::vector<std::int64_t> value = {1};
     test_world().all_reduce(std::span(value), Reduce::kSum);

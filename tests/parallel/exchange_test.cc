@@ -30,7 +30,7 @@ INSTANTIATE_TEST_SUITE_P(Ranks, ExchangeTest, testing::Values(1, 2, 3, 4, 6, 8, 
 
 TEST(ExchangeQueueTest, LargeUnits) {
   run_in_process(3, [](Communicator& comm) {
-    check_exchange(comm, 6, {3 * kExchangePiece / 4 + 11, 5});
+    check_exchange(comm, 6, {3 * exchange_piece(2) / 4 + 11, 5});
   });
 }
 
@@ -43,9 +43,9 @@ TEST(ExchangeQueueTest, OneStepOnEveryRankCount) {
       const MicroShardPlan plan(24, comm.size());
       std::vector<float> buffer = local_sum(plan, comm.rank(), size);
       const auto cuts = cuts_to_try(size, comm.size())[0];
-      ExchangeQueue queue(comm);
-      queue.post_reduce_scatter(buffer, cuts, plan);
-      queue.post_all_gather(buffer, cuts);
+      ExchangeQueue queue({&comm});
+      post_reduce_scatter(queue, buffer, cuts, plan);
+      post_all_gather(queue, buffer, cuts);
       queue.wait_all();
       EXPECT_TRUE(same_bits(buffer, expected)) << ranks << " ranks";
     });
@@ -60,14 +60,14 @@ TEST(ExchangeQueueTest, AFailingRankEndsTheOthersWaits) {
                               [&](Communicator& comm) {
                                 std::vector<float> buffer(1000, 1.0f);
                                 const auto cuts = cuts_to_try(1000, 3)[0];
-                                ExchangeQueue queue(comm);
+                                ExchangeQueue queue({&comm}), other({&comm});
                                 // Rank 1 posts one exchange that the others never join, then fails.
                                 if (comm.rank() == 1) {
-                                  queue.post_all_gather(buffer, cuts);
+                                  post_all_gather(other, buffer, cuts);
                                   throw base::InputError("bad data block");
                                 }
                                 try {
-                                  queue.post_reduce_scatter(buffer, cuts, MicroShardPlan(3, 3));
+                                  post_reduce_scatter(queue, buffer, cuts, MicroShardPlan(3, 3));
                                   queue.wait_all();
                                 } catch (const base::Error& error) {
                                   seen[comm.rank()] = error.what();
@@ -86,16 +86,16 @@ TEST(ExchangeQueueTest, DifferentUnitsAreAnError) {
                               [&](Communicator& comm) {
                                 const std::int64_t size = comm.rank() == 0 ? 1000 : 900;
                                 std::vector<float> buffer(size, 1.0f);
-                                ExchangeQueue queue(comm);
-                                queue.post_reduce_scatter(buffer, cuts_to_try(size, 2)[0],
-                                                          MicroShardPlan(2, 2));
+                                ExchangeQueue queue({&comm});
+                                post_reduce_scatter(queue, buffer, cuts_to_try(size, 2)[0],
+                                                    MicroShardPlan(2, 2));
                                 queue.wait_all();
                               }),
                base::Error);
 }
 
 TEST(ExchangeQueueTest, EndsQuietlyWithoutWork) {
-  run_in_process(4, [](Communicator& comm) { ExchangeQueue queue(comm); });
+  run_in_process(4, [](Communicator& comm) { ExchangeQueue queue({&comm}); });
 }
 
 }  // namespace

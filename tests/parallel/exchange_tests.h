@@ -8,9 +8,25 @@
 #include <vector>
 
 #include "parallel/exchange.h"
+#include "parallel/exchange_queue.h"
 #include "parallel/gradient_reference.h"
 
 namespace eyrie::parallel {
+
+// Buffers must outlive the queue.
+inline ExchangeQueue::Ticket post_reduce_scatter(ExchangeQueue& queue, std::span<float> buffer,
+                                                 std::vector<std::int64_t> cuts,
+                                                 const MicroShardPlan& plan) {
+  return queue.post([&queue, buffer, cuts, plan, space = std::make_shared<ExchangeSpace>()] {
+    return reduce_scatter(queue.communicator(0), buffer, cuts, plan, *space);
+  });
+}
+inline ExchangeQueue::Ticket post_all_gather(ExchangeQueue& queue, std::span<float> buffer,
+                                             std::vector<std::int64_t> cuts) {
+  return queue.post([&queue, buffer, cuts] {
+    return all_gather(queue.communicator(0), std::as_writable_bytes(buffer), cuts, sizeof(float));
+  });
+}
 
 // How a buffer is cut: even, uneven with empty slices, all on the last rank, all on the first.
 inline std::vector<std::vector<std::int64_t>> cuts_to_try(std::int64_t size, int ranks) {
@@ -41,13 +57,13 @@ inline void check_exchange(Communicator& comm, std::int64_t micro_shards,
     sums.push_back(reference_sum(micro_shards, size));
   }
   for (int kind = 0; kind < 4; ++kind) {
-    ExchangeQueue queue(comm);
+    ExchangeQueue queue({&comm});
     std::vector<std::vector<float>> buffers = locals;
     std::vector<std::vector<std::int64_t>> cuts;
     std::vector<ExchangeQueue::Ticket> tickets;
     for (const std::int64_t size : sizes) cuts.push_back(cuts_to_try(size, ranks)[kind]);
     for (std::size_t unit = 0; unit < sizes.size(); ++unit) {
-      tickets.push_back(queue.post_reduce_scatter(buffers[unit], cuts[unit], plan));
+      tickets.push_back(post_reduce_scatter(queue, buffers[unit], cuts[unit], plan));
     }
     std::int64_t expected_bytes = 0;
     for (std::size_t unit = 0; unit < sizes.size(); ++unit) {
@@ -60,7 +76,7 @@ inline void check_exchange(Communicator& comm, std::int64_t micro_shards,
       // What is not ours must come from its owner.
       std::fill(buffers[unit].begin(), buffers[unit].begin() + begin, -7.0f);
       std::fill(buffers[unit].begin() + end, buffers[unit].end(), -7.0f);
-      queue.post_all_gather(buffers[unit], cuts[unit]);
+      post_all_gather(queue, buffers[unit], cuts[unit]);
       expected_bytes += 4 * (sizes[unit] - (end - begin)) + 4 * (end - begin) * (ranks - 1);
     }
     queue.wait_all();

@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "parallel/exchange.h"
+#include "parallel/exchange_queue.h"
 #include "parallel/guard.h"
 #include "parallel/stop.h"
 #include "parallel/watch.h"
@@ -40,7 +41,7 @@ int work(Communicator& world, const std::string& what) {
   std::vector<float> buffer(100000, 1.0f);
   std::vector<std::int64_t> cuts;
   for (int rank = 0; rank <= world.size(); ++rank) cuts.push_back(100000 * rank / world.size());
-  ExchangeQueue queue(world);
+  ExchangeQueue queue({&world});
   const int steps = what == "finish" ? 3 : 10000;
   for (int step = 0; step < steps; ++step) {
     watch.set_doing(fmt::format("step {}", step));
@@ -51,7 +52,10 @@ int work(Communicator& world, const std::string& what) {
     }
     if (step == 3 && world.rank() == 0) say("ready");
     if (step == 3 && what == "compute" && world.rank() == 0) std::this_thread::sleep_for(60s);
-    queue.post_all_gather(buffer, cuts);
+    queue.post([&] {
+      return all_gather(queue.communicator(0), std::as_writable_bytes(std::span(buffer)), cuts,
+                        sizeof(float));
+    });
     if (step == 3 && world.rank() == 1) {
       if (what == "throw") throw base::InputError("data/shards/web-0001.h5: the file is truncated");
       if (what == "crash") *static_cast<volatile int*>(nullptr) = 1;

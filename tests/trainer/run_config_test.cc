@@ -111,7 +111,7 @@ TEST_F(RunFile, RefusalsNameFileLineKeyAndWhatToDo) {
   EXPECT_NE(
       refusal({"stages.0.micro_shards=3"}).find("3 micro_shards do not divide batch_sequences 8"),
       std::string::npos);
-  EXPECT_NE(refusal({"mesh.tensor=2"}).find("data-parallel"), std::string::npos);
+  EXPECT_NE(refusal({"mesh.zero=4"}).find("no stage of ZeRO"), std::string::npos);
   EXPECT_NE(refusal({"stages.0.learning_rate.shape=cosin"}).find("cosine"), std::string::npos);
   EXPECT_NE(refusal({"stages.0.evaluate.limit.arc=3"}).find("arc"), std::string::npos);
   EXPECT_NE(refusal({"stages.0.data.best=0"}).find("out of range"), std::string::npos);

@@ -1,0 +1,170 @@
+// Exchanges between the pieces of sequences.
+#include "model/context.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "base/error.h"
+#include "tensor/ops/elementwise.h"
+
+namespace eyrie::model {
+
+using parallel::Message;
+using parallel::Part;
+using tensor::Tensor;
+
+parallel::Part piece_of(std::int64_t length, const parallel::Communicator* context) {
+  if (context == nullptr) return {0, length};
+  return parallel::part_of(length, context->size(), context->rank());
+}
+
+namespace {
+
+void clear(const Tensor& x) {
+  std::memset(x.data(), 0, static_cast<std::size_t>(x.count() * size_of(x.dtype())));
+}
+
+// Rows [first, first + count) of every sequence of x, one after the other.
+Tensor pack(const Tensor& x, std::int64_t sequences, std::int64_t first, std::int64_t count,
+            tensor::Arena& scratch) {
+  const Tensor packed = scratch.allocate(x.dtype(), sequences * count, x.columns());
+  const std::int64_t length = x.rows() / sequences;
+  for (std::int64_t s = 0; s < sequences; ++s)
+    tensor::copy(x.row_range(s * length + first, count), packed.row_range(s * count, count));
+  return packed;
+}
+
+}  // namespace
+
+void rows_before(parallel::Communicator& context, const Tensor& rows, std::int64_t sequences,
+                 const Tensor& before, tensor::Arena& scratch) {
+  tensor::ArenaScope scope(scratch);
+  const std::int64_t length = rows.rows() / sequences, count = before.rows() / sequences;
+  std::vector<Message> sends, receives;
+  if (context.rank() + 1 < context.size())
+    sends.push_back({context.rank() + 1, pack(rows, sequences, length - count, count, scratch)});
+  if (context.rank() > 0) {
+    receives.push_back({context.rank() - 1, before});
+  } else {
+    clear(before);
+  }
+  parallel::send_and_receive(context, sends, receives);
+}
+
+void rows_after(parallel::Communicator& context, const Tensor& rows, std::int64_t sequences,
+                const Tensor& after, tensor::Arena& scratch) {
+  tensor::ArenaScope scope(scratch);
+  const std::int64_t count = after.rows() / sequences;
+  std::vector<Message> sends, receives;
+  if (context.rank() > 0)
+    sends.push_back({context.rank() - 1, pack(rows, sequences, 0, count, scratch)});
+  if (context.rank() + 1 < context.size()) {
+    receives.push_back({context.rank() + 1, after});
+  } else {
+    clear(after);
+  }
+  parallel::send_and_receive(context, sends, receives);
+}
+
+void fold_pieces(parallel::Communicator& context, const Tensor& product, const Tensor& rest,
+                 bool from_end, const Tensor& start, tensor::Arena& scratch) {
+  tensor::ArenaScope scope(scratch);
+  const std::int64_t count = product.count();
+  const Tensor own = scratch.allocate(tensor::DType::kFloat32, 2, count);
+  tensor::copy(product, own.row_range(0, 1));
+  tensor::copy(rest, own.row_range(1, 1));
+  const Tensor all = scratch.allocate(tensor::DType::kFloat32, context.size(), 2 * count);
+  parallel::all_gather_small(context, own, all);
+  clear(start);
+  float* state = start.f32();
+  const int last = context.size() - 1;
+  for (int i = 0; i < (from_end ? last - context.rank() : context.rank()); ++i) {
+    const float* map = all.row_range(from_end ? last - i : i, 1).f32();
+    for (std::int64_t c = 0; c < count; ++c) state[c] = map[c] * state[c] + map[count + c];
+  }
+}
+
+std::int64_t KeyPieces::past(int rank) const {
+  return std::min(reach, parallel::part_of(length, context.size(), rank).begin);
+}
+
+namespace {
+
+// Places in a sequence that `reader` needs of `owner`, which comes before it.
+Part needed(const KeyPieces& pieces, int reader, int owner) {
+  const Part own = parallel::part_of(pieces.length, pieces.context.size(), owner);
+  const std::int64_t end = parallel::part_of(pieces.length, pieces.context.size(), reader).begin;
+  const std::int64_t begin = std::max(own.begin, end - pieces.past(reader));
+  return {begin, std::max<std::int64_t>(0, std::min(own.end(), end) - begin)};
+}
+
+}  // namespace
+
+void fetch_past(const KeyPieces& pieces, const Tensor& own, const Tensor& all,
+                tensor::Arena& scratch) {
+  tensor::ArenaScope scope(scratch);
+  const int rank = pieces.context.rank();
+  const Part mine = parallel::part_of(pieces.length, pieces.context.size(), rank);
+  const std::int64_t past = pieces.past(rank), stride = past + mine.count;
+  std::vector<Message> sends, receives;
+  for (int reader = rank + 1; reader < pieces.context.size(); ++reader) {
+    const Part part = needed(pieces, reader, rank);
+    if (part.count > 0)
+      sends.push_back(
+          {reader, pack(own, pieces.sequences, part.begin - mine.begin, part.count, scratch)});
+  }
+  for (int owner = 0; owner < rank; ++owner) {
+    const Part part = needed(pieces, rank, owner);
+    if (part.count > 0)
+      receives.push_back(
+          {owner, scratch.allocate(own.dtype(), pieces.sequences * part.count, own.columns())});
+  }
+  parallel::send_and_receive(pieces.context, sends, receives);
+  for (std::int64_t s = 0; s < pieces.sequences; ++s) {
+    for (const Message& message : receives) {
+      const Part part = needed(pieces, rank, message.rank);
+      tensor::copy(message.data.row_range(s * part.count, part.count),
+                   all.row_range(s * stride + past - (mine.begin - part.begin), part.count));
+    }
+    if (own.data() != all.data()) {
+      tensor::copy(own.row_range(s * mine.count, mine.count),
+                   all.row_range(s * stride + past, mine.count));
+    }
+  }
+}
+
+void return_past(const KeyPieces& pieces, const Tensor& all, const Tensor& own,
+                 tensor::Arena& scratch) {
+  tensor::ArenaScope scope(scratch);
+  const int rank = pieces.context.rank();
+  const Part mine = parallel::part_of(pieces.length, pieces.context.size(), rank);
+  const std::int64_t past = pieces.past(rank), stride = past + mine.count;
+  std::vector<Message> sends, receives;
+  for (int owner = 0; owner < rank; ++owner) {
+    const Part part = needed(pieces, rank, owner);
+    if (part.count > 0)
+      sends.push_back({owner, pack(all, pieces.sequences, past - (mine.begin - part.begin),
+                                   part.count, scratch)});
+  }
+  for (int reader = rank + 1; reader < pieces.context.size(); ++reader) {
+    const Part part = needed(pieces, reader, rank);
+    if (part.count > 0)
+      receives.push_back(
+          {reader, scratch.allocate(own.dtype(), pieces.sequences * part.count, own.columns())});
+  }
+  parallel::send_and_receive(pieces.context, sends, receives);
+  for (std::int64_t s = 0; s < pieces.sequences; ++s) {
+    if (own.data() != all.data()) {
+      tensor::copy(all.row_range(s * stride + past, mine.count),
+                   own.row_range(s * mine.count, mine.count));
+    }
+    for (const Message& message : receives) {
+      const Part part = needed(pieces, message.rank, rank);
+      tensor::add(message.data.row_range(s * part.count, part.count),
+                  own.row_range(s * mine.count + part.begin - mine.begin, part.count));
+    }
+  }
+}
+
+}  // namespace eyrie::model

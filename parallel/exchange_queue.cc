@@ -1,0 +1,108 @@
+// The exchange thread.
+#include "parallel/exchange_queue.h"
+
+#include <chrono>
+#include <utility>
+
+#include "base/error.h"
+#include "tensor/threads.h"
+
+namespace eyrie::parallel {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+}  // namespace
+
+ExchangeQueue::ExchangeQueue(std::initializer_list<Communicator*> communicators)
+    : exceptions_at_start_(std::uncaught_exceptions()) {
+  for (Communicator* communicator : communicators)
+    communicators_.push_back(communicator->duplicate());
+  thread_ = std::thread([this, rank = base::rank()] {
+    base::set_rank(rank);
+    tensor::set_thread_count(1);  // sums here must not take the cores of the computation
+    work();
+  });
+}
+
+ExchangeQueue::~ExchangeQueue() {
+  {
+    std::unique_lock lock(mutex_);
+    ending_ = true;
+    changed_.notify_all();
+    // With an error on its way out, the ranks that a task waits for may never come. Where all ranks
+    // fail alike they do, and ending in good order leaves no message behind that would arrive in
+    // freed memory: so they get a second.
+    const bool failing = std::uncaught_exceptions() > exceptions_at_start_;
+    const auto idle = [this] { return finished_ == posted_ || failure_; };
+    if (failing && !changed_.wait_for(lock, std::chrono::seconds(1), idle)) {
+      tasks_.clear();
+      for (const auto& communicator : communicators_) communicator->interrupt();
+    }
+  }
+  thread_.join();
+}
+
+ExchangeQueue::Ticket ExchangeQueue::post(Task task) {
+  std::lock_guard lock(mutex_);
+  tasks_.push_back(std::move(task));
+  changed_.notify_all();
+  return ++posted_;
+}
+
+void ExchangeQueue::wait(Ticket ticket) {
+  const Clock::time_point start = Clock::now();
+  std::unique_lock lock(mutex_);
+  EYRIE_CHECK(ticket <= posted_, "a ticket of another queue");
+  changed_.wait(lock, [&] { return finished_ >= ticket || failure_; });
+  counters_.waited_seconds += seconds_since(start);
+  if (failure_) std::rethrow_exception(failure_);
+}
+
+void ExchangeQueue::wait_all() {
+  Ticket last;
+  {
+    std::lock_guard lock(mutex_);
+    last = posted_;
+  }
+  wait(last);
+}
+
+ExchangeQueue::Counters ExchangeQueue::counters() const {
+  std::lock_guard lock(mutex_);
+  return counters_;
+}
+
+void ExchangeQueue::work() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [&] { return ending_ || !tasks_.empty(); });
+    if (tasks_.empty() || failure_) return;
+    const Task task = std::move(tasks_.front());
+    tasks_.pop_front();
+    lock.unlock();
+    const Clock::time_point start = Clock::now();
+    std::int64_t sent = 0;
+    std::exception_ptr failure;
+    try {
+      sent = task();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    lock.lock();
+    counters_.bytes_sent += sent;
+    counters_.busy_seconds += seconds_since(start);
+    if (failure) {
+      failure_ = failure;
+    } else {
+      ++finished_;
+    }
+    changed_.notify_all();
+  }
+}
+
+}  // namespace eyrie::parallel

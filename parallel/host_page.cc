@@ -1,0 +1,93 @@
+// The page that the ranks of a host share: POSIX shared memory whose name goes as soon as all have
+// it.
+#include "parallel/host_page.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <fstream>
+
+#include <fmt/format.h>
+
+namespace eyrie::parallel {
+namespace {
+
+std::string first_line(const char* path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+void* map_page(const std::string& name, int flags, std::size_t bytes) {
+  const int file = ::shm_open(name.c_str(), flags, 0600);
+  if (file < 0) return nullptr;
+  void* memory = nullptr;
+  if ((flags & O_CREAT) == 0 || ::ftruncate(file, static_cast<off_t>(bytes)) == 0) {
+    memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (memory == MAP_FAILED) memory = nullptr;
+  }
+  ::close(file);
+  return memory;
+}
+
+}  // namespace
+
+// One byte a rank of the job. All zero at first.
+struct HostPage::Page {
+  std::atomic<std::uint32_t> reported;
+  std::atomic<std::uint8_t> leaving[1];  // as many as there are ranks
+};
+
+HostPage::~HostPage() {
+  if (page_ != nullptr) ::munmap(page_, bytes_);
+}
+
+// The lowest rank of a host makes the page, the others open it by its name, which then goes.
+void HostPage::open(Communicator& world, int lowest_peer) {
+  rank_ = world.rank();
+  bytes_ = sizeof(Page) + static_cast<std::size_t>(world.size());
+  const bool makes = lowest_peer >= 0 && rank_ < lowest_peer;
+  std::string name;
+  void* memory = nullptr;
+  if (makes) {
+    const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
+    name = fmt::format("/eyrie-{}-{}", ::getpid(), now);
+    memory = map_page(name, O_CREAT | O_EXCL | O_RDWR, bytes_);
+  }
+  const std::vector<std::string> names = world.all_gather(memory != nullptr ? name : "");
+  if (!makes && lowest_peer >= 0 && !names[lowest_peer].empty()) {
+    memory = map_page(names[lowest_peer], O_RDWR, bytes_);
+  }
+  page_ = static_cast<Page*>(memory);
+  world.barrier();
+  if (makes && memory != nullptr) ::shm_unlink(name.c_str());
+}
+
+Leaving HostPage::leaving(int rank) const {
+  return page_ == nullptr ? kRunning : static_cast<Leaving>(page_->leaving[rank].load());
+}
+
+void HostPage::note_leaving(Leaving how) {
+  if (page_ != nullptr) page_->leaving[rank_].store(how);
+}
+
+bool HostPage::first_to_report() { return page_ == nullptr || page_->reported.exchange(1) == 0; }
+
+std::string host_name() {
+  char name[256] = {};
+  ::gethostname(name, sizeof(name) - 1);
+  return name;
+}
+
+std::string host_key() {
+  char space[64] = {};
+  (void)!::readlink("/proc/self/ns/pid", space, sizeof(space) - 1);
+  return fmt::format("{} {} {}", host_name(), first_line("/proc/sys/kernel/random/boot_id"), space);
+}
+
+}  // namespace eyrie::parallel

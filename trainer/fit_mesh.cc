@@ -1,0 +1,118 @@
+// Meshes checked before anything else happens.
+#include "trainer/fit_mesh.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "model/context.h"
+#include "model/share.h"
+#include "parallel/gradient_sum.h"
+
+namespace eyrie::trainer {
+
+using parallel::MeshShape;
+
+std::string misfit(const RunConfig& run, const MeshShape& shape) {
+  try {
+    model::check_tensor_ranks(run.model, shape.tensor);
+    if (shape.data % shape.replicas != 0) {
+      return fmt::format("mesh.replicas {} does not divide mesh.data {}", shape.replicas,
+                         shape.data);
+    }
+    for (const StageConfig& stage : run.stages) {
+      const parallel::StepPlan plan(stage.micro_shards, shape);
+      if (shape.context > 1 && stage.sequence_length / shape.context < model::kLeastPiece) {
+        return fmt::format(
+            "mesh.context {} leaves a rank fewer than {} tokens of the sequence_length {} of stage "
+            "{}; the convolution looks back that far",
+            shape.context, model::kLeastPiece, stage.sequence_length, stage.name);
+      }
+    }
+  } catch (const base::InputError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+std::vector<MeshShape> fitting_meshes(const RunConfig& run, int ranks, const MeshShape& wanted) {
+  std::vector<MeshShape> all;
+  for (int context = 1; context <= ranks; ++context) {
+    for (int tensor = 1; context * tensor <= ranks; ++tensor) {
+      if (ranks % (context * tensor) != 0) continue;
+      MeshShape shape = wanted;
+      shape.data = ranks / (context * tensor);
+      shape.context = context;
+      shape.tensor = tensor;
+      if (shape.replicas < 1 || shape.data % shape.replicas != 0) shape.replicas = 1;
+      if (misfit(run, shape).empty()) all.push_back(shape);
+    }
+  }
+  const auto distance = [&](const MeshShape& shape) {
+    const auto off = [](int a, int b) {
+      return std::abs(std::log2(a) - std::log2(std::max(b, 1)));
+    };
+    return off(shape.context, wanted.context) + off(shape.tensor, wanted.tensor);
+  };
+  std::stable_sort(all.begin(), all.end(), [&](const MeshShape& a, const MeshShape& b) {
+    return distance(a) < distance(b);
+  });
+  return all;
+}
+
+namespace {
+
+std::string advice(const RunConfig& run, int ranks, const MeshShape& wanted) {
+  std::vector<std::string> nearest;
+  for (const MeshShape& shape : fitting_meshes(run, ranks, wanted)) {
+    if (nearest.size() == 3) break;
+    nearest.push_back(
+        fmt::format("data {} × context {} × tensor {}", shape.data, shape.context, shape.tensor));
+  }
+  if (nearest.empty())
+    return fmt::format(". No mesh of {} ranks fits this run; start another number", ranks);
+  return fmt::format(". The nearest meshes that fit {} ranks: {}", ranks, fmt::join(nearest, "; "));
+}
+
+}  // namespace
+
+MeshShape fit_mesh(const RunConfig& run, int ranks, int hosts) {
+  MeshShape shape = run.mesh;
+  const int rest = shape.context * shape.tensor;
+  if (shape.data == 0) {
+    if (ranks % rest != 0) {
+      throw base::InputError(
+          fmt::format("mesh.context {} × mesh.tensor {} do not divide the job's {} ranks",
+                      shape.context, shape.tensor, ranks) +
+          advice(run, ranks, shape));
+    }
+    shape.data = ranks / rest;
+  }
+  if (shape.replicas == 0) {
+    if (ranks % hosts != 0 || shape.data % hosts != 0) {
+      throw base::InputError(
+          fmt::format("mesh.replicas is nodes, but {} hosts do not share out {} data ranks evenly; "
+                      "give a number that divides them",
+                      hosts, shape.data));
+    }
+    shape.replicas = hosts;
+  }
+  if (shape.ranks() != ranks) {
+    const std::string ranks_text = rest == 1
+                                       ? fmt::format("mesh.data is {}", shape.data)
+                                       : fmt::format("the mesh is data {} × context {} × tensor {}",
+                                                     shape.data, shape.context, shape.tensor);
+    throw base::InputError(fmt::format("{}, but the job has {} ranks; start it with {} ranks, or "
+                                       "set mesh.data to auto",
+                                       ranks_text, ranks, shape.ranks()) +
+                           advice(run, ranks, shape));
+  }
+  const std::string why = misfit(run, shape);
+  if (!why.empty()) throw base::InputError(why + advice(run, ranks, shape));
+  return shape;
+}
+
+}  // namespace eyrie::trainer

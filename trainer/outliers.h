@@ -1,0 +1,44 @@
+// Steps that are too far out to learn from: a loss or gradient norm that is not a number, or that
+// lies many standard deviations above those of the last steps. All ranks see the same values, so
+// that all decide alike.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <vector>
+
+namespace eyrie::trainer {
+
+struct OutlierConfig {
+  double z_score = 10;               // above the mean of the window; 0: only what is no number
+  std::int64_t window = 128;         // accepted steps that must have been seen before any is judged
+  std::int64_t roll_back_after = 3;  // skipped steps in a row; 0: never
+};
+
+class Outliers {
+ public:
+  explicit Outliers(const OutlierConfig& config) : config_(config) {}
+
+  // Why the step is to be skipped, or "". Only what is accepted joins the window.
+  std::string judge(double loss, double grad_norm);
+  std::int64_t in_a_row() const { return in_a_row_; }  // skipped steps up to now
+  bool roll_back() const {
+    return config_.roll_back_after > 0 && in_a_row_ >= config_.roll_back_after;
+  }
+  void forget_row() { in_a_row_ = 0; }
+
+  // What a checkpoint keeps: in_a_row, then the window's losses and gradient norms by turns.
+  std::vector<double> state() const;
+  void set_state(const std::vector<double>& state);
+
+ private:
+  struct Seen {
+    double loss, grad_norm;
+  };
+  OutlierConfig config_;
+  std::deque<Seen> window_;
+  std::int64_t in_a_row_ = 0;
+};
+
+}  // namespace eyrie::trainer

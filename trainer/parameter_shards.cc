@@ -1,0 +1,169 @@
+// Parameter shards on their way to those who read them.
+#include "trainer/parameter_shards.h"
+
+#include <algorithm>
+
+#include "parallel/exchange.h"
+
+namespace eyrie::trainer {
+
+using parallel::ParameterRow;
+
+struct ParameterShards::Slot {
+  tensor::Buffer memory;
+  std::size_t unit = model::kNoUnit;  // whose weights are in it, or on their way
+  parallel::ExchangeQueue::Ticket ticket = 0;
+  bool used = false;       // between enter() and leave()
+  std::int64_t order = 0;  // of the last use
+};
+
+struct ParameterShards::Range {
+  std::size_t unit;
+  int row;
+  std::int64_t first, count;  // elements of the row
+};
+
+ParameterShards::ParameterShards(model::Parameters& parameters, const parallel::Mesh& mesh,
+                                 const std::vector<parallel::UnitShard>& shards)
+    : parameters_(parameters), mesh_(mesh), shards_(shards) {
+  std::int64_t most = 0;
+  for (std::size_t u = 0; u < shards.size(); ++u) {
+    if (!parameters.kept(u) && parameters.has_products(u))
+      most = std::max(most, parameters.units()[u].size * size_of(parameters.compute()));
+  }
+  // One unit in use and the next.
+  for (int i = 0; i < 2 && most > 0; ++i) {
+    slots_.push_back(std::make_unique<Slot>());
+    slots_.back()->memory = tensor::Buffer(static_cast<std::size_t>(most));
+    slots_.back()->memory.zero();
+  }
+  row_cuts_.push_back(0);
+  for (std::size_t rank = 0; rank + 1 < shards[0].cuts.size(); ++rank) {
+    std::int64_t count = 0;
+    for (std::size_t u = 0; u < shards.size(); ++u) {
+      const auto& rows = parameters.units()[u].rows;
+      for (std::size_t r = 0; r < rows.size(); ++r) {
+        const std::int64_t from = std::max(rows[r].offset, shards[u].cuts[rank]),
+                           to =
+                               std::min(rows[r].offset + rows[r].count(), shards[u].cuts[rank + 1]);
+        if (rows[r].product || from >= to) continue;
+        ranges_.push_back({u, static_cast<int>(r), from - rows[r].offset, to - from});
+        count += to - from;
+      }
+    }
+    row_cuts_.push_back(row_cuts_.back() + count);
+  }
+  if (!slots_.empty()) parameters.set_gate(this);
+}
+
+ParameterShards::~ParameterShards() { parameters_.set_gate(nullptr); }
+
+parallel::ExchangeQueue::Ticket ParameterShards::post_gather(std::size_t unit,
+                                                             std::span<std::byte> copy) {
+  return queue_->post([this, unit, copy] {
+    return parallel::all_gather(queue_->communicator(0), copy, shards_[unit].cuts,
+                                size_of(parameters_.compute()));
+  });
+}
+
+void ParameterShards::renew(std::size_t unit) {
+  parameters_.refresh(unit);
+  for (const auto& slot : slots_) {
+    if (slot->unit == unit) slot->unit = model::kNoUnit;
+  }
+  if (shared() && !parameters_.copy(unit).empty()) post_gather(unit, parameters_.copy(unit));
+}
+
+void ParameterShards::finish_renewal() {
+  if (!shared()) return;
+  if (parameters_.rows_apart()) queue_->post([this] { return gather_rows(); });
+  queue_->wait_all();
+}
+
+void ParameterShards::renew_all() {
+  for (std::size_t u = 0; u < shards_.size(); ++u) renew(u);
+  finish_renewal();
+}
+
+std::int64_t ParameterShards::gather_rows() {
+  rows_.resize(static_cast<std::size_t>(row_cuts_.back()));
+  std::int64_t at = 0;
+  const auto walk = [&](const auto& copy) {
+    at = 0;
+    for (const Range& range : ranges_) {
+      copy(rows_.data() + at, parameters_.whole_row(range.unit, range.row) + range.first,
+           range.count);
+      at += range.count;
+    }
+  };
+  // Of the other ranks' ranges what is sent is overwritten on arrival.
+  walk(
+      [](float* packed, const float* row, std::int64_t count) { std::copy_n(row, count, packed); });
+  const std::int64_t sent = parallel::all_gather(
+      queue_->communicator(0), std::as_writable_bytes(std::span(rows_)), row_cuts_, sizeof(float));
+  walk(
+      [](const float* packed, float* row, std::int64_t count) { std::copy_n(packed, count, row); });
+  return sent;
+}
+
+ParameterShards::Slot* ParameterShards::slot_of(std::size_t unit) {
+  for (const auto& slot : slots_) {
+    if (slot->unit == unit) return slot.get();
+  }
+  return nullptr;
+}
+
+// Into the slot that was left the longest ago; what it held is forgotten.
+void ParameterShards::fetch(std::size_t unit) {
+  Slot* oldest = nullptr;
+  for (const auto& slot : slots_) {
+    if (!slot->used && (oldest == nullptr || slot->order < oldest->order)) oldest = slot.get();
+  }
+  if (oldest == nullptr) return;
+  oldest->unit = unit;
+  parameters_.round_shard(unit, oldest->memory.data());
+  oldest->ticket = post_gather(
+      unit, {oldest->memory.data(), static_cast<std::size_t>(parameters_.units()[unit].size *
+                                                             size_of(parameters_.compute()))});
+}
+
+void ParameterShards::enter(std::size_t unit, std::size_t next) {
+  if (parameters_.kept(unit)) return;
+  if (slot_of(unit) == nullptr) fetch(unit);
+  Slot& slot = *slot_of(unit);
+  slot.used = true;
+  if (next != model::kNoUnit && slot_of(next) == nullptr) fetch(next);
+  queue_->wait(slot.ticket);
+  parameters_.lend(unit, slot.memory.data());
+}
+
+void ParameterShards::leave(std::size_t unit) {
+  if (parameters_.kept(unit)) return;
+  Slot& slot = *slot_of(unit);
+  slot.used = false;
+  for (const auto& other : slots_) slot.order = std::max(slot.order, other->order + 1);
+  parameters_.lend(unit, nullptr);
+}
+
+// Every pass begins with a vote, in which a rank without work of its own votes no: the others'
+// passes need its shards.
+bool ParameterShards::anyone_passes(bool here) {
+  std::int64_t passes = here ? 1 : 0;
+  mesh_.sharers().all_reduce(std::span<std::int64_t>(&passes, 1), parallel::Reduce::kMax);
+  return passes != 0;
+}
+
+void ParameterShards::begin_pass() { anyone_passes(true); }
+
+void ParameterShards::finish_passes() {
+  while (anyone_passes(false)) {
+    for (std::size_t u = 1; u < shards_.size(); ++u) {
+      if (!parameters_.has_products(u)) continue;
+      const bool more = u + 1 < shards_.size() && parameters_.has_products(u + 1);
+      enter(u, more ? u + 1 : model::kNoUnit);
+      leave(u);
+    }
+  }
+}
+
+}  // namespace eyrie::trainer
