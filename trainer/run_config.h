@@ -56,7 +56,7 @@ struct RunConfig {
   std::vector<StageConfig> stages;
   std::int64_t checkpoint_every = 100;
   Retention retention;
-  bool checkpoint_async = true;  // written behind the training
+  bool checkpoint_async = true;         // written behind the training
   std::int64_t watchdog_seconds = 600;  // of waiting or silence that end the job; 0: never
   std::string evaluation_data;
   std::string resolved;  // the whole as YAML, defaults written out
@@ -64,8 +64,8 @@ struct RunConfig {
   std::int64_t total_steps() const;
 };
 
-// The retention that a RUN.yaml or a run's run.yaml asks for; looks at nothing else in it. Of a file
-// that does not say: the default of `best` is 1.
+// The retention that a RUN.yaml or a run's run.yaml asks for; looks at nothing else in it. Of a
+// file that does not say: the default of `best` is 1.
 Retention read_retention(const base::Path& path);
 
 // Reads, applies "key.path=value" assignments, checks. InputError names file, line, key and what to
