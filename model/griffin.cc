@@ -62,6 +62,11 @@ struct Griffin::Tape {
   MlpBlock::Saved mlp;
 };
 
+struct Griffin::Stream {
+  Tensor x, delta, spare;  // x + delta where `pending`, else x; fp32
+  bool pending;
+};
+
 Griffin::Griffin(const GriffinConfig& config, const Share& share)
     : config_(config),
       state_config_(config),
@@ -114,77 +119,95 @@ void Griffin::from_block(const Tensor& terms, const Tensor& own, Pass& pass, DTy
   }
 }
 
-// The blocks from the embedding to the final norm. Each sub-block's output is added to the residual
-// stream by the norm that follows it. Without training a block's memory is released as soon as the
-// next has its input.
+// A block's two sub-blocks; each one's output is added to the residual stream by the norm that
+// follows it. With `keeps` the tape can be walked back: every sum of the stream has memory of its
+// own. Else the spare buffer and the last one take turns.
+void Griffin::forward_block(std::size_t i, Stream& stream, Pass& pass, Tape& tape,
+                            bool keeps) const {
+  const Block& block = *blocks_[i];
+  const UnitView view{pass.parameters, i + 1, nullptr, pass.decode};
+  const std::int64_t width = config_.width, rows = stream_rows(pass);
+  const auto normed_sum = [&](int scale, Tensor& normed, Tensor& inverse_rms) {
+    normed = pass.saved.allocate(pass.compute, rows, width);
+    inverse_rms = pass.saved.allocate(DType::kFloat32, 1, rows);
+    if (stream.pending) {
+      const Tensor sum = keeps ? pass.saved.allocate(DType::kFloat32, rows, width) : stream.spare;
+      tensor::add_rms_norm(stream.x, stream.delta, sum, view.weight(scale), normed, inverse_rms);
+      if (!keeps) stream.spare = stream.x;
+      stream.x = sum;
+    } else {
+      tensor::rms_norm(stream.x, view.weight(scale), normed, inverse_rms);
+    }
+    stream.pending = true;
+  };
+  const auto through = [&](const Tensor& normed, const auto& forward) {
+    tensor::ArenaScope scope(pass.scratch);
+    const Tensor out = block_output(stream.delta, pass);
+    forward(to_block(normed, pass), out);
+    from_block(out, stream.delta, pass, pass.compute);
+  };
+  normed_sum(block.temporal_scale, tape.temporal_normed, tape.temporal_inverse);
+  tape.x = stream.x;
+  through(tape.temporal_normed, [&](const Tensor& x, const Tensor& y) {
+    if (block.recurrent) {
+      block.recurrent->forward(x, view, pass, tape.recurrent, y);
+    } else {
+      block.attention->forward(x, view, pass, tape.attention, y);
+    }
+  });
+  normed_sum(block.channel_scale, tape.channel_normed, tape.channel_inverse);
+  tape.middle = stream.x;
+  through(tape.channel_normed,
+          [&](const Tensor& x, const Tensor& y) { block.mlp.forward(x, view, pass, tape.mlp, y); });
+}
+
+// From the embedding to the final norm. A block's memory is kept for the backward pass, or released
+// as soon as the next has its input: in inference, and in training with recomputation, which keeps
+// that input alone.
 Tensor Griffin::run(Pass& pass, const std::int32_t* tokens, std::vector<Tape>& tapes,
                     bool training) const {
   const std::int64_t n = pass.tokens(), width = config_.width, rows = stream_rows(pass);
+  const bool keeps = training && !recompute_;
   const Tensor ids(const_cast<std::int32_t*>(tokens), DType::kInt32, 1, n);
-  const auto inverse = [&] { return pass.saved.allocate(DType::kFloat32, 1, rows); };
   const auto keep = [&](DType dtype) { return pass.saved.allocate(dtype, rows, width); };
-  // In inference these two buffers take turns as the residual stream; in training every block keeps
-  // its own.
   const DType fp32 = DType::kFloat32;
-  Tensor stream = keep(fp32), delta = keep(fp32), spare;
-  if (!training) spare = keep(fp32);
+  Stream stream{keep(fp32), keep(fp32), {}, false};
+  if (!keeps) stream.spare = keep(fp32);
   {
     tensor::ArenaScope scope(pass.scratch);
-    const Tensor looked_up = block_output(stream, pass);
+    const Tensor looked_up = block_output(stream.x, pass);
     tensor::embed(pass.parameters.weight(0, 0), ids, config_.embedding_scale(), looked_up,
                   sizes_.vocabulary.part.begin);
     // One rank has the row and the others zeros: in fp32 the sum is exact.
-    from_block(looked_up, stream, pass, fp32);
+    from_block(looked_up, stream.x, pass, fp32);
   }
-  bool pending = false;  // `delta` is still to be added to `stream`
   tapes.resize(training ? blocks_.size() : 1);
   if (!training) pass.parameters.begin_pass();
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    const Block& block = *blocks_[i];
     Tape& tape = tapes[training ? i : 0];
-    const UnitView view{pass.parameters, i + 1, nullptr, pass.decode};
     tape.before = pass.saved.mark();
     pass.parameters.enter(i + 1, i + 1 < blocks_.size() ? i + 2 : kNoUnit);
-    const auto normed_sum = [&](int scale, Tensor& normed, Tensor& inverse_rms) {
-      normed = keep(pass.compute);
-      inverse_rms = inverse();
-      if (pending) {
-        const Tensor sum = training ? keep(fp32) : spare;
-        tensor::add_rms_norm(stream, delta, sum, view.weight(scale), normed, inverse_rms);
-        if (!training) spare = stream;
-        stream = sum;
-      } else {
-        tensor::rms_norm(stream, view.weight(scale), normed, inverse_rms);
-      }
-      pending = true;
-    };
-    const auto through = [&](const Tensor& normed, const auto& forward) {
-      tensor::ArenaScope scope(pass.scratch);
-      const Tensor out = block_output(delta, pass);
-      forward(to_block(normed, pass), out);
-      from_block(out, delta, pass, pass.compute);
-    };
-    normed_sum(block.temporal_scale, tape.temporal_normed, tape.temporal_inverse);
-    tape.x = stream;
-    through(tape.temporal_normed, [&](const Tensor& x, const Tensor& y) {
-      if (block.recurrent) {
-        block.recurrent->forward(x, view, pass, tape.recurrent, y);
-      } else {
-        block.attention->forward(x, view, pass, tape.attention, y);
-      }
-    });
-    normed_sum(block.channel_scale, tape.channel_normed, tape.channel_inverse);
-    tape.middle = stream;
-    through(tape.channel_normed, [&](const Tensor& x, const Tensor& y) {
-      block.mlp.forward(x, view, pass, tape.mlp, y);
-    });
+    if (training && recompute_) {
+      const Tensor input = keep(fp32);
+      tensor::copy(stream.x, input);
+      if (stream.pending) tensor::add(stream.delta, input);
+      const tensor::ArenaScope block(pass.saved);
+      Tape forgotten;
+      Stream inside{input, stream.delta, keep(fp32), false};
+      forward_block(i, inside, pass, forgotten, false);
+      tensor::copy(inside.x, stream.x);
+      stream.pending = true;
+      tape.x = input;
+    } else {
+      forward_block(i, stream, pass, tape, keeps);
+      if (!training) pass.saved.release(tape.before);
+    }
     pass.parameters.leave(i + 1);
-    if (!training) pass.saved.release(tape.before);
   }
-  const Tensor normed = keep(pass.compute), inverse_rms = inverse();
-  const Tensor sum = training ? keep(fp32) : spare;
+  const Tensor normed = keep(pass.compute), inverse_rms = pass.saved.allocate(fp32, 1, rows);
+  const Tensor sum = keeps ? keep(fp32) : stream.spare;
   const Tensor scale = pass.parameters.weight(units_.size() - 1, 0);
-  tensor::add_rms_norm(stream, delta, sum, scale, normed, inverse_rms);
+  tensor::add_rms_norm(stream.x, stream.delta, sum, scale, normed, inverse_rms);
   if (training) {
     tapes.emplace_back();
     tapes.back().x = sum;
@@ -362,9 +385,13 @@ double Griffin::run_loss(const Parameters& parameters, const BatchView& batch, W
   sink->finished(last);
   for (std::size_t i = blocks_.size(); i-- > 0;) {
     const Block& block = *blocks_[i];
-    const Tape& tape = tapes[i];
+    Tape& tape = tapes[i];
     const UnitView view{parameters, i + 1, sink->gradient(i + 1)};
     parameters.enter(i + 1, i > 0 ? i : kNoUnit);
+    if (recompute_) {
+      Stream again{tape.x, pass.saved.allocate(DType::kFloat32, rows, width), {}, false};
+      forward_block(i, again, pass, tape, true);
+    }
     back_through(tape.channel_normed, [&](const Tensor& dy, const Tensor& x, const Tensor& dx) {
       block.mlp.backward(dy, x, view, pass, tape.mlp, dx);
     });

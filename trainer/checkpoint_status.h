@@ -15,8 +15,8 @@ namespace eyrie::trainer {
 struct CheckpointStatus {
   CheckpointInfo info;
   std::string stage;  // its name; "" where it cannot be opened, or was not written by a run
-  // That wrote it, and their mesh: "2 (data 2 × context 1 × tensor 1, ZeRO 1)".
-  std::string ranks;
+  std::string
+      ranks;  // that wrote it, and their mesh where the state names one: "4 (data 2, tensor 2)"
   std::optional<double> validation_loss;
   std::uint64_t bytes = 0;             // of its files
   std::optional<std::time_t> written;  // when the manifest was; none without one

@@ -197,7 +197,7 @@ RunConfig read_run(const base::Path& path, const std::vector<std::string>& assig
   if (device == "cuda")
     throw file.error("device", "this build has no CUDA backend; use cpu or auto");
   read_mesh(file.map("mesh"), run.mesh);
-  only(file, "recompute", "none");
+  run.recompute = one_of(file, "recompute", "none", {"none", "blocks"}) == "blocks";
   Config optimizer = file.map("optimizer");
   only(optimizer, "name", "adamw");
   run.optimizer.beta1 =

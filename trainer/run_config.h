@@ -52,6 +52,7 @@ struct RunConfig {
   std::int64_t threads = 0;  // 0: auto
   bool bf16 = true;
   parallel::MeshShape mesh;  // data 0: all that is left; replicas 0: one a host (fit_mesh.h)
+  bool recompute = false;    // blocks again before their backward pass, instead of keeping them
   OptimizerConfig optimizer;
   std::vector<StageConfig> stages;
   std::int64_t checkpoint_every = 100;

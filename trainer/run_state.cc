@@ -101,8 +101,8 @@ std::string state_json(const RunPosition& position, const RunIdentity& identity)
              {"tokenizer_hash", identity.tokenizer_hash},
              {"precision", precision_of(run)},
              {"threads", identity.threads},
-             {"ranks", identity.ranks},
-             {"mesh", identity.mesh}};
+             {"ranks", identity.mesh.ranks()},
+             {"mesh", parallel::describe(identity.mesh)}};
   if (position.validation_loss) state["validation_loss"] = *position.validation_loss;
   return state.dump();
 }

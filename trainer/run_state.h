@@ -29,9 +29,8 @@ struct RunIdentity {
   const RunConfig& run;
   std::string tokenizer_hash;
   std::vector<std::string> data;  // fingerprints by stage
-  int threads = 1;                // of a rank; with the ranks, for the reader alone
-  int ranks = 1;
-  std::string mesh;  // of the ranks, in words
+  int threads = 1;                // of a rank; with the mesh, for the reader alone
+  parallel::MeshShape mesh;
 };
 
 std::string state_json(const RunPosition& position, const RunIdentity& identity);

@@ -189,6 +189,7 @@ void Trainer::open() {
 void Trainer::make_model(const parallel::MeshShape& shape) {
   mesh_ = std::make_unique<parallel::Mesh>(world_, shape);
   griffin_ = std::make_unique<model::Griffin>(run_.model, model::Share::of(*mesh_));
+  griffin_->set_recompute(run_.recompute);
   reader_ = std::make_unique<model::Griffin>(run_.model, model::Share::whole_sequences(*mesh_));
   const auto compute = run_.bf16 ? tensor::DType::kBFloat16 : tensor::DType::kFloat32;
   parameters_ = std::make_unique<model::Parameters>(make_parameters(*griffin_, compute, *mesh_));
@@ -230,12 +231,7 @@ void Trainer::open_data() {
 }
 
 RunIdentity Trainer::identity() const {
-  RunIdentity identity{run_,
-                       tokenizer_->hash(),
-                       {},
-                       tensor::thread_count(),
-                       world_.size(),
-                       parallel::describe(mesh_->shape())};
+  RunIdentity identity{run_, tokenizer_->hash(), {}, tensor::thread_count(), mesh_->shape()};
   for (const auto& stream : streams_) identity.data.push_back(stream->fingerprint());
   return identity;
 }

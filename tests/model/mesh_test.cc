@@ -39,6 +39,7 @@ struct Problem {
   Rows rows;
   double soft_cap = 0;
   DType compute = DType::kFloat32;
+  bool recompute = false;
 };
 
 GriffinConfig config_of(const Problem& problem) {
@@ -115,7 +116,8 @@ Result run(const Problem& problem, int context, int tensor, bool sequence) {
   std::vector<std::map<int, Sink>> by_rank(1);
   parallel::run_in_process(context * tensor, [&](parallel::Communicator& world) {
     const parallel::Mesh mesh(world, {.context = context, .tensor = tensor, .sequence = sequence});
-    const Griffin griffin(config, Share::of(mesh));
+    Griffin griffin(config, Share::of(mesh));
+    griffin.set_recompute(problem.recompute);
     Parameters parameters(griffin.units(), problem.compute);
     fill_share(parameters, whole);
     Sink sink(griffin.units());
@@ -223,6 +225,25 @@ TEST(Mesh, ContextMemory) {
   const auto one = run(problem, 1, 1, false).saved_bytes;
   const auto four = run(problem, 4, 1, false).saved_bytes;
   EXPECT_LT(static_cast<double>(four), 0.27 * static_cast<double>(one));
+}
+
+// Run again before its backward pass, a block gives the same bits, and little is kept.
+TEST(Mesh, Recomputation) {
+  for (const DType compute : {DType::kFloat32, DType::kBFloat16}) {
+    Problem problem{.layers = "RARGRR",
+                    .rows = {2, 29, positions_of({1, 6, 1, 1, 11, 9, 2, 15, 3, 9})},
+                    .compute = compute};
+    for (const auto& [context, tensor, sequence] :
+         {std::array{1, 1, 0}, {1, 2, 1}, {3, 1, 0}, {2, 4, 0}}) {
+      problem.recompute = false;
+      const Result kept = run(problem, context, tensor, sequence != 0);
+      problem.recompute = true;
+      const Result again = run(problem, context, tensor, sequence != 0);
+      EXPECT_EQ(again.loss, kept.loss);
+      EXPECT_EQ(again.gradients, kept.gradients);
+      EXPECT_LT(again.saved_bytes, kept.saved_bytes / 2);
+    }
+  }
 }
 
 TEST(Mesh, RefusesWhatDoesNotDivide) {
