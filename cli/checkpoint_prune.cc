@@ -77,8 +77,8 @@ int run_checkpoint_prune(int argc, char** argv) {
     ++gone;
     bytes += size;
   }
-  fmt::print("{} {} checkpoints, {}\n", dry_run ? "would remove" : "removed", gone,
-             trainer::bytes_text(bytes));
+  fmt::print("{} {} checkpoint{}, {}\n", dry_run ? "would remove" : "removed", gone,
+             gone == 1 ? "" : "s", trainer::bytes_text(bytes));
   return base::kExitDone;
 }
 

@@ -19,6 +19,7 @@
 
 #include "base/error.h"
 #include "support/checkpoint_samples.h"
+#include "tensor/threads.h"
 
 extern char** environ;
 
@@ -30,6 +31,11 @@ using namespace std::chrono_literals;
 class Writer : public CheckpointFolder {};
 
 TEST(Snapshot, CopiesIntoTheSameMemoryEveryTime) {
+#ifndef __SANITIZE_THREAD__  // which knows nothing of OpenMP's threads
+  tensor::set_thread_count(2);
+#else
+  tensor::set_thread_count(1);
+#endif
   std::vector<float> small(5, 1), large(20'000'000, 2), last(3, 3);
   const auto piece = [](const char* name, const std::vector<float>& values) {
     const auto count = static_cast<std::int64_t>(values.size());
