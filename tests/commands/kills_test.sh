@@ -9,6 +9,7 @@ RANDOM=${EYRIE_SEED:-11}
 
 make_data
 write_run whole $((kills * 12)) 6
+sed -i 's/micro_shards: 4/micro_shards: 8/' "$folder/whole.yaml"  # up to 8 ranks
 train_on 2 whole checkpoint.every=50
 expect_status 0 "the undisturbed run"
 total=$((kills * 12 + 6))
