@@ -44,7 +44,13 @@ for ((round = 1; round <= kills; ++round)); do
     kept_on=$((kept_on + 1))
     continue
   fi
-  pids=$(grep -ls "^PPid:[[:space:]]*$job\$" /proc/[0-9]*/status | sed 's/[^0-9]//g' || true)
+  # The launcher may not have started them yet.
+  pids=
+  for ((i = 0; i < 500; ++i)); do
+    pids=$(grep -ls "^PPid:[[:space:]]*$job\$" /proc/[0-9]*/status | sed 's/[^0-9]//g' || true)
+    [ -z "$pids" ] && kill -0 "$job" 2>/dev/null || break
+    sleep 0.02
+  done
   if ((RANDOM % 2 == 0)); then
     for pid in $pids; do kill -KILL "$pid" 2>/dev/null || true; done
     killed_all=$((killed_all + 1))
