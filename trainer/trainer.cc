@@ -164,7 +164,8 @@ class Trainer {
 
   // Of the last step.
   double loss_ = 0, grad_norm_ = 0, rate_ = 0, step_s_ = 0, data_s_ = 0, exchange_s_ = 0,
-         checkpoint_s_ = 0, memory_mb_ = 0;
+         checkpoint_s_ = 0, memory_mb_ = 0, exchange_bytes_ = 0;
+  std::int64_t renewal_bytes_ = 0;  // this rank sent after it
   bool stop_ = false;
   std::int64_t steps_here_ = 0;
   Clock::time_point last_line_{}, began_{};
@@ -265,6 +266,7 @@ void Trainer::resume_or_begin() {
   } else {
     optimizer_->initialise(static_cast<std::uint64_t>(run_.seed));
   }
+  renewal_bytes_ = optimizer_->bytes_sent().all();
   parallel::agree(world_, [&] {
     base::make_directories(directory_ / "log");
     base::log_to_directory((directory_ / "log").string(), world_.rank());
@@ -329,7 +331,8 @@ void Trainer::step(const StageConfig& stage) {
   const auto shards = static_cast<std::size_t>(stage.micro_shards),
              ranks = static_cast<std::size_t>(world_.size());
   const auto rank = static_cast<std::size_t>(world_.rank());
-  std::vector<double> control(shards + 2 * ranks, 0.0);
+  std::vector<double> control(shards + 2 * ranks + 1, 0.0);
+  const auto sent = optimizer_->bytes_sent().all();
   const std::span<double> losses(control.data(), shards);
   const std::span<double> stops(control.data() + shards, ranks),
       memory(stops.data() + ranks, ranks);
@@ -357,6 +360,8 @@ void Trainer::step(const StageConfig& stage) {
                     ? 1.0
                     : 0.0;
   memory[rank] = peak_memory_mb();
+  const auto summed = optimizer_->bytes_sent().all();
+  control.back() = static_cast<double>(summed - sent + renewal_bytes_);
   world_.all_reduce(std::span<double>(control), parallel::Reduce::kSum);
 
   loss_ = 0;
@@ -371,6 +376,8 @@ void Trainer::step(const StageConfig& stage) {
   }
   rate_ = learning_rate(stage.learning_rate, stage_step_, stage.steps);
   optimizer_->apply(rate_, grad_norm_);
+  exchange_bytes_ = control.back();
+  renewal_bytes_ = optimizer_->bytes_sent().all() - summed;
   stop_ = std::any_of(stops.begin(), stops.end(), [](double s) { return s != 0; });
   memory_mb_ = *std::max_element(memory.begin(), memory.end());
   ++step_;
@@ -397,6 +404,7 @@ void Trainer::log_step(const StageConfig& stage) {
                      {"step_s", step_s_},
                      {"data_s", data_s_},
                      {"exchange_s", exchange_s_},
+                     {"exchange_bytes", exchange_bytes_},
                      {"checkpoint_s", checkpoint_s_},
                      {"memory_mb", memory_mb_},
                      {"time", static_cast<double>(std::time(nullptr))}},
