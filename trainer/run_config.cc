@@ -7,6 +7,7 @@
 #include <set>
 
 #include "text/task.h"
+#include "trainer/bytes.h"
 
 namespace eyrie::trainer {
 namespace {
@@ -210,6 +211,8 @@ RunConfig read_run(const base::Path& path, const std::vector<std::string>& assig
   run.checkpoint_keep_every =
       at_least(checkpoint, "keep_every", checkpoint.get<std::int64_t>("keep_every", 0), 0);
   run.watchdog_seconds = at_least(file, "watchdog", file.get<std::int64_t>("watchdog", 600), 0);
+  if (file.get<std::string>("memory_limit", "none") != "none")
+    run.memory_limit = read_bytes(file, "memory_limit");
   run.evaluation_data =
       file.map("evaluation").get<std::string>("data", text::default_evaluation_data().string());
   file.finish();

@@ -55,6 +55,7 @@ struct RunConfig {
   std::vector<StageConfig> stages;
   std::int64_t checkpoint_every = 100, checkpoint_keep = 3, checkpoint_keep_every = 0;
   std::int64_t watchdog_seconds = 600;  // of waiting or silence that end the job; 0: never
+  std::int64_t memory_limit = 0;        // bytes of a rank; 0: none
   std::string evaluation_data;
   std::string resolved;  // the whole as YAML, defaults written out
 

@@ -26,6 +26,7 @@
 #include "text/task.h"
 #include "trainer/checkpoint.h"
 #include "trainer/fit_mesh.h"
+#include "trainer/memory_limit.h"
 #include "trainer/metrics.h"
 #include "trainer/optimizer.h"
 #include "trainer/schedule.h"
@@ -176,8 +177,12 @@ void Trainer::open() {
   const int hosts = count_hosts(world_);
   parallel::agree(world_, [&] {
     shape = fit_mesh(run_, world_.size(), hosts);
+    check_memory(run_, shape);
     open_data();
   });
+  const std::string warning =
+      first() ? memory_warning(run_, shape, (world_.size() + hosts - 1) / hosts) : "";
+  if (!warning.empty()) base::log_warning(warning);
   make_model(shape);
   watch_ =
       std::make_unique<parallel::PeerWatch>(world_, static_cast<double>(run_.watchdog_seconds));
