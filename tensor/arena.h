@@ -1,6 +1,6 @@
 // Memory for activations: an arena hands out aligned pieces in stack order and takes them back by
 // mark and release. It grows by whole chunks, keeps them for the next step, and never moves what it
-// handed out.
+// handed out and has not got back.
 #pragma once
 
 #include <cstddef>
