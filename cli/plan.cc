@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "base/error.h"
@@ -110,6 +111,46 @@ void print_mesh(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
   }
 }
 
+// The same for scripts. Bytes and seconds.
+void print_json(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
+                const trainer::Machine& machine) {
+  using nlohmann::json;
+  const trainer::RankMemory memory = trainer::memory_needed(run, mesh);
+  json all = {{"mesh", parallel::describe(mesh)},
+              {"ranks", mesh.ranks()},
+              {"memory", {{"all", memory.all()}}},
+              {"stages", json::array()}};
+  for (const trainer::MemoryPart& part : trainer::memory_parts(memory))
+    all["memory"][part.name] = part.bytes;
+  for (const trainer::StageConfig& stage : run.stages) {
+    const trainer::MeshPlan plan(run.model, trainer::step_shape(run, stage, mesh));
+    const parallel::AxisBytes sent = trainer::most_sent(plan);
+    const trainer::StepTime time = trainer::step_time(run, plan, machine);
+    all["stages"].push_back({{"name", stage.name},
+                             {"flops", trainer::step_flops(run, plan.shape())},
+                             {"sent",
+                              {{"sharing", sent.sharing},
+                               {"replicas", sent.replicas},
+                               {"context", sent.context},
+                               {"tensor", sent.tensor},
+                               {"all", sent.all()},
+                               {"of_all_ranks", plan.sent_by_all()}}},
+                             {"time",
+                              {{"products", time.products},
+                               {"elementwise", time.elementwise},
+                               {"update", time.update},
+                               {"tensor", time.tensor},
+                               {"context", time.context},
+                               {"gradients", time.gradients},
+                               {"fetches", time.fetches},
+                               {"waiting", time.waiting},
+                               {"gather", time.gather},
+                               {"all", time.all()}}},
+                             {"tokens_per_s", tokens_a_step(stage) / time.all()}});
+  }
+  fmt::print("{}\n", all.dump(2));
+}
+
 void print_best(const trainer::RunConfig& run, int ranks, const trainer::Machine& machine) {
   constexpr std::size_t kMost = 8;
   const trainer::StageConfig& stage = run.stages.front();
@@ -130,10 +171,9 @@ void print_best(const trainer::RunConfig& run, int ranks, const trainer::Machine
       run.memory_limit > 0 ? fmt::format("; memory at most {}", bytes_text(run.memory_limit)) : "");
   fmt::print("  {:<58}{:>12}{:>12}{:>12}\n", "mesh", "memory", "step", "tokens/s");
   for (std::size_t i = 0; i < std::min(kMost, found.size()); ++i) {
-    // The names count characters of one byte; "×" has two.
-    const std::string name = parallel::describe(found[i].mesh);
-    fmt::print("  {:<58}{:>12}{:>12}{:>12.0f}\n", name, bytes_text(found[i].memory),
-               seconds_text(found[i].time.all()), tokens_a_step(stage) / found[i].time.all());
+    fmt::print("  {:<58}{:>12}{:>12}{:>12.0f}\n", parallel::describe(found[i].mesh),
+               bytes_text(found[i].memory), seconds_text(found[i].time.all()),
+               tokens_a_step(stage) / found[i].time.all());
   }
 }
 
@@ -142,6 +182,7 @@ void print_best(const trainer::RunConfig& run, int ranks, const trainer::Machine
 int run_plan(int argc, char** argv) {
   std::string file, mesh, machine_file;
   int ranks = 0;
+  bool as_json = false;
   std::vector<std::string> assignments;
   CLI::App app(
       "Shows what a run needs and costs on a mesh: memory of a rank, FLOPs, bytes between ranks, "
@@ -154,6 +195,7 @@ int run_plan(int argc, char** argv) {
                  "over the run's, as data=8,context=2,tensor=4,sequence,zero=3,replicas=2");
   app.add_option("--ranks", ranks, "of the job")->check(CLI::Range(1, 1 << 16));
   app.add_option("--machine", machine_file, "YAML that describes it (docs/planning.md)");
+  app.add_flag("--json", as_json, "for scripts: one JSON object, of one mesh");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -171,6 +213,10 @@ int run_plan(int argc, char** argv) {
       ranks > 0 ? ranks : std::max(run.mesh.data, 1) * run.mesh.context * run.mesh.tensor;
   const int hosts =
       machine.ranks_a_node == 0 ? 1 : (filled + machine.ranks_a_node - 1) / machine.ranks_a_node;
+  if (as_json) {
+    print_json(run, trainer::fit_mesh(run, filled, hosts), machine);
+    return base::kExitDone;
+  }
   fmt::print("run        {}: {}, {} stage{}\n", run.name, run.model.preset, run.stages.size(),
              run.stages.size() == 1 ? "" : "s");
   print_machine(machine, run, machine_file.empty());

@@ -18,7 +18,7 @@ struct Machine {
   std::string name = "this machine";
   int ranks_a_node = 0;                   // 0: all ranks are on one
   double flops_bf16 = 0, flops_fp32 = 0;  // a second: the best of large products
-  double efficiency = 0.5;                // what a step's products reach of it
+  double efficiency = 0.7;                // what a step's products reach of it
   double memory_bandwidth = 10e9;         // bytes a second
   Link node{3e9, 20e-6};                  // between ranks of one node
   Link network{1e9, 50e-6};               // between nodes
