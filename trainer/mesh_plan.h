@@ -103,7 +103,7 @@ class MeshPlan {
   mutable std::map<std::pair<int, int>, model::PassSize> passes_;  // by context and tensor rank
 };
 
-// Of every element of the unit: is it kept, or fetched; has it operands of products.
+// Whether any of its rows is an operand of products.
 bool has_products(const parallel::Unit& unit);
 
 }  // namespace eyrie::trainer
