@@ -60,8 +60,8 @@ class Communicator {
   // The next message with this tag from anybody, still to be received; without waiting.
   virtual std::optional<Arrival> probe(int tag) = 0;
 
-  // Payload of all send() calls of this rank so far. Collectives, which carry control values, do not
-  // count; nor do duplicates and splits, which count for themselves. Any thread.
+  // Payload of all send() calls of this rank so far. Collectives, which carry control values, do
+  // not count; nor do duplicates and splits, which count for themselves. Any thread.
   std::int64_t bytes_sent() const { return bytes_sent_; }
 
   // Collective. Sums are made in rank order on every rank alike.
