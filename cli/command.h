@@ -11,6 +11,7 @@ int run_eval_list(int argc, char** argv);
 int run_eval_show(int argc, char** argv);
 int run_score(int argc, char** argv);
 int run_generate(int argc, char** argv);
+int run_plan(int argc, char** argv);
 int run_model_info(int argc, char** argv);
 int run_data_build(int argc, char** argv);
 int run_data_screen(int argc, char** argv);

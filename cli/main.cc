@@ -30,6 +30,8 @@ constexpr Command kCommands[] = {
     {"eval", "scores of a model on benchmarks, with lm-evaluation-harness's numbers", run_eval},
     {"score", "log-likelihoods of (context, continuation) pairs", run_score},
     {"generate", "text from a model", run_generate},
+    {"plan", "memory, bytes between ranks and time of a run on a mesh, before a job is queued",
+     run_plan},
     {"model info", "configuration, parameters by kind, state, FLOPs and memory of a model",
      run_model_info},
     {"data build", "documents to HDF5 shards, cleared of evaluation sets", run_data_build},

@@ -13,7 +13,9 @@
 #include "model/size.h"
 #include "model/weights/hugging_face.h"
 #include "parallel/gradient_tree.h"
+#include "trainer/bytes.h"
 #include "trainer/checkpoint.h"
+#include "trainer/plan.h"
 #include "trainer/run_config.h"
 
 namespace eyrie::cli {
@@ -35,10 +37,11 @@ its convolution; local attention keys and values of window + 1 tokens; global at
 every token. Memory: what a training rank holds, see docs/model.md.
 )";
 
-// A configuration, and what a run says about the shape of its training.
+// A configuration, and what a run says about the shape of its training. Here the micro-shards are
+// those of a rank.
 struct Described {
   model::GriffinConfig config;
-  model::TrainingShape shape;
+  trainer::StepShape shape;
 };
 
 DType dtype_of(const std::string& precision) {
@@ -99,7 +102,7 @@ struct Sizes {
   model::ParameterKinds parameters;
   model::StateBytes fp32, bf16;
   model::TokenFlops flops;
-  model::TrainingBytes memory;
+  trainer::RankMemory memory;
 };
 
 std::string grouped(std::int64_t value) {
@@ -109,12 +112,10 @@ std::string grouped(std::int64_t value) {
   return text;
 }
 
-// "1.93 GB": powers of ten.
-std::string bytes_text(std::int64_t bytes) {
-  const auto value = static_cast<double>(bytes);
-  if (bytes >= 1'000'000'000) return fmt::format("{:.2f} GB", value * 1e-9);
-  if (bytes >= 1'000'000) return fmt::format("{:.1f} MB", value * 1e-6);
-  return fmt::format("{:.1f} kB", value * 1e-3);
+trainer::RankMemory memory_of(const Described& described) {
+  trainer::StepShape shape = described.shape;
+  shape.micro_shards *= shape.mesh.data;
+  return trainer::MeshPlan(described.config, shape).memory(0);
 }
 
 void print_json(const Described& described, const Sizes& sizes) {
@@ -122,7 +123,7 @@ void print_json(const Described& described, const Sizes& sizes) {
   const auto state = [](const model::StateBytes& bytes) {
     return json{{"bytes", bytes.fixed}, {"bytes_per_token", bytes.a_token}};
   };
-  const model::TrainingShape& shape = described.shape;
+  const trainer::StepShape& shape = described.shape;
   const json all = {{"config", json::parse(model::to_json(described.config))},
                     {"parameters",
                      {{"total", parameters.all()},
@@ -147,16 +148,21 @@ void print_json(const Described& described, const Sizes& sizes) {
                       {"batch", shape.sequences},
                       {"length", shape.length},
                       {"micro_shards", shape.micro_shards},
-                      {"ranks", shape.ranks},
+                      {"ranks", shape.mesh.data},
                       {"total", memory.all()},
                       {"masters", memory.masters},
                       {"copies", memory.copies},
                       {"gradients", memory.gradients},
                       {"moments", memory.moments},
                       {"activations", memory.activations},
+                      {"scratch", memory.scratch},
                       {"logits", memory.logits},
                       {"backward", memory.backward},
-                      {"exchange", memory.exchange}}}};
+                      {"rows", memory.rows},
+                      {"exchange", memory.exchange},
+                      {"batch", memory.batch},
+                      {"snapshot", memory.snapshot},
+                      {"process", memory.process}}}};
   fmt::print("{}\n", all.dump(2));
 }
 
@@ -201,7 +207,7 @@ void print_text(const Described& described, const Sizes& sizes) {
     fmt::print("\n");
   }
 
-  const model::TrainingShape& shape = described.shape;
+  const trainer::StepShape& shape = described.shape;
   fmt::print("\nMFLOPs a token, forward and backward, sequences of {}\n", shape.length);
   const auto share = [](const char* what, double value, const char* note = "") {
     fmt::print("  {:<22}{:>16.3f}{}\n", what, value * 1e-6, note);
@@ -214,20 +220,14 @@ void print_text(const Described& described, const Sizes& sizes) {
   fmt::print(
       "\nmemory of a training rank: {}, micro-shards of {} x {} tokens, {} a rank and step, "
       "{} rank{}\n",
-      name_of(shape.compute), shape.sequences, shape.length, shape.micro_shards, shape.ranks,
-      shape.ranks == 1 ? "" : "s");
+      name_of(shape.compute), shape.sequences, shape.length, shape.micro_shards, shape.mesh.data,
+      shape.mesh.data == 1 ? "" : "s");
   const auto amount = [](const char* what, std::int64_t value, const char* note) {
-    if (value > 0) fmt::print("  {:<22}{:>16}  {}\n", what, bytes_text(value), note);
+    if (value > 0) fmt::print("  {:<22}{:>16}  {}\n", what, trainer::bytes_text(value), note);
   };
-  amount("total", memory.all(), "and about 60 MB of the process itself");
-  amount("weights", memory.masters, "fp32");
-  amount("compute copies", memory.copies, "bf16, what products read");
-  amount("gradients", memory.gradients, "fp32, the partial sums of the micro-shards");
-  amount("moments", memory.moments, "fp32, two, this rank's share");
-  amount("activations", memory.activations, "kept for the backward pass");
-  amount("backward", memory.backward, "gradients of activations");
-  amount("logits", memory.logits, "of one piece of a batch; in the place of `backward`");
-  amount("exchange", memory.exchange, "");
+  amount("total", memory.all(), "");
+  for (const trainer::MemoryPart& part : trainer::memory_parts(memory))
+    amount(part.name.c_str(), part.bytes, part.note);
 }
 
 }  // namespace
@@ -260,12 +260,12 @@ int run_model_info(int argc, char** argv) {
     return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
   }
   Described described = preset.empty() ? describe(place) : Described{model::preset(preset), {}};
-  model::TrainingShape& shape = described.shape;
+  trainer::StepShape& shape = described.shape;
   const auto positive = [](const char* flag, std::int64_t value) {
     if (value < 1) throw base::InputError(fmt::format("{} {}: it must be at least 1", flag, value));
     return value;
   };
-  shape.ranks = positive("--ranks", ranks);
+  shape.mesh.data = static_cast<int>(std::min<std::int64_t>(positive("--ranks", ranks), 1 << 20));
   if (app.count("--micro-shards") > 0) {
     shape.micro_shards = positive("--micro-shards", micro_shards);
   } else if (shape.micro_shards > 1) {
@@ -282,10 +282,10 @@ int run_model_info(int argc, char** argv) {
   if (!precision.empty()) shape.compute = dtype_of(precision);
 
   const model::Griffin griffin(described.config);
-  const Sizes sizes{
-      model::parameter_kinds(griffin), model::state_bytes(described.config, DType::kFloat32),
-      model::state_bytes(described.config, DType::kBFloat16),
-      model::token_flops(griffin, shape.length), model::training_bytes(griffin, shape)};
+  const Sizes sizes{model::parameter_kinds(griffin),
+                    model::state_bytes(described.config, DType::kFloat32),
+                    model::state_bytes(described.config, DType::kBFloat16),
+                    model::token_flops(griffin, shape.length), memory_of(described)};
   if (as_json) {
     print_json(described, sizes);
   } else {

@@ -83,6 +83,7 @@ class ValidationStream {
   const std::vector<std::string>& sources() const {
     return names_;
   }                                                  // those with held-out documents
+  std::int64_t length() const { return length_; }    // tokens a row
   std::int64_t sequences(std::size_t source) const;  // rows there are; the last may be padded
   // Rows [first, first + count) of the source. Padding is token 0 from position 0 on, without
   // targets.

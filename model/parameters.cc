@@ -105,6 +105,15 @@ std::span<std::byte> Parameters::copy(std::size_t unit) {
   return {lent_[unit], bytes};
 }
 
+Parameters::Bytes Parameters::bytes() const {
+  const auto all = [](const std::vector<tensor::Buffer>& buffers) {
+    std::int64_t sum = 0;
+    for (const tensor::Buffer& buffer : buffers) sum += static_cast<std::int64_t>(buffer.size());
+    return sum;
+  };
+  return {all(masters_), all(copies_), all(rows_)};
+}
+
 float* Parameters::whole_row(std::size_t unit, int row) {
   const auto r = static_cast<std::size_t>(row);
   if (whole_masters_) return masters_[unit].f32() + units_[unit].rows[r].offset;

@@ -101,6 +101,11 @@ class Parameters {
   // that comes on demand until lend() gives it memory, and again after lend(unit, nullptr).
   std::span<std::byte> copy(std::size_t unit);
   void lend(std::size_t unit, std::byte* memory) { lent_[unit] = memory; }
+  // Bytes owned here: masters, copies of whole units, and whole rows that are no operands.
+  struct Bytes {
+    std::int64_t masters = 0, copies = 0, rows = 0;
+  };
+  Bytes bytes() const;
   bool kept(std::size_t unit) const { return !on_demand_ || unit == 0; }
   bool has_products(std::size_t unit) const;
   // A row that is no operand: whole, fp32; in the masters themselves where those are whole.

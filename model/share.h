@@ -17,7 +17,12 @@ struct Share {
   parallel::Communicator* tensor = nullptr;
   parallel::Communicator* context = nullptr;
   bool sequence = false;  // norms and the residual stream are split over the tensor ranks
+  // Where nothing is run, as in planning, there are no communicators.
+  int planned_tensor_rank = 0, planned_tensor_ranks = 1;
 
+  static Share planned(int tensor_rank, int tensor_ranks, bool sequence) {
+    return {nullptr, nullptr, sequence, tensor_rank, tensor_ranks};
+  }
   static Share of(const parallel::Mesh& mesh) {
     return {&mesh.tensor(), &mesh.context(), mesh.shape().sequence};
   }
@@ -25,8 +30,8 @@ struct Share {
   static Share whole_sequences(const parallel::Mesh& mesh) {
     return {&mesh.tensor(), nullptr, mesh.shape().sequence};
   }
-  int tensor_ranks() const { return tensor == nullptr ? 1 : tensor->size(); }
-  int tensor_rank() const { return tensor == nullptr ? 0 : tensor->rank(); }
+  int tensor_ranks() const { return tensor == nullptr ? planned_tensor_ranks : tensor->size(); }
+  int tensor_rank() const { return tensor == nullptr ? planned_tensor_rank : tensor->rank(); }
   int context_ranks() const { return context == nullptr ? 1 : context->size(); }
   int context_rank() const { return context == nullptr ? 0 : context->rank(); }
 };

@@ -1,5 +1,6 @@
 // How much a model is, from its configuration alone: parameters by kind, the state of a sequence,
-// FLOPs a token, the memory of a training rank. Nothing here allocates weights.
+// FLOPs a token. Nothing here allocates weights. (What training takes: pass_size.h, and
+// trainer/mesh_plan.h.)
 #pragma once
 
 #include <cstdint>
@@ -39,27 +40,5 @@ struct TokenFlops {
   double all() const { return products + attention; }
 };
 TokenFlops token_flops(const Griffin& griffin, std::int64_t length);
-
-// What one rank runs: micro-shards of `sequences` rows of `length` tokens one after the other,
-// `micro_shards` of them a step; the optimizer's moments are shared out over `ranks`.
-struct TrainingShape {
-  tensor::DType compute = tensor::DType::kBFloat16;
-  std::int64_t sequences = 8, length = 2048, micro_shards = 1, ranks = 1;
-};
-
-// Bytes of a training rank.
-struct TrainingBytes {
-  std::int64_t masters = 0;      // fp32
-  std::int64_t copies = 0;       // what products read; none in fp32
-  std::int64_t gradients = 0;    // fp32, as many as the tree of micro-shards holds at once
-  std::int64_t moments = 0;      // fp32, two, this rank's share
-  std::int64_t activations = 0;  // what the forward pass keeps for the backward pass
-  std::int64_t logits = 0;       // of one piece of the batch and their gradient
-  std::int64_t backward = 0;     // gradients of activations on their way down
-  std::int64_t exchange = 0;     // 2 MB for every other rank
-  // Logits and backward are the same memory at different times.
-  std::int64_t all() const;
-};
-TrainingBytes training_bytes(const Griffin& griffin, const TrainingShape& shape);
 
 }  // namespace eyrie::model

@@ -4,6 +4,7 @@
 // trees of exchange.h, over send and receive.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -59,6 +60,10 @@ class Communicator {
   // The next message with this tag from anybody, still to be received; without waiting.
   virtual std::optional<Arrival> probe(int tag) = 0;
 
+  // Payload of all send() calls of this rank so far. Collectives, which carry control values, do
+  // not count; nor do duplicates and splits, which count for themselves. Any thread.
+  std::int64_t bytes_sent() const { return bytes_sent_; }
+
   // Collective. Sums are made in rank order on every rank alike.
   virtual void barrier() = 0;
   virtual void broadcast(std::span<std::byte> bytes, int root) = 0;
@@ -89,6 +94,12 @@ class Communicator {
   // what begins with the other ranks.
   virtual Progress* progress() { return nullptr; }
   virtual void check_call(const Call&) {}
+
+ protected:
+  void count_sent(std::span<const std::byte> bytes) { bytes_sent_ += std::ssize(bytes); }
+
+ private:
+  std::atomic<std::int64_t> bytes_sent_ = 0;
 };
 
 // Collective. Work that can fail on one rank alone (files, configuration) runs inside: when it

@@ -11,11 +11,16 @@
 namespace eyrie::parallel {
 
 std::vector<UnitShard> shards_of(const std::vector<Unit>& units, const Mesh& mesh) {
+  return shards_of(units, mesh.shape(), mesh.sharers().rank());
+}
+
+std::vector<UnitShard> shards_of(const std::vector<Unit>& units, const MeshShape& shape,
+                                 int sharer) {
   std::vector<UnitShard> shards;
   for (const Unit& unit : units) {
-    UnitShard shard{cuts_of(unit, mesh.sharers().size()), 0, unit.size};
-    if (mesh.shape().zero > 0) {
-      const auto rank = static_cast<std::size_t>(mesh.sharers().rank());
+    UnitShard shard{cuts_of(unit, shape.sharers()), 0, unit.size};
+    if (shape.zero > 0) {
+      const auto rank = static_cast<std::size_t>(sharer);
       shard.begin = shard.cuts[rank];
       shard.end = shard.cuts[rank + 1];
     }
@@ -283,6 +288,11 @@ std::int64_t GradientSum::bytes() const {
     }
   }
   return bytes;
+}
+
+std::int64_t GradientSum::exchange_bytes() const {
+  return std::ssize(space_.terms) * std::int64_t{sizeof(float)} +
+         std::ssize(space_.rounded) * std::int64_t{sizeof(std::uint16_t)};
 }
 
 }  // namespace eyrie::parallel

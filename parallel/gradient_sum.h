@@ -28,6 +28,9 @@ struct UnitShard {
   std::int64_t size() const { return end - begin; }
 };
 std::vector<UnitShard> shards_of(const std::vector<Unit>& units, const Mesh& mesh);
+// Of the sharer with this number.
+std::vector<UnitShard> shards_of(const std::vector<Unit>& units, const MeshShape& shape,
+                                 int sharer);
 
 // Who takes which micro-shard of a step. Throws InputError naming the data rank counts that fit.
 class StepPlan {
@@ -64,7 +67,8 @@ class GradientSum {
   std::span<float> part(std::size_t unit);
   const UnitShard& shard(std::size_t unit) const { return shards_[unit]; }
 
-  std::int64_t bytes() const;  // of all buffers made so far
+  std::int64_t bytes() const;           // of all buffers made so far
+  std::int64_t exchange_bytes() const;  // of what pieces travel in; between steps
 
  private:
   struct Sum;

@@ -2,6 +2,7 @@
 // which talk most are neighbours. Rank = (data · contexts + context) · tensors + tensor.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -26,6 +27,25 @@ struct MeshShape {
 
 // "data 2 × context 1 × tensor 4, ZeRO 1"; what is as usual is left out.
 std::string describe(const MeshShape& shape);
+
+// Payload that a rank sent point to point, by the axis it travelled on.
+struct AxisBytes {
+  std::int64_t sharing = 0;   // gradients and parameters, inside a sharding group (data × context)
+  std::int64_t replicas = 0;  // gradients, between replica groups
+  std::int64_t context = 0;   // activations between the pieces of a sequence
+  std::int64_t tensor =
+      0;  // activations between tensor ranks, and gradients that all have terms of
+  std::int64_t all() const { return sharing + replicas + context + tensor; }
+  friend bool operator==(const AxisBytes&, const AxisBytes&) = default;
+};
+inline AxisBytes operator-(const AxisBytes& a, const AxisBytes& b) {
+  return {a.sharing - b.sharing, a.replicas - b.replicas, a.context - b.context,
+          a.tensor - b.tensor};
+}
+inline AxisBytes operator+(const AxisBytes& a, const AxisBytes& b) {
+  return {a.sharing + b.sharing, a.replicas + b.replicas, a.context + b.context,
+          a.tensor + b.tensor};
+}
 
 // One rank's place, and the communicators of its axes. world must outlive it.
 class Mesh {

@@ -188,6 +188,7 @@ class MpiCommunicator : public Communicator {
 
   std::unique_ptr<Request> send(std::span<const std::byte> bytes, int to, int tag) override {
     check_peer(to, tag);
+    count_sent(bytes);
     return start_send(bytes, to, tag);
   }
   std::unique_ptr<Request> receive(std::span<std::byte> bytes, int from, int tag) override {

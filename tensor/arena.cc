@@ -36,29 +36,44 @@ void Buffer::zero() {
   if (size_ > 0) std::memset(data_.get(), 0, size_);
 }
 
-Tensor Arena::allocate(DType dtype, std::int64_t rows, std::int64_t columns) {
-  const std::size_t bytes = aligned(static_cast<std::size_t>(rows * columns * size_of(dtype)));
+ArenaLayout::Place ArenaLayout::place(std::size_t bytes) {
+  bytes = aligned(bytes);
   // A piece that does not fit the rest of this chunk goes to the next one that holds it; what is
-  // skipped comes back with the release of an earlier mark.
-  while (chunk_ < chunks_.size() && used_ + bytes > chunks_[chunk_].size()) ++chunk_, used_ = 0;
-  if (chunk_ == chunks_.size()) chunks_.emplace_back(std::max(chunk_bytes_, bytes));
-  std::byte* data = chunks_[chunk_].data() + used_;
+  // skipped comes back with the release of an earlier mark. Where none does, the first free one
+  // makes way for a larger one: pieces that grow from call to call must not leave a trail of
+  // chunks.
+  const std::size_t first_free = used_ == 0 ? chunk_ : chunk_ + 1;
+  while (chunk_ < chunks_.size() && used_ + bytes > chunks_[chunk_]) ++chunk_, used_ = 0;
+  if (chunk_ == chunks_.size()) {
+    chunk_ = std::min(first_free, chunks_.size());
+    if (chunk_ == chunks_.size()) chunks_.push_back(0);
+    held_ -= chunks_[chunk_];
+    chunks_[chunk_] = std::max(chunk_bytes_, bytes);
+    held_ += chunks_[chunk_];
+  }
+  const Place place{chunk_, used_};
   used_ += bytes;
-  std::size_t held = used_;
-  for (std::size_t i = 0; i < chunk_; ++i) held += chunks_[i].size();
-  peak_ = std::max(peak_, held);
-  return {data, dtype, rows, columns};
+  std::size_t taken = used_;
+  for (std::size_t i = 0; i < chunk_; ++i) taken += chunks_[i];
+  peak_ = std::max(peak_, taken);
+  return place;
+}
+
+Tensor Arena::allocate(DType dtype, std::int64_t rows, std::int64_t columns) {
+  const auto place = layout_.place(static_cast<std::size_t>(rows * columns * size_of(dtype)));
+  if (place.chunk == chunks_.size()) chunks_.emplace_back();
+  if (const std::size_t size = layout_.chunk_size(place.chunk);
+      chunks_[place.chunk].size() != size) {
+    chunks_[place.chunk] = Buffer();  // the smaller one goes first
+    chunks_[place.chunk] = Buffer(size);
+  }
+  return {chunks_[place.chunk].data() + place.offset, dtype, rows, columns};
 }
 
 Tensor Arena::zeros(DType dtype, std::int64_t rows, std::int64_t columns) {
   Tensor tensor = allocate(dtype, rows, columns);
   std::memset(tensor.data(), 0, static_cast<std::size_t>(tensor.count() * size_of(dtype)));
   return tensor;
-}
-
-void Arena::release(Mark mark) {
-  chunk_ = mark.chunk;
-  used_ = mark.used;
 }
 
 }  // namespace eyrie::tensor

@@ -1,6 +1,6 @@
 // Memory for activations: an arena hands out aligned pieces in stack order and takes them back by
 // mark and release. It grows by whole chunks, keeps them for the next step, and never moves what it
-// handed out.
+// handed out and has not got back.
 #pragma once
 
 #include <cstddef>
@@ -30,25 +30,52 @@ class Buffer {
   std::size_t size_ = 0;
 };
 
-// Used by one thread.
-class Arena {
+// Where the pieces of an arena go: the arena without its memory, which is all that planning needs.
+class ArenaLayout {
  public:
-  explicit Arena(std::size_t chunk_bytes = std::size_t{8} << 20) : chunk_bytes_(chunk_bytes) {}
+  explicit ArenaLayout(std::size_t chunk_bytes = std::size_t{8} << 20)
+      : chunk_bytes_(chunk_bytes) {}
 
-  Tensor allocate(DType dtype, std::int64_t rows, std::int64_t columns);  // uninitialised
-  Tensor zeros(DType dtype, std::int64_t rows, std::int64_t columns);
+  struct Place {
+    std::size_t chunk, offset;
+  };
+  Place place(std::size_t bytes);  // of the next piece; a new chunk where none has room
+  std::size_t chunk_size(std::size_t chunk) const { return chunks_[chunk]; }
 
   struct Mark {
     std::size_t chunk = 0, used = 0;
   };
   Mark mark() const { return {chunk_, used_}; }
-  void release(Mark mark);  // everything handed out since `mark` is free again
+  void release(Mark mark) { chunk_ = mark.chunk, used_ = mark.used; }
 
-  std::size_t peak_bytes() const { return peak_; }  // largest sum of what was handed out at once
+  std::size_t peak_bytes() const { return peak_; }
+  std::size_t held_bytes() const { return held_; }
 
  private:
+  std::vector<std::size_t> chunks_;  // sizes
+  std::size_t chunk_bytes_, chunk_ = 0, used_ = 0, peak_ = 0, held_ = 0;
+};
+
+// Used by one thread.
+class Arena {
+ public:
+  explicit Arena(std::size_t chunk_bytes = std::size_t{8} << 20) : layout_(chunk_bytes) {}
+
+  Tensor allocate(DType dtype, std::int64_t rows, std::int64_t columns);  // uninitialised
+  Tensor zeros(DType dtype, std::int64_t rows, std::int64_t columns);
+
+  using Mark = ArenaLayout::Mark;
+  Mark mark() const { return layout_.mark(); }
+  // Everything handed out since `mark` is free again.
+  void release(Mark mark) { layout_.release(mark); }
+
+  // The largest sum of what was handed out at once, with what was skipped at the ends of chunks.
+  std::size_t peak_bytes() const { return layout_.peak_bytes(); }
+  std::size_t held_bytes() const { return layout_.held_bytes(); }  // all chunks
+
+ private:
+  ArenaLayout layout_;
   std::vector<Buffer> chunks_;
-  std::size_t chunk_bytes_, chunk_ = 0, used_ = 0, peak_ = 0;
 };
 
 // Releases at the end of a scope what was allocated in it.

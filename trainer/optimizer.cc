@@ -143,6 +143,19 @@ void Optimizer::apply(double learning_rate, double grad_norm) {
   parameter_shards_.finish_renewal();
 }
 
+parallel::AxisBytes Optimizer::bytes_sent() const {
+  return {queue_->communicator(0).bytes_sent(), queue_->communicator(1).bytes_sent(),
+          mesh_.context().bytes_sent(), mesh_.tensor().bytes_sent()};
+}
+
+Optimizer::Bytes Optimizer::bytes() const {
+  Bytes bytes{0, gradients_.bytes(), parameter_shards_.lent_bytes(),
+              gradients_.exchange_bytes() + parameter_shards_.exchange_bytes()};
+  for (const Moments& moments : moments_)
+    bytes.moments += static_cast<std::int64_t>(moments.first.size() + moments.second.size());
+  return bytes;
+}
+
 // What several ranks hold is written by one: of rows that all tensor ranks have, the first; of
 // replica groups each takes its turn; in a group by the cuts, whoever updates it.
 std::vector<TensorPiece> Optimizer::pieces() const {

@@ -58,6 +58,15 @@ class Optimizer : public model::GradientSink {
 
   parallel::ExchangeQueue::Counters exchange() const { return queue_->counters(); }
 
+  // What this rank sent since the start. Tensor and context ranks' activations are counted where
+  // the mesh has them.
+  parallel::AxisBytes bytes_sent() const;
+  // What lies here beside the parameters themselves; between steps.
+  struct Bytes {
+    std::int64_t moments = 0, gradients = 0, lent = 0, exchange = 0;
+  };
+  Bytes bytes() const;
+
   // Elements [begin, begin + values.size()) of a unit's buffer: the last step's summed gradient,
   // this rank's part. For tests.
   std::span<const float> gradient_part(std::size_t unit) { return gradients_.part(unit); }

@@ -58,6 +58,12 @@ ParameterShards::ParameterShards(model::Parameters& parameters, const parallel::
 
 ParameterShards::~ParameterShards() { parameters_.set_gate(nullptr); }
 
+std::int64_t ParameterShards::lent_bytes() const {
+  std::int64_t bytes = 0;
+  for (const auto& slot : slots_) bytes += static_cast<std::int64_t>(slot->memory.size());
+  return bytes;
+}
+
 parallel::ExchangeQueue::Ticket ParameterShards::post_gather(std::size_t unit,
                                                              std::span<std::byte> copy) {
   return queue_->post([this, unit, copy] {

@@ -27,6 +27,10 @@ class ParameterShards : public model::UnitGate {
   void finish_renewal();
   void renew_all();
 
+  // Bytes of the slots that units are fetched into, and of what travels of rows.
+  std::int64_t lent_bytes() const;
+  std::int64_t exchange_bytes() const { return std::ssize(rows_) * std::int64_t{sizeof(float)}; }
+
   // ZeRO 3. The unit is there when enter() returns, and the next one on its way.
   void enter(std::size_t unit, std::size_t next) override;
   void leave(std::size_t unit) override;

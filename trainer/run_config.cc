@@ -7,6 +7,7 @@
 #include <set>
 
 #include "text/task.h"
+#include "trainer/bytes.h"
 
 namespace eyrie::trainer {
 namespace {
@@ -234,6 +235,8 @@ RunConfig read_run(const base::Path& path, const std::vector<std::string>& assig
   run.retention = read_retention(checkpoint, validates ? 1 : 0);
   run.checkpoint_async = checkpoint.get<bool>("async", true);
   run.watchdog_seconds = at_least(file, "watchdog", file.get<std::int64_t>("watchdog", 600), 0);
+  if (file.get<std::string>("memory_limit", "none") != "none")
+    run.memory_limit = read_bytes(file, "memory_limit");
   run.evaluation_data =
       file.map("evaluation").get<std::string>("data", text::default_evaluation_data().string());
   file.finish();

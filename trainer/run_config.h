@@ -61,6 +61,7 @@ struct RunConfig {
   Retention retention;
   bool checkpoint_async = true;         // written behind the training
   std::int64_t watchdog_seconds = 600;  // of waiting or silence that end the job; 0: never
+  std::int64_t memory_limit = 0;        // bytes of a rank; 0: none
   std::string evaluation_data;
   std::string resolved;  // the whole as YAML, defaults written out
 

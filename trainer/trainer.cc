@@ -24,6 +24,7 @@
 #include "trainer/checkpoint_retention.h"
 #include "trainer/checkpoint_writer.h"
 #include "trainer/fit_mesh.h"
+#include "trainer/memory_limit.h"
 #include "trainer/metrics.h"
 #include "trainer/outliers.h"
 #include "trainer/run_data.h"
@@ -143,6 +144,7 @@ void Trainer::open() {
   const int hosts = count_hosts(world_);
   parallel::agree(world_, [&] {
     shape = fit_mesh(run_, world_.size(), hosts);
+    check_memory(run_, shape);
     if (first() && options_.fresh && std::filesystem::exists(directory_)) {
       throw base::InputError(
           fmt::format("{} is there already and --fresh does not touch it; choose another name, or "
@@ -151,6 +153,9 @@ void Trainer::open() {
     }
     data_ = open_run_data(run_);
   });
+  const std::string warning =
+      first() ? memory_warning(run_, shape, (world_.size() + hosts - 1) / hosts) : "";
+  if (!warning.empty()) base::log_warning(warning);
   model_ = std::make_unique<TrainingModel>(run_, world_, shape);
   watch_ =
       std::make_unique<parallel::PeerWatch>(world_, static_cast<double>(run_.watchdog_seconds));
@@ -181,9 +186,9 @@ void Trainer::resume_or_begin() {
     }
   });
   if (newest) {
-    model_->optimizer().share();
+    model_->share();
   } else {
-    model_->optimizer().initialise(static_cast<std::uint64_t>(run_.seed));
+    model_->initialise(static_cast<std::uint64_t>(run_.seed));
   }
   parallel::agree(world_, [&] {
     base::make_directories(directory_ / "log");
@@ -243,9 +248,7 @@ void Trainer::step(const StageConfig& stage) {
                       step_ + 1, stage.name, batch, outliers_.in_a_row(), why));
     }
   } else {
-    const double waited = model_->optimizer().exchange().waited_seconds;
-    model_->optimizer().apply(rate_, last_.grad_norm);
-    last_.exchange_s += model_->optimizer().exchange().waited_seconds - waited;
+    last_.exchange_s += model_->update(rate_, last_.grad_norm);
   }
   ++step_;
   ++stage_step_;
@@ -285,7 +288,7 @@ void Trainer::roll_back() {
   const std::size_t stage = stage_;
   const std::int64_t next_batch = stage_step_ + data_offset_;
   parallel::agree(world_, [&] { load(*newest); });
-  model_->optimizer().share();
+  model_->share();
   if (stage_ + 1 == stage && stage_step_ == run_.stages[stage_].steps) {  // the border before
     stage_ = stage;
     stage_step_ = 0;
@@ -328,6 +331,7 @@ void Trainer::log_step(const StageConfig& stage) {
                       {"step_s", step_s_},
                       {"data_s", last_.data_s},
                       {"exchange_s", last_.exchange_s},
+                      {"exchange_bytes", last_.exchange_bytes},
                       {"checkpoint_s", checkpoint_s_},
                       {"memory_mb", last_.memory_mb},
                       {"time", static_cast<double>(std::time(nullptr))}},

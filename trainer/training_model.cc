@@ -42,12 +42,13 @@ StepGradients TrainingModel::gradients(const data_pipeline::BatchStream& stream,
                                        double gain) {
   StepGradients result;
   const double waited = optimizer_.exchange().waited_seconds;
+  const std::int64_t sent_before = optimizer_.bytes_sent().all();
   const parallel::StepPlan plan(micro_shards, mesh_.shape());
   parallel::Communicator& world = mesh_.world();
   const auto shards = static_cast<std::size_t>(micro_shards),
              ranks = static_cast<std::size_t>(world.size()),
              rank = static_cast<std::size_t>(world.rank());
-  std::vector<double> control(shards + 2 * ranks, 0.0);
+  std::vector<double> control(shards + 2 * ranks + 1, 0.0);
   const std::span<double> losses(control.data(), shards), stops(control.data() + shards, ranks),
       memory(stops.data() + ranks, ranks);
 
@@ -70,13 +71,36 @@ StepGradients TrainingModel::gradients(const data_pipeline::BatchStream& stream,
   result.grad_norm = optimizer_.grad_norm();
   stops[rank] = stop ? 1.0 : 0.0;
   memory[rank] = peak_memory_mb();
+  control.back() =
+      static_cast<double>(optimizer_.bytes_sent().all() - sent_before + renewal_bytes_);
+  renewal_bytes_ = 0;
   world.all_reduce(std::span<double>(control), parallel::Reduce::kSum);
   for (const double part : losses) result.loss += part;
   result.loss *= scale;
   result.stop = std::any_of(stops.begin(), stops.end(), [](double s) { return s != 0; });
   result.memory_mb = *std::max_element(memory.begin(), memory.end());
+  result.exchange_bytes = control.back();
   result.exchange_s = optimizer_.exchange().waited_seconds - waited;
   return result;
+}
+
+void TrainingModel::initialise(std::uint64_t seed) {
+  parameters_.initialise(seed);
+  share();
+}
+
+void TrainingModel::share() {
+  const std::int64_t sent_before = optimizer_.bytes_sent().all();
+  optimizer_.share();
+  renewal_bytes_ = optimizer_.bytes_sent().all() - sent_before;
+}
+
+double TrainingModel::update(double learning_rate, double grad_norm) {
+  const double waited = optimizer_.exchange().waited_seconds;
+  const std::int64_t sent_before = optimizer_.bytes_sent().all();
+  optimizer_.apply(learning_rate, grad_norm);
+  renewal_bytes_ = optimizer_.bytes_sent().all() - sent_before;
+  return optimizer_.exchange().waited_seconds - waited;
 }
 
 }  // namespace eyrie::trainer

@@ -20,6 +20,8 @@ struct StepGradients {
   double memory_mb = 0;   // the largest peak of a rank
   double data_s = 0;      // of this rank: spent on batches
   double exchange_s = 0;  // of this rank: waited for gradients
+  // Sent by all ranks together, for parameters before the step and for its gradients.
+  double exchange_bytes = 0;
 };
 
 class TrainingModel {
@@ -29,10 +31,17 @@ class TrainingModel {
                 const parallel::MeshShape& shape);
 
   // Collective: batch number `batch` of the stream, forward and backward, summed over micro-shards
-  // and ranks; the optimizer then waits for apply(). `stop`: this rank is asked to stop. `gain`
-  // multiplies the batch's loss (tests make outliers with it).
+  // and ranks; then update(), unless the step is to be skipped. `stop`: this rank is asked to stop.
+  // `gain` multiplies the batch's loss (tests make outliers with it).
   StepGradients gradients(const data_pipeline::BatchStream& stream, std::int64_t micro_shards,
                           std::int64_t batch, bool stop, double gain = 1);
+
+  // Collective. Returns the seconds that this rank waited for others.
+  double update(double learning_rate, double grad_norm);
+
+  // Collective: the parameters as a run begins with them, or as this rank's were loaded.
+  void initialise(std::uint64_t seed);
+  void share();
 
   const parallel::Mesh& mesh() const { return mesh_; }
   const model::Griffin& griffin() const { return griffin_; }
@@ -47,7 +56,8 @@ class TrainingModel {
   model::Griffin griffin_, reader_;
   model::Parameters parameters_;
   model::Workspace workspace_;
-  Optimizer optimizer_;  // last: its exchange ends before what it works on goes
+  std::int64_t renewal_bytes_ = 0;  // sent by this rank after the last step
+  Optimizer optimizer_;             // last: its exchange ends before what it works on goes
 };
 
 }  // namespace eyrie::trainer

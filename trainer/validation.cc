@@ -6,8 +6,6 @@
 namespace eyrie::trainer {
 namespace {
 
-constexpr std::int64_t kRowsAtOnce = 4;
-
 struct Row {
   std::size_t source;
   std::int64_t row;
@@ -30,6 +28,7 @@ ValidationLoss validation_loss(const model::Griffin& griffin, const model::Param
     for (std::int64_t r = 0; r < std::min(share, held_out.sequences(s)); ++r)
       rows.push_back({s, r});
   }
+  const auto at_once = static_cast<std::size_t>(validation_rows_at_once(held_out.length()));
   // Each rank fills in its own rows' sums; the sum of disjoint vectors is exact.
   const std::size_t count = rows.size();
   std::vector<double> sums(2 * count, 0.0);  // nll, then targets
@@ -38,9 +37,7 @@ ValidationLoss validation_loss(const model::Griffin& griffin, const model::Param
   const std::size_t end = count * (rank + 1) / size;
   for (std::size_t first = count * rank / size; first < end;) {
     std::size_t last = first + 1;  // neighbouring rows of one source go together
-    while (last < end && last - first < static_cast<std::size_t>(kRowsAtOnce) &&
-           rows[last].source == rows[first].source)
-      ++last;
+    while (last < end && last - first < at_once && rows[last].source == rows[first].source) ++last;
     const auto n = static_cast<std::int64_t>(last - first);
     const data_pipeline::Batch batch = held_out.rows(rows[first].source, rows[first].row, n);
     std::vector<float> nll;

@@ -2,6 +2,7 @@
 // shared out among the ranks, summed in the order of the sequences.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -17,6 +18,11 @@ struct ValidationLoss {
   double all = 0;  // nats a target token, over all sources' sequences
   std::vector<std::pair<std::string, double>> by_source;
 };
+
+// Rows that one pass reads: a few, but of long sequences one.
+constexpr std::int64_t validation_rows_at_once(std::int64_t length) {
+  return std::clamp<std::int64_t>(16384 / length, 1, 4);
+}
 
 // Collective. `sequences` in all, shared out among the sources that have any, as far as these
 // reach.

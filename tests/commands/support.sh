@@ -213,7 +213,7 @@ has_lines() { [ "$(steps_of "$1")" -ge "$2" ]; }
 
 # metrics_of NAME: metrics.jsonl without what is measured by the clock.
 metrics_of() {
-  sed -E 's/,"(tokens_per_s|flops_per_s|mfu|step_s|data_s|exchange_s|checkpoint_s|memory_mb|time)":[^,}]*//g' \
+  sed -E 's/,"(tokens_per_s|flops_per_s|mfu|step_s|data_s|exchange_s|exchange_bytes|checkpoint_s|memory_mb|time)":[^,}]*//g' \
     "$folder/$1/metrics.jsonl"
 }
 

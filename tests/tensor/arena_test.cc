@@ -70,6 +70,19 @@ TEST(Arena, APieceLargerThanAChunkGetsItsOwn) {
   EXPECT_GE(arena.peak_bytes(), 40000u);
 }
 
+TEST(Arena, PiecesThatGrowTakeTheSameChunk) {
+  Arena arena(256);
+  Tensor kept = arena.allocate(DType::kFloat32, 1, 16);
+  kept.f32()[0] = 5;
+  for (std::int64_t rows = 100; rows <= 200; ++rows) {
+    ArenaScope scope(arena);
+    arena.zeros(DType::kFloat32, rows, 16);
+    arena.zeros(DType::kFloat32, 2 * rows, 16);
+  }
+  EXPECT_LE(arena.held_bytes(), 256u + 800 * 64);
+  EXPECT_EQ(kept.f32()[0], 5);
+}
+
 TEST(Arena, ZerosAreZeroInUsedMemory) {
   Arena arena(4096);
   const Arena::Mark start = arena.mark();

@@ -33,7 +33,7 @@ std::vector<std::string> lines_of(const RunConfig& config) {
   for (std::string line; std::getline(file, line);) {
     json object = json::parse(line);
     for (const char* key : {"tokens_per_s", "flops_per_s", "mfu", "step_s", "data_s", "exchange_s",
-                            "checkpoint_s", "memory_mb", "time"})
+                            "exchange_bytes", "checkpoint_s", "memory_mb", "time"})
       object.erase(key);
     lines.push_back(object.dump());
   }

@@ -1,0 +1,231 @@
+// eyrie plan RUN.yaml: what a run needs and costs on a mesh, and which meshes suit it, before a job
+// is queued. Needs no data and starts no ranks.
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "tensor/threads.h"
+#include "trainer/bytes.h"
+#include "trainer/fit_mesh.h"
+#include "trainer/plan.h"
+
+namespace eyrie::cli {
+namespace {
+
+using trainer::bytes_text;
+
+// "data=8,tensor=4,sequence" as assignments to the run's `mesh`.
+std::vector<std::string> mesh_assignments(const std::string& text) {
+  std::vector<std::string> assignments;
+  std::istringstream parts(text);
+  for (std::string part; std::getline(parts, part, ',');) {
+    if (part.empty()) continue;
+    const bool flag = part.find('=') == std::string::npos;
+    if (flag && part != "sequence") {
+      throw base::InputError(fmt::format(
+          "--mesh {}: '{}' has no number; write it as data=8,context=2,tensor=4,sequence,zero=3",
+          text, part));
+    }
+    assignments.push_back("mesh." + part + (flag ? "=true" : ""));
+  }
+  return assignments;
+}
+
+std::string seconds_text(double seconds) {
+  if (seconds >= 100) return fmt::format("{:.0f} s", seconds);
+  if (seconds >= 1) return fmt::format("{:.2f} s", seconds);
+  return fmt::format("{:.3f} ms", seconds * 1e3);
+}
+
+double tokens_a_step(const trainer::StageConfig& stage) {
+  return static_cast<double>(stage.batch_sequences * stage.sequence_length);
+}
+
+void print_machine(const trainer::Machine& machine, const trainer::RunConfig& run, bool measured) {
+  const auto compute = run.bf16 ? tensor::DType::kBFloat16 : tensor::DType::kFloat32;
+  fmt::print(
+      "machine    {}: a rank {:.1f} GFLOP/s in {} ({}), of which products reach {:.0f} %; "
+      "memory {}/s; links {}/s in a node, {}/s between nodes; {} ranks a node\n",
+      machine.name, machine.flops(compute) * 1e-9, name_of(compute),
+      measured ? fmt::format("measured on {} threads", tensor::thread_count()) : "as described",
+      machine.efficiency * 100, bytes_text(static_cast<std::int64_t>(machine.memory_bandwidth)),
+      bytes_text(static_cast<std::int64_t>(machine.node.bandwidth)),
+      bytes_text(static_cast<std::int64_t>(machine.network.bandwidth)),
+      machine.ranks_a_node == 0 ? "all" : std::to_string(machine.ranks_a_node));
+  if (measured)
+    fmt::print(
+        "           (bandwidths, latencies and efficiency are defaults; --machine FILE "
+        "describes another: docs/planning.md)\n");
+}
+
+void print_mesh(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
+                const trainer::Machine& machine) {
+  fmt::print("mesh       {}: {} rank{}\n", parallel::describe(mesh), mesh.ranks(),
+             mesh.ranks() == 1 ? "" : "s");
+  const trainer::RankMemory memory = trainer::memory_needed(run, mesh);
+  fmt::print(
+      "\nmemory of the rank that needs most{}\n",
+      run.memory_limit > 0 ? fmt::format(" (memory_limit {})", bytes_text(run.memory_limit)) : "");
+  fmt::print("  {:<16}{:>12}{}\n", "total", bytes_text(memory.all()),
+             run.memory_limit > 0 && memory.all() > run.memory_limit ? "  ABOVE THE LIMIT" : "");
+  for (const trainer::MemoryPart& part : trainer::memory_parts(memory))
+    fmt::print("  {:<16}{:>12}  {}\n", part.name, bytes_text(part.bytes), part.note);
+  for (const trainer::StageConfig& stage : run.stages) {
+    const trainer::MeshPlan plan(run.model, trainer::step_shape(run, stage, mesh));
+    fmt::print("\nstage {}: a step of {} sequences of {} tokens in {} micro-shards, {} of a rank\n",
+               stage.name, stage.batch_sequences, stage.sequence_length, stage.micro_shards,
+               plan.micro_shards_a_rank());
+    fmt::print("  {:<16}{:>12.3g}\n", "FLOPs", trainer::step_flops(run, plan.shape()));
+    const parallel::AxisBytes sent = trainer::most_sent(plan);
+    fmt::print("  bytes that a rank sends (the one that sends most)\n");
+    const auto amount = [](const char* what, std::int64_t bytes) {
+      if (bytes > 0) fmt::print("    {:<14}{:>12}\n", what, bytes_text(bytes));
+    };
+    amount("data, sharing", sent.sharing);
+    amount("replicas", sent.replicas);
+    amount("context", sent.context);
+    amount("tensor", sent.tensor);
+    amount("in all", sent.all());
+    fmt::print("    {:<14}{:>12}  exchange_bytes of metrics.jsonl\n", "of all ranks",
+               bytes_text(plan.sent_by_all()));
+    const trainer::StepTime time = trainer::step_time(run, plan, machine);
+    fmt::print("  time of a step\n");
+    const auto part = [](const char* what, double seconds, const char* note) {
+      if (seconds > 0) fmt::print("    {:<14}{:>12}  {}\n", what, seconds_text(seconds), note);
+    };
+    part("products", time.products, "");
+    part("elementwise", time.elementwise, "activations through memory");
+    part("update", time.update, "the optimizer, and sums of micro-shards");
+    part("tensor", time.tensor, "exchanged inside layers");
+    part("context", time.context, "exchanged inside layers");
+    part("waiting", time.waiting, "for gradients and fetched parameters, beyond what is hidden");
+    part("gather", time.gather, "of parameters, after the update");
+    part("in all", time.all(), "");
+    fmt::print("    {:<14}{:>12.0f}\n", "tokens/s", tokens_a_step(stage) / time.all());
+  }
+}
+
+// The same for scripts. Bytes and seconds.
+void print_json(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
+                const trainer::Machine& machine) {
+  using nlohmann::json;
+  const trainer::RankMemory memory = trainer::memory_needed(run, mesh);
+  json all = {{"mesh", parallel::describe(mesh)},
+              {"ranks", mesh.ranks()},
+              {"memory", {{"all", memory.all()}}},
+              {"stages", json::array()}};
+  for (const trainer::MemoryPart& part : trainer::memory_parts(memory))
+    all["memory"][part.name] = part.bytes;
+  for (const trainer::StageConfig& stage : run.stages) {
+    const trainer::MeshPlan plan(run.model, trainer::step_shape(run, stage, mesh));
+    const parallel::AxisBytes sent = trainer::most_sent(plan);
+    const trainer::StepTime time = trainer::step_time(run, plan, machine);
+    all["stages"].push_back({{"name", stage.name},
+                             {"flops", trainer::step_flops(run, plan.shape())},
+                             {"sent",
+                              {{"sharing", sent.sharing},
+                               {"replicas", sent.replicas},
+                               {"context", sent.context},
+                               {"tensor", sent.tensor},
+                               {"all", sent.all()},
+                               {"of_all_ranks", plan.sent_by_all()}}},
+                             {"time",
+                              {{"products", time.products},
+                               {"elementwise", time.elementwise},
+                               {"update", time.update},
+                               {"tensor", time.tensor},
+                               {"context", time.context},
+                               {"gradients", time.gradients},
+                               {"fetches", time.fetches},
+                               {"waiting", time.waiting},
+                               {"gather", time.gather},
+                               {"all", time.all()}}},
+                             {"tokens_per_s", tokens_a_step(stage) / time.all()}});
+  }
+  fmt::print("{}\n", all.dump(2));
+}
+
+void print_best(const trainer::RunConfig& run, int ranks, const trainer::Machine& machine) {
+  constexpr std::size_t kMost = 8;
+  const trainer::StageConfig& stage = run.stages.front();
+  const auto found = trainer::best_meshes(run, stage, ranks, machine, run.memory_limit);
+  if (found.empty()) {
+    const auto any = trainer::best_meshes(run, stage, ranks, machine, 0);
+    if (any.empty())
+      throw base::InputError(
+          fmt::format("no mesh of {} ranks fits this run; start another number", ranks));
+    const auto least = std::min_element(
+        any.begin(), any.end(), [](const auto& a, const auto& b) { return a.memory < b.memory; });
+    throw base::InputError(fmt::format(
+        "no mesh of {} ranks fits memory_limit {}; the least is {} with {}", ranks,
+        bytes_text(run.memory_limit), bytes_text(least->memory), parallel::describe(least->mesh)));
+  }
+  fmt::print(
+      "\nmeshes of {} ranks, the fastest first; stage {}{}\n", ranks, stage.name,
+      run.memory_limit > 0 ? fmt::format("; memory at most {}", bytes_text(run.memory_limit)) : "");
+  fmt::print("  {:<58}{:>12}{:>12}{:>12}\n", "mesh", "memory", "step", "tokens/s");
+  for (std::size_t i = 0; i < std::min(kMost, found.size()); ++i) {
+    fmt::print("  {:<58}{:>12}{:>12}{:>12.0f}\n", parallel::describe(found[i].mesh),
+               bytes_text(found[i].memory), seconds_text(found[i].time.all()),
+               tokens_a_step(stage) / found[i].time.all());
+  }
+}
+
+}  // namespace
+
+int run_plan(int argc, char** argv) {
+  std::string file, mesh, machine_file;
+  int ranks = 0;
+  bool as_json = false;
+  std::vector<std::string> assignments;
+  CLI::App app(
+      "Shows what a run needs and costs on a mesh: memory of a rank, FLOPs, bytes between ranks, "
+      "time of a step. With --ranks and no --mesh, the best meshes of so many ranks. Needs no "
+      "data.",
+      argv[0]);
+  app.add_option("RUN.yaml", file, "the run")->required();
+  app.add_option("ASSIGNMENTS", assignments, "key.path=value, over the file");
+  app.add_option("--mesh", mesh,
+                 "over the run's, as data=8,context=2,tensor=4,sequence,zero=3,replicas=2");
+  app.add_option("--ranks", ranks, "of the job")->check(CLI::Range(1, 1 << 16));
+  app.add_option("--machine", machine_file, "YAML that describes it (docs/planning.md)");
+  app.add_flag("--json", as_json, "for scripts: one JSON object, of one mesh");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
+  }
+  for (const std::string& assignment : mesh_assignments(mesh)) assignments.push_back(assignment);
+  const trainer::RunConfig run = trainer::read_run(file, assignments);
+  if (run.threads > 0) tensor::set_thread_count(static_cast<int>(run.threads));
+  const trainer::Machine machine =
+      machine_file.empty()
+          ? trainer::measure_machine(run.bf16 ? tensor::DType::kBFloat16 : tensor::DType::kFloat32)
+          : trainer::read_machine(machine_file);
+  const bool search = ranks > 0 && mesh.empty();
+  const int filled =
+      ranks > 0 ? ranks : std::max(run.mesh.data, 1) * run.mesh.context * run.mesh.tensor;
+  const int hosts =
+      machine.ranks_a_node == 0 ? 1 : (filled + machine.ranks_a_node - 1) / machine.ranks_a_node;
+  if (as_json) {
+    print_json(run, trainer::fit_mesh(run, filled, hosts), machine);
+    return base::kExitDone;
+  }
+  fmt::print("run        {}: {}, {} stage{}\n", run.name, run.model.preset, run.stages.size(),
+             run.stages.size() == 1 ? "" : "s");
+  print_machine(machine, run, machine_file.empty());
+  if (search) {
+    print_best(run, ranks, machine);
+  } else {
+    print_mesh(run, trainer::fit_mesh(run, filled, hosts), machine);
+  }
+  return base::kExitDone;
+}
+
+}  // namespace eyrie::cli

@@ -1,0 +1,224 @@
+// Plans of runs: memory limits, what metrics say was exchanged, machines, and the search for
+// meshes.
+#include "trainer/plan.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "support/tiny_run.h"
+#include "trainer/bytes.h"
+#include "trainer/fit_mesh.h"
+#include "trainer/memory_limit.h"
+#include "trainer/trainer.h"
+
+namespace eyrie::trainer {
+namespace {
+
+using parallel::MeshShape;
+
+const test::TinyRun& data() {
+  static const test::TinyRun run;
+  return run;
+}
+
+template <class Body>
+std::string refusal(const Body& body) {
+  try {
+    body();
+  } catch (const base::InputError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Bytes, AreReadAsPeopleWriteThem) {
+  EXPECT_EQ(parse_bytes("24GB"), 24'000'000'000);
+  EXPECT_EQ(parse_bytes("1.5 GiB"), 3 << 29);
+  EXPECT_EQ(parse_bytes("500M"), 500'000'000);
+  EXPECT_EQ(parse_bytes("64KiB"), 65536);
+  EXPECT_EQ(parse_bytes("64kB"), 64000);
+  EXPECT_EQ(parse_bytes("65536"), 65536);
+  for (const char* wrong : {"", "GB", "-1GB", "0", "3 apples", "1GiBB", "1e30TB", "nan"})
+    EXPECT_EQ(parse_bytes(wrong), -1) << wrong;
+  EXPECT_EQ(bytes_text(1'930'000'000), "1.93 GB");
+}
+
+// What every step's line says is the plan's sum over all ranks, from the first step of a process
+// on, in both stages and with validations between.
+TEST(Plan, MetricsSayWhatWasExchanged) {
+  int number = 0;
+  for (const MeshShape& mesh :
+       {MeshShape{.data = 2, .zero = 1}, MeshShape{.data = 2, .context = 2, .zero = 3},
+        MeshShape{.data = 2, .tensor = 2, .sequence = true, .zero = 2}}) {
+    const RunConfig run = data().config(
+        fmt::format("exchanged-{}", number++),
+        {fmt::format("mesh.data={}", mesh.data), fmt::format("mesh.context={}", mesh.context),
+         fmt::format("mesh.tensor={}", mesh.tensor), fmt::format("mesh.zero={}", mesh.zero),
+         fmt::format("mesh.sequence={}", mesh.sequence), "precision=bf16"});
+    for (const std::int64_t stop_after : {3, 0}) {  // the second time it goes on
+      parallel::run_in_process(mesh.ranks(), [&](parallel::Communicator& world) {
+        train(run, world, {.stop_after = stop_after}, nullptr);
+      });
+    }
+    std::ifstream lines(run.directory + "/metrics.jsonl");
+    int steps = 0;
+    for (std::string line; std::getline(lines, line);) {
+      const auto json = nlohmann::json::parse(line);
+      if (!json.contains("exchange_bytes")) continue;
+      const StageConfig& stage = run.stages[json.at("stage") == "first" ? 0 : 1];
+      EXPECT_EQ(json.at("exchange_bytes").get<std::int64_t>(),
+                MeshPlan(run.model, step_shape(run, stage, mesh)).sent_by_all())
+          << parallel::describe(mesh) << ", step " << json.at("step");
+      ++steps;
+    }
+    EXPECT_EQ(steps, 9);
+  }
+}
+
+RunConfig long_run(const std::string& limit, std::int64_t length = 1 << 20) {
+  return data().config("long",
+                       {"memory_limit=" + limit, fmt::format("stages.0.sequence_length={}", length),
+                        "stages.0.batch_sequences=1", "stages.0.micro_shards=1",
+                        "stages.0.validate.sequences=0", "stages.1.micro_shards=1"});
+}
+
+// A sequence of a million tokens: too much for one rank, and not for four.
+TEST(MemoryLimit, RefusesOnOneRankWhatFitsFour) {
+  const RunConfig run = long_run("4GB");
+  EXPECT_EQ(refusal([&] { check_memory(run, {.context = 4}); }), "");
+  const std::string text = refusal([&] { check_memory(run, {}); });
+  EXPECT_TRUE(
+      text.starts_with("memory_limit is 4.00 GB, but a rank of data 1 × context 1 × tensor "
+                       "1, ZeRO 1 would need "))
+      << text;
+  EXPECT_NE(text.find(" GB: activations "), std::string::npos) << text;
+  EXPECT_NE(text.find("No mesh of 1 rank fits; of 4 ranks: "), std::string::npos) << text;
+  EXPECT_NE(text.find("; data 1 × context 4 × tensor 1, ZeRO 1 ("), std::string::npos) << text;
+  const RunConfig short_run = long_run("4GB", 512);
+  EXPECT_EQ(refusal([&] { check_memory(short_run, {}); }), "");
+}
+
+// One step of such a sequence under such a limit, by a smaller model still.
+TEST(MemoryLimit, AMillionTokensTrainOnFourRanks) {
+  const std::vector<std::string> changes = {"memory_limit=900MB",
+                                            "precision=bf16",
+                                            "model.width=16",
+                                            "model.rnn_width=16",
+                                            "model.mlp_width=16",
+                                            "model.heads=2",
+                                            "model.gate_blocks=2",
+                                            "model.layers=RA",
+                                            "model.window=16",
+                                            "stages.0.steps=2",
+                                            "stages.0.sequence_length=1048576",
+                                            "stages.0.batch_sequences=1",
+                                            "stages.0.micro_shards=1",
+                                            "stages.0.validate.sequences=0",
+                                            "stages.1.steps=4"};
+  EXPECT_NE(refusal([&] { check_memory(data().config("million", changes), {}); }), "");
+  auto on_four = changes;
+  on_four.push_back("mesh.context=4");
+  const RunConfig run = data().config("million", on_four);
+  parallel::run_in_process(4, [&](parallel::Communicator& world) {
+    EXPECT_EQ(train(run, world, {.stop_after = 1}, nullptr), Outcome::kStopped);
+  });
+  std::ifstream lines(run.directory + "/metrics.jsonl");
+  std::string line;
+  std::getline(lines, line);
+  EXPECT_EQ(nlohmann::json::parse(line).at("tokens"), 1 << 20);
+}
+
+TEST(MemoryLimit, NamesMeshesOfTheSameRanks) {
+  const std::string text = refusal([] { check_memory(long_run("5GB"), {.data = 2, .tensor = 2}); });
+  EXPECT_NE(text.find("The nearest meshes of 4 ranks that fit: data 1 × context 2 × tensor 2"),
+            std::string::npos)
+      << text;
+}
+
+// Also where only the check is asked for, before any data is opened; and on all ranks alike.
+TEST(MemoryLimit, IsPartOfTheCheck) {
+  const RunConfig run = long_run("4GB");
+  for (const bool check : {false, true}) {
+    EXPECT_NE(refusal([&] {
+                parallel::run_in_process(1, [&](parallel::Communicator& world) {
+                  train(run, world, {.check = check}, nullptr);
+                });
+              }).find("memory_limit is 4.00 GB"),
+              std::string::npos);
+  }
+}
+
+TEST(MemoryLimit, IsReadWithItsUnit) {
+  EXPECT_EQ(data().config("limited", {"memory_limit=24GB"}).memory_limit, 24'000'000'000);
+  EXPECT_EQ(data().config("limited", {}).memory_limit, 0);
+  EXPECT_NE(refusal([] {
+              data().config("limited", {"memory_limit=much"});
+            }).find("memory_limit: 'much' is no amount of bytes; write it as 24GB"),
+            std::string::npos);
+}
+
+Machine described(const std::string& yaml) {
+  const auto file = data().path() / "machine.yaml";
+  std::ofstream(file) << yaml;
+  return read_machine(file);
+}
+
+TEST(Machine, IsReadAndChecked) {
+  const Machine machine = described(
+      "name: cluster\nranks_a_node: 8\nflops: {bf16: 3e12, fp32: 4e11}\nefficiency: 0.6\n"
+      "memory_bandwidth: 20GB\nnode: {bandwidth: 10GB, latency: 2e-6}\nnetwork: {bandwidth: "
+      "2GB}\n");
+  EXPECT_EQ(machine.flops(tensor::DType::kBFloat16), 3e12);
+  EXPECT_EQ(machine.link(8).bandwidth, 1e10);
+  EXPECT_EQ(machine.link(9).bandwidth, 2e9);
+  EXPECT_NE(refusal([] { described("flops: {}\n"); }).find("flops"), std::string::npos);
+  EXPECT_NE(refusal([] { described("flops: {bf16: 1e12}\neficiency: 1\n"); }).find("efficiency"),
+            std::string::npos);
+  EXPECT_NE(refusal([] { described("flops: {bf16: 1e12}\nefficiency: 50\n"); }).find("at most 1"),
+            std::string::npos);
+}
+
+TEST(Plan, TimeFollowsTheMachine) {
+  const RunConfig run = data().config("timed");
+  const MeshPlan plan(run.model, step_shape(run, run.stages[0], {.data = 2, .context = 2}));
+  Machine machine;
+  machine.flops_bf16 = machine.flops_fp32 = 1e11;
+  const StepTime before = step_time(run, plan, machine);
+  EXPECT_DOUBLE_EQ(before.products,
+                   step_flops(run, plan.shape()) / 4 / (1e11 * machine.efficiency));
+  machine.flops_fp32 *= 2;
+  machine.node.latency /= 2;
+  machine.node.bandwidth *= 2;
+  const StepTime after = step_time(run, plan, machine);
+  EXPECT_DOUBLE_EQ(after.products, before.products / 2);
+  EXPECT_DOUBLE_EQ(after.context, before.context / 2);
+  EXPECT_DOUBLE_EQ(after.gather, before.gather / 2);
+  EXPECT_EQ(after.tensor, 0);
+  machine.ranks_a_node = 1;  // all goes over the network
+  EXPECT_GT(step_time(run, plan, machine).context, after.context);
+}
+
+TEST(Plan, TheBestMeshesFitTheLimitAndAreSorted) {
+  const RunConfig run = data().config("searched", {"stages.0.sequence_length=4096"});
+  Machine machine;
+  machine.flops_bf16 = machine.flops_fp32 = 1e11;
+  const auto all = best_meshes(run, run.stages[0], 4, machine, 0);
+  ASSERT_GT(all.size(), 8u);
+  std::int64_t least = all[0].memory, most = 0;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    EXPECT_EQ(all[i].mesh.ranks(), 4);
+    EXPECT_EQ(misfit(run, all[i].mesh), "");
+    EXPECT_GE(all[i].time.all(), all[i == 0 ? 0 : i - 1].time.all());
+    least = std::min(least, all[i].memory);
+    most = std::max(most, all[i].memory);
+  }
+  const auto some = best_meshes(run, run.stages[0], 4, machine, (least + most) / 2);
+  EXPECT_LT(some.size(), all.size());
+  EXPECT_GT(some.size(), 0u);
+  EXPECT_TRUE(best_meshes(run, run.stages[0], 4, machine, least - 1).empty());
+}
+
+}  // namespace
+}  // namespace eyrie::trainer

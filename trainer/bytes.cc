@@ -1,0 +1,46 @@
+// Reading and writing amounts of memory.
+#include "trainer/bytes.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <string_view>
+
+namespace eyrie::trainer {
+
+std::int64_t parse_bytes(const std::string& text) {
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  if (end == text.c_str() || !(value > 0) || !std::isfinite(value)) return -1;
+  std::string_view unit = end;
+  while (!unit.empty() && unit.front() == ' ') unit.remove_prefix(1);
+  if (!unit.empty() && unit.back() == 'B') unit.remove_suffix(1);
+  double factor = 1;
+  if (!unit.empty()) {
+    const std::size_t power = std::string_view("kMGT").find(unit[0] == 'K' ? 'k' : unit[0]);
+    if (power == std::string_view::npos || (unit.size() > 1 && unit.substr(1) != "i")) return -1;
+    factor = std::pow(unit.size() > 1 ? 1024.0 : 1000.0, static_cast<double>(power + 1));
+  }
+  const double bytes = value * factor;
+  return bytes >= 1 && bytes < 9e18 ? static_cast<std::int64_t>(bytes) : -1;
+}
+
+std::int64_t read_bytes(base::Config& section, const std::string& key) {
+  const std::string text = section.get<std::string>(key);
+  const std::int64_t bytes = parse_bytes(text);
+  if (bytes > 0) return bytes;
+  throw section.error(key, fmt::format("'{}' is no amount of bytes; write it as 24GB, 1.5GiB or "
+                                       "500MB",
+                                       text));
+}
+
+std::string bytes_text(std::int64_t bytes) {
+  const auto value = static_cast<double>(bytes);
+  if (value >= 1e12) return fmt::format("{:.2f} TB", value * 1e-12);
+  if (value >= 1e9) return fmt::format("{:.2f} GB", value * 1e-9);
+  if (value >= 1e6) return fmt::format("{:.1f} MB", value * 1e-6);
+  return fmt::format("{:.1f} kB", value * 1e-3);
+}
+
+}  // namespace eyrie::trainer

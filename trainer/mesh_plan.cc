@@ -1,0 +1,274 @@
+// The memory of a rank, by the rules of Parameters, GradientSum, ParameterShards and Optimizer.
+#include "trainer/mesh_plan.h"
+
+#include <algorithm>
+#include <set>
+
+#include "model/griffin.h"
+#include "parallel/exchange.h"
+#include "parallel/gradient_sum.h"
+
+namespace eyrie::trainer {
+namespace {
+
+using parallel::ParameterRow;
+using parallel::Unit;
+
+constexpr std::int64_t kFloat = 4;
+
+// Buffers of one gradient that GradientAccumulator makes: one a level of the binary tree, and one
+// more for finished groups where the number of micro-shards is no power of two.
+std::int64_t tree_buffers(std::int64_t micro_shards) {
+  std::int64_t levels = 1;
+  const std::int64_t group = micro_shards & -micro_shards;
+  for (std::int64_t size = group; size > 1; size /= 2) ++levels;
+  return levels + (group != micro_shards ? 1 : 0);
+}
+
+// ExchangeSpace after scatter_terms() of slices of which this rank's has `own` elements.
+struct Space {
+  std::int64_t terms = 0, rounded = 0;  // elements
+  void scatter(int ranks, std::int64_t own, tensor::DType wire) {
+    if (ranks == 1) return;
+    const std::int64_t piece = parallel::exchange_piece(ranks) / size_of(wire), others = ranks - 1;
+    const std::int64_t received = 2 * others * std::min(piece, own);
+    if (wire == tensor::DType::kFloat32) {
+      terms = std::max(terms, received);
+    } else {
+      rounded = std::max(rounded, received + 2 * others * piece);
+      terms = std::max(terms, others * piece);
+    }
+  }
+};
+
+}  // namespace
+
+bool has_products(const Unit& unit) {
+  return std::any_of(unit.rows.begin(), unit.rows.end(),
+                     [](const ParameterRow& row) { return row.product; });
+}
+
+MeshPlan::MeshPlan(const model::GriffinConfig& config, const StepShape& shape)
+    : config_(config), shape_(shape) {}
+
+MeshPlan::Place MeshPlan::place_of(int rank) const {
+  const parallel::MeshShape& mesh = shape_.mesh;
+  const int column = rank / mesh.tensor;
+  return {column / mesh.sharers(), column % mesh.sharers(), column % mesh.context,
+          rank % mesh.tensor};
+}
+
+const MeshPlan::Column& MeshPlan::column(int tensor_rank) const {
+  const auto found = columns_.find(tensor_rank);
+  if (found != columns_.end()) return found->second;
+  const model::Griffin griffin(
+      config_, model::Share::planned(tensor_rank, shape_.mesh.tensor, shape_.mesh.sequence));
+  Column& column = columns_[tensor_rank];
+  column.units = griffin.units();
+  for (const Unit& unit : column.units)
+    column.cuts.push_back(parallel::cuts_of(unit, shape_.mesh.sharers()));
+  return column;
+}
+
+const model::PassSize& MeshPlan::pass(int context_rank, int tensor_rank) const {
+  const auto [found, fresh] = passes_.try_emplace({context_rank, tensor_rank});
+  if (fresh) {
+    found->second = model::pass_size(config_, {.compute = shape_.compute,
+                                               .sequences = shape_.sequences,
+                                               .length = shape_.length,
+                                               .context_rank = context_rank,
+                                               .context_ranks = shape_.mesh.context,
+                                               .tensor_rank = tensor_rank,
+                                               .tensor_ranks = shape_.mesh.tensor,
+                                               .sequence = shape_.mesh.sequence,
+                                               .recompute = shape_.recompute});
+  }
+  return found->second;
+}
+
+std::int64_t MeshPlan::own(const Place& place, std::size_t unit) const {
+  const auto& cuts = column(place.tensor).cuts[unit];
+  const auto sharer = static_cast<std::size_t>(place.sharer);
+  return cuts[sharer + 1] - cuts[sharer];
+}
+
+std::pair<std::int64_t, std::int64_t> MeshPlan::shard(const Place& place, std::size_t unit) const {
+  const Column& all = column(place.tensor);
+  if (shape_.mesh.zero == 0) return {0, all.units[unit].size};
+  const auto sharer = static_cast<std::size_t>(place.sharer);
+  return {all.cuts[unit][sharer], all.cuts[unit][sharer + 1]};
+}
+
+int MeshPlan::stage() const { return shape_.mesh.sharers() == 1 ? 1 : shape_.mesh.zero; }
+bool MeshPlan::on_demand() const { return shape_.mesh.zero == 3 && shape_.mesh.sharers() > 1; }
+bool MeshPlan::whole_masters() const {
+  return shape_.compute == tensor::DType::kFloat32 && !on_demand();
+}
+
+std::int64_t MeshPlan::updated(int rank) const {
+  const Place place = place_of(rank);
+  std::int64_t elements = 0;
+  for (std::size_t u = 0; u < column(place.tensor).units.size(); ++u)
+    elements += shard(place, u).second - shard(place, u).first;
+  return elements;
+}
+
+// Slots that gradients are written to from ZeRO 2 on, as GradientSum::buffer() makes them: at most
+// two of a size, the embedding's taken through the whole backward pass.
+std::int64_t MeshPlan::slot_bytes(const Column& column) const {
+  struct Slot {
+    std::int64_t size, ticket = 0;
+    bool taken = false;
+  };
+  std::vector<Slot> slots;
+  std::int64_t bytes = 0, tickets = 0;
+  const auto take = [&](std::size_t unit) {
+    const std::int64_t size = column.units[unit].size * kFloat;
+    std::size_t fitting = 0, oldest = slots.size();
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+      if (slots[i].taken || slots[i].size < size) continue;
+      ++fitting;
+      if (oldest == slots.size() || slots[i].ticket < slots[oldest].ticket) oldest = i;
+    }
+    if (fitting < 2 && (oldest == slots.size() || slots[oldest].ticket > 0)) {
+      oldest = slots.size();
+      slots.push_back({size});
+      bytes += size;
+    }
+    slots[oldest].taken = true;
+    return oldest;
+  };
+  const auto leave = [&](std::size_t slot) {
+    slots[slot].ticket = ++tickets;
+    slots[slot].taken = false;
+  };
+  for (std::int64_t before = -1; before != bytes;) {  // passes, until one needs no more
+    before = bytes;
+    const std::size_t embedding = take(0);
+    for (std::size_t unit = column.units.size(); unit-- > 1;) leave(take(unit));
+    leave(embedding);
+  }
+  return bytes;
+}
+
+std::int64_t MeshPlan::gradient_bytes(const Place& place) const {
+  const Column& all = column(place.tensor);
+  std::int64_t bytes = 0;
+  if (stage() < 2) {
+    for (const Unit& unit : all.units)
+      bytes += unit.size * kFloat * tree_buffers(micro_shards_a_rank());
+    return bytes;
+  }
+  const parallel::MicroShardPlan inner =
+      parallel::StepPlan(shape_.micro_shards, shape_.mesh).inner();
+  const std::int64_t groups = inner.ranks() / inner.ranks_in_group();
+  for (std::size_t u = 0; u < all.units.size(); ++u) {
+    const auto [begin, end] = shard(place, u);
+    bytes += groups * tree_buffers(inner.count(0)) * (end - begin) * kFloat;
+  }
+  return bytes + slot_bytes(all);
+}
+
+// Of the elements of rows that are no operands: those in a sharer's cuts.
+std::int64_t MeshPlan::rows_cut(const Place& place, int sharer) const {
+  const Column& all = column(place.tensor);
+  std::int64_t count = 0;
+  for (std::size_t u = 0; u < all.units.size(); ++u) {
+    const std::int64_t begin = all.cuts[u][static_cast<std::size_t>(sharer)],
+                       end = all.cuts[u][static_cast<std::size_t>(sharer) + 1];
+    for (const ParameterRow& row : all.units[u].rows) {
+      if (row.product) continue;
+      count += std::max<std::int64_t>(
+          0, std::min(row.offset + row.count(), end) - std::max(row.offset, begin));
+    }
+  }
+  return count;
+}
+
+std::int64_t MeshPlan::exchange_bytes(const Place& place) const {
+  const parallel::MeshShape& mesh = shape_.mesh;
+  const auto wire = mesh.bf16_gradients ? tensor::DType::kBFloat16 : tensor::DType::kFloat32;
+  Space space;
+  for (std::size_t u = 0; u < column(place.tensor).units.size(); ++u) {
+    const std::int64_t slice = own(place, u);
+    space.scatter(mesh.sharers(), slice, wire);
+    const std::int64_t first = slice * place.replica / mesh.replicas,
+                       last = slice * (place.replica + 1) / mesh.replicas;
+    space.scatter(mesh.replicas, last - first, wire);
+  }
+  std::int64_t bytes = space.terms * kFloat + space.rounded * 2;
+  if (mesh.zero > 0 && mesh.sharers() > 1 && !whole_masters()) {
+    for (int sharer = 0; sharer < mesh.sharers(); ++sharer)
+      bytes += rows_cut(place, sharer) * kFloat;
+  }
+  return bytes;
+}
+
+RankMemory MeshPlan::memory(int rank) const {
+  const Place place = place_of(rank);
+  const Column& all = column(place.tensor);
+  const std::int64_t c = size_of(shape_.compute);
+  RankMemory memory;
+  std::int64_t largest = 0;
+  for (std::size_t u = 0; u < all.units.size(); ++u) {
+    const Unit& unit = all.units[u];
+    const auto [begin, end] = shard(place, u);
+    memory.masters += kFloat * (whole_masters() ? unit.size : end - begin);
+    memory.moments += 2 * kFloat * (end - begin);
+    for (const ParameterRow& row : unit.rows) {
+      if (!whole_masters() && !row.product) memory.rows += kFloat * ((row.count() + 15) / 16 * 16);
+      // Replica groups take turns, and one tensor rank writes what all of them have.
+      const auto& cuts = all.cuts[u];
+      const auto sharer = static_cast<std::size_t>(place.sharer);
+      if (u % static_cast<std::size_t>(shape_.mesh.replicas) !=
+              static_cast<std::size_t>(place.replica) ||
+          (row.replicated() && place.tensor != 0))
+        continue;
+      memory.snapshot +=
+          3 * kFloat *
+          std::max<std::int64_t>(0, std::min(row.offset + row.count(), cuts[sharer + 1]) -
+                                        std::max(row.offset, cuts[sharer]));
+    }
+    if (!has_products(unit) || whole_masters()) continue;
+    if (on_demand() && u > 0) {
+      largest = std::max(largest, unit.size * c);
+    } else {
+      memory.copies += unit.size * c;
+    }
+  }
+  memory.lent = 2 * largest;
+  memory.gradients = gradient_bytes(place);
+  memory.exchange = exchange_bytes(place);
+  const model::PassSize& size = pass(place.context, place.tensor);
+  memory.activations = size.saved_held;
+  memory.scratch = size.scratch_held;
+  memory.logits = size.logits;
+  memory.backward = size.backward;
+  memory.batch = 4 * kFloat * shape_.sequences * shape_.length;
+  memory.process = kProcessBytes;
+  return memory;
+}
+
+RankMemory MeshPlan::largest_memory() const {
+  const parallel::MeshShape& mesh = shape_.mesh;
+  // Ranks differ in the rounding of their slices, and in the keys that they fetch of earlier ones;
+  // on large meshes the corners stand for all.
+  const auto corners = [&](int ranks) {
+    if (mesh.ranks() > 64) return std::set<int>{0, std::min(1, ranks - 1), ranks - 1};
+    std::set<int> all;
+    for (int rank = 0; rank < ranks; ++rank) all.insert(rank);
+    return all;
+  };
+  RankMemory most;
+  for (const int data : corners(mesh.data)) {
+    for (const int context : corners(mesh.context)) {
+      for (const int tensor : corners(mesh.tensor)) {
+        const RankMemory one = memory((data * mesh.context + context) * mesh.tensor + tensor);
+        if (one.all() > most.all()) most = one;
+      }
+    }
+  }
+  return most;
+}
+
+}  // namespace eyrie::trainer
