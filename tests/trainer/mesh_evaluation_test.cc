@@ -4,6 +4,7 @@
 
 #include <mutex>
 
+#include "model/generate.h"
 #include "model/scorer.h"
 #include "support/mesh_run.h"
 #include "trainer/run_data.h"
@@ -101,6 +102,49 @@ TEST(MeshEvaluation, TheNumbersOfOneRank) {
                   same ? 0 : tolerance * one.validation.all);
       EXPECT_EQ(got.validation.by_source.size(), 2u);
     }
+  }
+}
+
+// A prompt read and continued greedily, every step past the window; logits of the last step.
+std::pair<std::vector<std::int32_t>, std::vector<float>> generated_on(const RunConfig& run,
+                                                                      const MeshShape& shape) {
+  std::pair<std::vector<std::int32_t>, std::vector<float>> result;
+  std::mutex mutex;
+  parallel::run_in_process(shape.ranks(), [&](parallel::Communicator& world) {
+    TrainingModel model(run, world, shape);
+    model.initialise(5);
+    model::Decoder decoder(model.reader(), model.parameters(), 258);
+    model::State state = decoder.empty_state(1);
+    const std::vector<std::int32_t> prompt = {1, 70, 30, 99, 12, 5, 200};
+    std::span<float> logits = decoder.read(prompt, state);
+    std::vector<std::int32_t> tokens;
+    for (int i = 0; i < 15; ++i) {
+      tokens.push_back(static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) -
+                                                 logits.begin()));
+      logits = decoder.step(std::span(tokens).last(1), state);
+    }
+    model.parameters().finish_passes();
+    const std::lock_guard lock(mutex);
+    if (result.first.empty()) result = {tokens, {logits.begin(), logits.end()}};
+    EXPECT_EQ(tokens, result.first);
+  });
+  return result;
+}
+
+TEST(MeshEvaluation, GenerationOnTheTrainingsMesh) {
+  const test::TinyRun tiny;
+  const auto run = tiny.config("generation");
+  const auto one = generated_on(run, {});
+  for (const MeshShape& shape :
+       {MeshShape{.data = 2, .zero = 3},
+        {.tensor = 2},
+        {.tensor = 2, .sequence = true, .zero = 3},
+        {.data = 2, .context = 2, .tensor = 2, .sequence = true, .zero = 3}}) {
+    const auto got = generated_on(run, shape);
+    EXPECT_EQ(got.first, one.first) << describe(shape);
+    ASSERT_EQ(got.second.size(), one.second.size());
+    for (std::size_t i = 0; i < one.second.size(); ++i)
+      EXPECT_NEAR(got.second[i], one.second[i], 1e-5) << describe(shape);
   }
 }
 
