@@ -28,6 +28,15 @@ expect_same_results() {
   done
 }
 
+say "evaluation on other meshes of the training"
+# Four ranks that fetch their weights from each other and have unequal work; then tensor and context ranks.
+train_on 4 run "directory=$folder/sharded" mesh.zero=3
+expect_status 0 "a run with evaluations under ZeRO 3"
+expect_same_results "$folder/sharded/eval/first" first "under ZeRO 3"
+train_on 4 run "directory=$folder/mesh" mesh.tensor=2 mesh.context=2 mesh.sequence=true mesh.zero=3
+expect_status 0 "a run with evaluations on tensor and context ranks"
+[ "$(grep -c '"acc,none": ' "$folder/mesh/eval/second/results.json")" -ge 16 ] || fail "no evaluation on tensor and context ranks"
+
 say "eyrie eval on the checkpoints of the stages' ends"
 tasks=(--tasks piqa,hellaswag,mmlu_humanities --limit 2 --log-samples)
 run "$eyrie" eval "$(checkpoint_of run 4)" "${tasks[@]}" --threads 2 --output "$folder/one"
