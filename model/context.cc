@@ -99,20 +99,36 @@ Part needed(const KeyPieces& pieces, int reader, int owner) {
   return {begin, std::max<std::int64_t>(0, std::min(own.end(), end) - begin)};
 }
 
+// The rows that a rank has of each sequence: own ones, and before them those of earlier ranks.
+struct Rows {
+  explicit Rows(const KeyPieces& pieces)
+      : own(parallel::part_of(pieces.length, pieces.context.size(), pieces.context.rank())),
+        past(pieces.past(pieces.context.rank())),
+        stride(past + own.count) {}
+  // Of sequence s: where the place `at` of it lies.
+  std::int64_t row(std::int64_t s, std::int64_t at) const {
+    return s * stride + past - (own.begin - at);
+  }
+  std::int64_t own_row(std::int64_t s, std::int64_t at) const {
+    return s * own.count + at - own.begin;
+  }
+  Part own;
+  std::int64_t past, stride;
+};
+
 }  // namespace
 
 void fetch_past(const KeyPieces& pieces, const Tensor& own, const Tensor& all,
                 tensor::Arena& scratch) {
   tensor::ArenaScope scope(scratch);
   const int rank = pieces.context.rank();
-  const Part mine = parallel::part_of(pieces.length, pieces.context.size(), rank);
-  const std::int64_t past = pieces.past(rank), stride = past + mine.count;
+  const Rows rows(pieces);
   std::vector<Message> sends, receives;
   for (int reader = rank + 1; reader < pieces.context.size(); ++reader) {
     const Part part = needed(pieces, reader, rank);
     if (part.count > 0)
       sends.push_back(
-          {reader, pack(own, pieces.sequences, part.begin - mine.begin, part.count, scratch)});
+          {reader, pack(own, pieces.sequences, part.begin - rows.own.begin, part.count, scratch)});
   }
   for (int owner = 0; owner < rank; ++owner) {
     const Part part = needed(pieces, rank, owner);
@@ -125,11 +141,11 @@ void fetch_past(const KeyPieces& pieces, const Tensor& own, const Tensor& all,
     for (const Message& message : receives) {
       const Part part = needed(pieces, rank, message.rank);
       tensor::copy(message.data.row_range(s * part.count, part.count),
-                   all.row_range(s * stride + past - (mine.begin - part.begin), part.count));
+                   all.row_range(rows.row(s, part.begin), part.count));
     }
     if (own.data() != all.data()) {
-      tensor::copy(own.row_range(s * mine.count, mine.count),
-                   all.row_range(s * stride + past, mine.count));
+      tensor::copy(own.row_range(s * rows.own.count, rows.own.count),
+                   all.row_range(rows.row(s, rows.own.begin), rows.own.count));
     }
   }
 }
@@ -138,14 +154,13 @@ void return_past(const KeyPieces& pieces, const Tensor& all, const Tensor& own,
                  tensor::Arena& scratch) {
   tensor::ArenaScope scope(scratch);
   const int rank = pieces.context.rank();
-  const Part mine = parallel::part_of(pieces.length, pieces.context.size(), rank);
-  const std::int64_t past = pieces.past(rank), stride = past + mine.count;
+  const Rows rows(pieces);
   std::vector<Message> sends, receives;
   for (int owner = 0; owner < rank; ++owner) {
     const Part part = needed(pieces, rank, owner);
     if (part.count > 0)
-      sends.push_back({owner, pack(all, pieces.sequences, past - (mine.begin - part.begin),
-                                   part.count, scratch)});
+      sends.push_back(
+          {owner, pack(all, pieces.sequences, rows.row(0, part.begin), part.count, scratch)});
   }
   for (int reader = rank + 1; reader < pieces.context.size(); ++reader) {
     const Part part = needed(pieces, reader, rank);
@@ -156,13 +171,13 @@ void return_past(const KeyPieces& pieces, const Tensor& all, const Tensor& own,
   parallel::send_and_receive(pieces.context, sends, receives);
   for (std::int64_t s = 0; s < pieces.sequences; ++s) {
     if (own.data() != all.data()) {
-      tensor::copy(all.row_range(s * stride + past, mine.count),
-                   own.row_range(s * mine.count, mine.count));
+      tensor::copy(all.row_range(rows.row(s, rows.own.begin), rows.own.count),
+                   own.row_range(s * rows.own.count, rows.own.count));
     }
     for (const Message& message : receives) {
       const Part part = needed(pieces, message.rank, rank);
       tensor::add(message.data.row_range(s * part.count, part.count),
-                  own.row_range(s * mine.count + part.begin - mine.begin, part.count));
+                  own.row_range(rows.own_row(s, part.begin), part.count));
     }
   }
 }

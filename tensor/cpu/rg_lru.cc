@@ -27,6 +27,18 @@ HWY_INLINE V log_decay(V p) {
   return hn::Mul(set(-kRgLruC), hn::Add(hn::Max(set(0.0f), p), tail));
 }
 
+// Calls body(c, part) for every vector of channels, of which `part` are left, shared out over
+// threads.
+template <class Body>
+void for_channels(std::int64_t channels, const Body& body) {
+  parallel_for((channels + kChannelTile - 1) / kChannelTile, 1,
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t c = begin * kChannelTile;
+                      c < std::min(end * kChannelTile, channels); c += lanes())
+                   body(c, channels - c);
+               });
+}
+
 void RgLru(const Tensor& u, const Tensor& gate_x, const Tensor& gate_a, const Tensor& bias_x,
            const Tensor& bias_a, const Tensor& a_param, const Tensor& positions,
            std::int64_t sequences, const Tensor& h, const Tensor& state) {
@@ -36,48 +48,32 @@ void RgLru(const Tensor& u, const Tensor& gate_x, const Tensor& gate_a, const Te
   with_type(u, [&](auto* in) {
     auto* out = static_cast<decltype(in)>(h.data());
     EYRIE_CHECK(u.dtype() == h.dtype(), "rg_lru: u and h of one dtype");
-    parallel_for((channels + kChannelTile - 1) / kChannelTile, 1,
-                 [&](std::int64_t begin, std::int64_t end) {
-                   for (std::int64_t c = begin * kChannelTile;
-                        c < std::min(end * kChannelTile, channels); c += lanes()) {
-                     const std::int64_t part = channels - c;
-                     const V decay = log_decay(load(a_param.f32() + c, part));
-                     const V bx = load(bias_x.f32() + c, part), ba = load(bias_a.f32() + c, part);
-                     for (std::int64_t q = 0; q < sequences; ++q) {
-                       V held = state ? load(state.f32() + q * channels + c, part) : set(0.0f);
-                       for (std::int64_t t = 0; t < length; ++t) {
-                         const std::int64_t at = (q * length + t) * channels + c;
-                         const V i = sigmoid(hn::Add(load(gate_x.f32() + at, part), bx));
-                         const V r = sigmoid(hn::Add(load(gate_a.f32() + at, part), ba));
-                         store(i, gate_x.f32() + at, part);
-                         store(r, gate_a.f32() + at, part);
-                         const V gated = hn::Mul(load(in + at, part), i);
-                         if (position[q * length + t] == 0) {
-                           held = gated;
-                         } else {
-                           const V log_a = hn::Mul(decay, r);
-                           const V a = exponential(log_a);
-                           const V m = hn::Sqrt(hn::Neg(hn::Expm1(kF, hn::Add(log_a, log_a))));
-                           held = hn::MulAdd(a, held, hn::Mul(m, gated));
-                         }
-                         store(held, out + at, part);
-                       }
-                       if (state) store(held, state.f32() + q * channels + c, part);
-                     }
-                   }
-                 });
+    for_channels(channels, [&](std::int64_t c, std::int64_t part) {
+      const V decay = log_decay(load(a_param.f32() + c, part));
+      const V bx = load(bias_x.f32() + c, part), ba = load(bias_a.f32() + c, part);
+      for (std::int64_t q = 0; q < sequences; ++q) {
+        V held = state ? load(state.f32() + q * channels + c, part) : set(0.0f);
+        for (std::int64_t t = 0; t < length; ++t) {
+          const std::int64_t at = (q * length + t) * channels + c;
+          const V i = sigmoid(hn::Add(load(gate_x.f32() + at, part), bx));
+          const V r = sigmoid(hn::Add(load(gate_a.f32() + at, part), ba));
+          store(i, gate_x.f32() + at, part);
+          store(r, gate_a.f32() + at, part);
+          const V gated = hn::Mul(load(in + at, part), i);
+          if (position[q * length + t] == 0) {
+            held = gated;
+          } else {
+            const V log_a = hn::Mul(decay, r);
+            const V a = exponential(log_a);
+            const V m = hn::Sqrt(hn::Neg(hn::Expm1(kF, hn::Add(log_a, log_a))));
+            held = hn::MulAdd(a, held, hn::Mul(m, gated));
+          }
+          store(held, out + at, part);
+        }
+        if (state) store(held, state.f32() + q * channels + c, part);
+      }
+    });
   });
-}
-
-// Calls channels(c, part) for every vector of channels, shared out over threads.
-template <class Body>
-void for_channels(std::int64_t channels, const Body& body) {
-  parallel_for((channels + kChannelTile - 1) / kChannelTile, 1,
-               [&](std::int64_t begin, std::int64_t end) {
-                 for (std::int64_t c = begin * kChannelTile;
-                      c < std::min(end * kChannelTile, channels); c += lanes())
-                   body(c, channels - c);
-               });
 }
 
 void RgLruSummary(const Tensor& u, const Tensor& gate_x, const Tensor& gate_a, const Tensor& bias_x,
@@ -148,66 +144,59 @@ void RgLruBackwardKernel(const RgLruBackward& args, std::int64_t sequences) {
     const auto* saved_h = static_cast<decltype(in)>(args.h.data());
     with_type(args.dgate_x, [&](auto* out_x) {
       auto* out_a = static_cast<decltype(out_x)>(args.dgate_a.data());
-      parallel_for(
-          (channels + kChannelTile - 1) / kChannelTile, 1,
-          [&](std::int64_t begin, std::int64_t end) {
-            for (std::int64_t c = begin * kChannelTile; c < std::min(end * kChannelTile, channels);
-                 c += lanes()) {
-              const std::int64_t part = channels - c;
-              const V p = load(args.a_param.f32() + c, part);
-              const V decay = log_decay(p);
-              V dx_bias = set(0.0f), da_bias = set(0.0f), dlog = set(0.0f);
-              for (std::int64_t q = 0; q < sequences; ++q) {
-                // carried: a[t+1] · g[t+1], where g[t] is the gradient that arrives at h[t].
-                V carried = args.dstate_last ? load(args.dstate_last.f32() + q * channels + c, part)
-                                             : set(0.0f);
-                for (std::int64_t t = length - 1; t >= 0; --t) {
-                  const std::int64_t at = (q * length + t) * channels + c;
-                  const V g = hn::Add(load(args.dh.f32() + at, part), carried);
-                  const V i = load(args.i.f32() + at, part), r = load(args.r.f32() + at, part);
-                  const V u = load(in + at, part);
-                  V dgated = g, dr = set(0.0f);
-                  if (position[q * length + t] == 0) {
-                    carried = set(0.0f);
-                  } else {
-                    const V before = t > 0 ? load(saved_h + at - channels, part)
-                                     : args.initial_state
-                                         ? load(args.initial_state.f32() + q * channels + c, part)
-                                         : set(0.0f);
-                    const V log_a = hn::Mul(decay, r);
-                    const V a = exponential(log_a);
-                    const V rest = hn::Neg(hn::Expm1(kF, hn::Add(log_a, log_a)));  // 1 − a²
-                    const V m = hn::Sqrt(rest);
-                    const V slope =
-                        hn::Div(set(1.0f), hn::Sqrt(hn::Max(hn::Mul(set(4.0f), rest), set(1e-6f))));
-                    const V gated = hn::Mul(u, i);
-                    // d/dlog a of a·before + m·gated, with d(1 − a²)/dlog a = −2a².
-                    const V through_m =
-                        hn::Mul(hn::Mul(gated, slope), hn::Mul(set(-2.0f), hn::Mul(a, a)));
-                    const V dlog_a = hn::Mul(g, hn::MulAdd(a, before, through_m));
-                    dr = hn::Mul(dlog_a, decay);
-                    dlog = hn::MulAdd(dlog_a, r, dlog);
-                    dgated = hn::Mul(g, m);
-                    carried = hn::Mul(a, g);
-                  }
-                  store(hn::Mul(dgated, i), args.du.f32() + at, part);
-                  const V di = hn::Mul(dgated, u);
-                  const V dx = hn::Mul(di, hn::Mul(i, hn::Sub(set(1.0f), i)));
-                  const V da = hn::Mul(dr, hn::Mul(r, hn::Sub(set(1.0f), r)));
-                  store(dx, out_x + at, part);
-                  store(da, out_a + at, part);
-                  dx_bias = hn::Add(dx_bias, dx);
-                  da_bias = hn::Add(da_bias, da);
-                }
-                if (args.dinitial_state)
-                  store(carried, args.dinitial_state.f32() + q * channels + c, part);
-              }
-              store(dx_bias, args.dbias_x.f32() + c, part);
-              store(da_bias, args.dbias_a.f32() + c, part);
-              store(hn::Mul(dlog, hn::Mul(set(-kRgLruC), sigmoid(p))), args.da_param.f32() + c,
-                    part);
+      for_channels(channels, [&](std::int64_t c, std::int64_t part) {
+        const V p = load(args.a_param.f32() + c, part);
+        const V decay = log_decay(p);
+        V dx_bias = set(0.0f), da_bias = set(0.0f), dlog = set(0.0f);
+        for (std::int64_t q = 0; q < sequences; ++q) {
+          // carried: a[t+1] · g[t+1], where g[t] is the gradient that arrives at h[t].
+          V carried =
+              args.dstate_last ? load(args.dstate_last.f32() + q * channels + c, part) : set(0.0f);
+          for (std::int64_t t = length - 1; t >= 0; --t) {
+            const std::int64_t at = (q * length + t) * channels + c;
+            const V g = hn::Add(load(args.dh.f32() + at, part), carried);
+            const V i = load(args.i.f32() + at, part), r = load(args.r.f32() + at, part);
+            const V u = load(in + at, part);
+            V dgated = g, dr = set(0.0f);
+            if (position[q * length + t] == 0) {
+              carried = set(0.0f);
+            } else {
+              const V before = t > 0 ? load(saved_h + at - channels, part)
+                               : args.initial_state
+                                   ? load(args.initial_state.f32() + q * channels + c, part)
+                                   : set(0.0f);
+              const V log_a = hn::Mul(decay, r);
+              const V a = exponential(log_a);
+              const V rest = hn::Neg(hn::Expm1(kF, hn::Add(log_a, log_a)));  // 1 − a²
+              const V m = hn::Sqrt(rest);
+              const V slope =
+                  hn::Div(set(1.0f), hn::Sqrt(hn::Max(hn::Mul(set(4.0f), rest), set(1e-6f))));
+              const V gated = hn::Mul(u, i);
+              // d/dlog a of a·before + m·gated, with d(1 − a²)/dlog a = −2a².
+              const V through_m =
+                  hn::Mul(hn::Mul(gated, slope), hn::Mul(set(-2.0f), hn::Mul(a, a)));
+              const V dlog_a = hn::Mul(g, hn::MulAdd(a, before, through_m));
+              dr = hn::Mul(dlog_a, decay);
+              dlog = hn::MulAdd(dlog_a, r, dlog);
+              dgated = hn::Mul(g, m);
+              carried = hn::Mul(a, g);
             }
-          });
+            store(hn::Mul(dgated, i), args.du.f32() + at, part);
+            const V di = hn::Mul(dgated, u);
+            const V dx = hn::Mul(di, hn::Mul(i, hn::Sub(set(1.0f), i)));
+            const V da = hn::Mul(dr, hn::Mul(r, hn::Sub(set(1.0f), r)));
+            store(dx, out_x + at, part);
+            store(da, out_a + at, part);
+            dx_bias = hn::Add(dx_bias, dx);
+            da_bias = hn::Add(da_bias, da);
+          }
+          if (args.dinitial_state)
+            store(carried, args.dinitial_state.f32() + q * channels + c, part);
+        }
+        store(dx_bias, args.dbias_x.f32() + c, part);
+        store(da_bias, args.dbias_a.f32() + c, part);
+        store(hn::Mul(dlog, hn::Mul(set(-kRgLruC), sigmoid(p))), args.da_param.f32() + c, part);
+      });
     });
   });
 }
