@@ -1,0 +1,230 @@
+// A run's beginning, its checkpoints, and its way back to them.
+#include "trainer/training_run.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <mutex>
+#include <set>
+
+#include "base/log.h"
+#include "tensor/ops/matmul.h"
+#include "tensor/threads.h"
+#include "trainer/checkpoint.h"
+#include "trainer/checkpoint_retention.h"
+#include "trainer/fit_mesh.h"
+#include "trainer/memory_limit.h"
+
+namespace eyrie::trainer {
+
+std::string host_name() {
+  char host[256] = {};
+  gethostname(host, sizeof host - 1);
+  return host;
+}
+
+namespace {
+
+// Of this rank's threads. Measured once a process: in-process ranks share the figure.
+double matmul_peak(tensor::DType dtype) {
+  static std::mutex mutex;
+  static std::map<std::pair<tensor::DType, int>, double> known;
+  const std::lock_guard<std::mutex> lock(mutex);
+  double& peak = known[{dtype, tensor::thread_count()}];
+  if (peak == 0) peak = tensor::measure_matmul_peak(dtype);
+  return peak;
+}
+
+// A run whose checkpoints are all damaged must not be begun anew in their place: its saves would
+// replace what may still be got out of them. Saves that were never finished do not count: a run
+// that died in its first save begins again.
+void refuse_damaged_run(const base::Path& run) {
+  std::vector<std::string> damaged;
+  for (const CheckpointInfo& info : list_checkpoints(run / "checkpoints"))
+    if (info.complete) damaged.push_back(info.path.filename().string());
+  if (damaged.empty()) return;
+  throw base::InputError(fmt::format(
+      "{}: no checkpoint there is sound (damaged: {}; the warnings above say how). Put back a copy "
+      "of one of them to go on from it, or give this run another name to train it from the start",
+      (run / "checkpoints").string(), fmt::join(damaged, ", ")));
+}
+
+int count_hosts(parallel::Communicator& world) {
+  const auto hosts = world.all_gather(host_name());
+  return static_cast<int>(std::set<std::string>(hosts.begin(), hosts.end()).size());
+}
+
+}  // namespace
+
+void TrainingRun::open() {
+  parallel::MeshShape shape;
+  const int hosts = count_hosts(world_);
+  parallel::agree(world_, [&] {
+    shape = fit_mesh(run_, world_.size(), hosts);
+    check_memory(run_, shape);
+    if (first() && options_.fresh && std::filesystem::exists(directory_)) {
+      throw base::InputError(
+          fmt::format("{} is there already and --fresh does not touch it; choose another name, or "
+                      "leave out --fresh to go on",
+                      directory_.string()));
+    }
+    data_ = open_run_data(run_);
+  });
+  const std::string warning =
+      first() ? memory_warning(run_, shape, (world_.size() + hosts - 1) / hosts) : "";
+  if (!warning.empty()) base::log_warning(warning);
+  model_ = std::make_unique<TrainingModel>(run_, world_, shape);
+  watch_ =
+      std::make_unique<parallel::PeerWatch>(world_, static_cast<double>(run_.watchdog_seconds));
+}
+
+RunIdentity TrainingRun::identity() const {
+  return {run_, data_.tokenizer->hash(), data_.fingerprints(), tensor::thread_count(),
+          model_->mesh().shape()};
+}
+
+std::string TrainingRun::state() const {
+  return state_json({step_, stage_, stage_step_, data_offset_, tokens_,
+                     model_->optimizer().updates(), validation_loss_, outliers_.state(), 0},
+                    identity());
+}
+
+void TrainingRun::resume_or_begin() {
+  std::vector<std::string> why_not;
+  const auto newest = newest_valid_checkpoint(directory_, world_, &why_not);
+  if (first()) {
+    for (const std::string& why : why_not) base::log_warning(why);
+  }
+  parallel::agree(world_, [&] {
+    if (newest) {
+      load(*newest);
+    } else if (first()) {
+      refuse_damaged_run(directory_);
+    }
+  });
+  if (newest) {
+    model_->share();
+  } else {
+    model_->initialise(static_cast<std::uint64_t>(run_.seed));
+  }
+  parallel::agree(world_, [&] {
+    base::make_directories(directory_ / "log");
+    base::log_to_directory((directory_ / "log").string(), world_.rank());
+    if (!first()) return;
+    base::write_file(directory_ / "run.yaml", run_.resolved);
+    metrics_ = std::make_unique<Metrics>(directory_ / "metrics.jsonl", step_);
+  });
+  if (run_.checkpoint_async) writer_ = std::make_unique<CheckpointWriter>(world_);
+  const tensor::DType compute = model_->parameters().compute();
+  std::vector<double> peaks = {matmul_peak(compute)};
+  world_.all_reduce(std::span<double>(peaks), parallel::Reduce::kSum);
+  peak_flops_ = peaks[0];
+  base::log_info(fmt::format(
+      "model {}: {} parameters, {}; {} ranks of {} threads ({}); products reach {:.0f} GFLOP/s",
+      run_.model.preset, model::whole_parameter_count(model_->griffin().units()), name_of(compute),
+      world_.size(), tensor::thread_count(), parallel::describe(model_->mesh().shape()),
+      peak_flops_ * 1e-9));
+}
+
+void TrainingRun::load(const base::Path& checkpoint) {
+  const CheckpointReader reader(checkpoint);
+  std::vector<std::string> warnings;
+  const RunPosition position = position_in(reader, identity(), warnings);
+  stage_ = position.stage;
+  step_ = position.step;
+  stage_step_ = position.stage_step;
+  data_offset_ = position.data_offset;
+  outliers_.set_state(position.outliers);
+  tokens_ = position.tokens;
+  check_tensors(reader, model_->griffin().units());
+  model_->optimizer().load(reader);
+  model_->optimizer().set_updates(position.updates);
+  fresh_ = false;
+  if (first()) {
+    for (const std::string& warning : warnings) base::log_warning(warning);
+  }
+  base::log_info(fmt::format("going on from {} (stage {}, step {}, written by {} ranks)",
+                             checkpoint.string(), run_.stages[stage_].name, step_, position.ranks));
+}
+
+void TrainingRun::save(bool wait) {
+  roll_backs_ = 0;
+  const auto start = Clock::now();
+  watch_->set_doing(fmt::format("writing the checkpoint of step {}", step_));
+  const base::Path path = checkpoint_path(directory_, step_);
+  // Called by the writer's thread while the training goes on, and by this one without a writer.
+  const auto committed = [this, path, start] {
+    watch_->set_advice("Start the same command again: it goes on from " + path.string() + ".");
+    base::log_info(
+        fmt::format("checkpoint {} written in {:.2f} s", path.string(), seconds_since(start)));
+    try {
+      if (first()) prune_checkpoints(directory_, run_.retention);
+    } catch (const base::Error& error) {
+      base::log_warning(fmt::format("an older checkpoint stays: {}", error.what()));
+    }
+  };
+  if (writer_) {
+    writer_->begin(path, model_->optimizer().pieces(), step_, state(), committed);
+    if (wait) writer_->finish();
+  } else {
+    save_checkpoint(path, world_, model_->optimizer().pieces(), step_, state());
+    committed();
+  }
+  checkpoint_s_ = seconds_since(start);
+}
+
+// Whether a run that is never stopped writes a checkpoint after this step.
+bool TrainingRun::saves_after(std::int64_t step) const {
+  std::int64_t end = 0;
+  for (const StageConfig& stage : run_.stages) {
+    end += stage.steps;
+    if (step == end) return true;
+  }
+  return step % run_.checkpoint_every == 0;
+}
+
+// Too many skipped steps in a row: back to the newest checkpoint, and past the batches that were
+// tried.
+void TrainingRun::roll_back() {
+  constexpr std::int64_t kTries = 3;
+  if (writer_) writer_->finish();
+  const std::string here = fmt::format("{} steps in a row up to step {} of stage {} were skipped",
+                                       outliers_.in_a_row(), step_, run_.stages[stage_].name);
+  const std::string advice =
+      "the training has diverged: lower the learning rate, or look at the data of these batches";
+  if (++roll_backs_ > kTries) {
+    throw base::Error(
+        fmt::format("{}, after {} roll-backs to the same checkpoint; {}", here, kTries, advice));
+  }
+  // Not one that a stop wrote between: the undisturbed run has none there.
+  const auto newest = newest_valid_checkpoint(directory_, world_, nullptr,
+                                              [&](std::int64_t step) { return saves_after(step); });
+  if (!newest)
+    throw base::Error(fmt::format("{}, and there is no checkpoint yet; {}", here, advice));
+  const std::size_t stage = stage_;
+  const std::int64_t next_batch = stage_step_ + data_offset_;
+  parallel::agree(world_, [&] { load(*newest); });
+  model_->share();
+  if (stage_ + 1 == stage && stage_step_ == run_.stages[stage_].steps) {  // the border before
+    stage_ = stage;
+    stage_step_ = 0;
+    begin_stage();
+  }
+  if (stage_ != stage)
+    throw base::Error(
+        fmt::format("{}, and the newest checkpoint is of stage {}; start again from "
+                    "it; {}",
+                    here, run_.stages[stage_].name, advice));
+  data_offset_ = next_batch - stage_step_;
+  outliers_.forget_row();
+  if (!first()) return;
+  metrics_ = std::make_unique<Metrics>(directory_ / "metrics.jsonl", step_);
+  base::log_warning(fmt::format("{}: rolled back to step {}; it goes on with batch {} of the stage",
+                                here, step_, next_batch));
+}
+
+}  // namespace eyrie::trainer

@@ -1,0 +1,85 @@
+// A run under way: where it stands, what it works with. For the files of the training loop alone.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "parallel/watch.h"
+#include "trainer/checkpoint_writer.h"
+#include "trainer/metrics.h"
+#include "trainer/outliers.h"
+#include "trainer/run_data.h"
+#include "trainer/run_state.h"
+#include "trainer/trainer.h"
+#include "trainer/training_model.h"
+
+namespace eyrie::trainer {
+
+using Clock = std::chrono::steady_clock;
+
+inline double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+std::string host_name();
+
+class TrainingRun {
+ public:
+  TrainingRun(const RunConfig& run, parallel::Communicator& world, const TrainOptions& options)
+      : run_(run),
+        world_(world),
+        options_(options),
+        directory_(run.directory),
+        outliers_(run.outliers) {}
+
+  void open();  // everything that can be wrong is found here
+  void resume_or_begin();
+  Outcome run(const AfterStage& after_stage);
+  void finish() { watch_->finish(); }  // the ranks may leave
+
+ private:
+  void begin_stage();
+  void roll_back();
+  bool saves_after(std::int64_t step) const;
+  void step(const StageConfig& stage);
+  void log_step(const StageConfig& stage);
+  void validate(const StageConfig& stage);
+  void save(bool wait);  // wait: until it is committed
+  void load(const base::Path& checkpoint);
+  void finish_stage(const StageConfig& stage, const AfterStage& after_stage);
+  RunIdentity identity() const;
+  std::string state() const;  // of a checkpoint
+  bool first() const { return world_.rank() == 0; }
+
+  const RunConfig& run_;
+  parallel::Communicator& world_;
+  const TrainOptions& options_;
+  const base::Path directory_;
+  RunData data_;
+  std::unique_ptr<TrainingModel> model_;
+  std::unique_ptr<Metrics> metrics_;
+  std::unique_ptr<parallel::PeerWatch> watch_;
+  std::unique_ptr<CheckpointWriter> writer_;  // after watch_, which its thread uses
+  double peak_flops_ = 0;
+
+  // Where the run stands: after `step_` steps in all, `stage_step_` of them in stage `stage_`.
+  std::int64_t step_ = 0, stage_step_ = 0, tokens_ = 0;
+  std::size_t stage_ = 0;
+  std::int64_t data_offset_ = 0;  // batches of the stage that were passed over by roll-backs
+  Outliers outliers_;
+  std::int64_t roll_backs_ = 0;  // since the newest checkpoint
+  bool fresh_ = true;            // nothing was loaded
+
+  // Of the last step.
+  StepGradients last_;
+  double rate_ = 0, step_s_ = 0, checkpoint_s_ = 0;
+  bool skipped_ = false;
+  std::optional<double> validation_loss_;  // none where the last step was not validated
+  std::int64_t steps_here_ = 0;
+  Clock::time_point last_line_{}, began_{};
+};
+
+}  // namespace eyrie::trainer
