@@ -250,12 +250,16 @@ void remove_tree(const Path& path) {
   if (error) fail("removing", path, error.value());
 }
 
+std::string host_name() {
+  char host[256] = "host";
+  ::gethostname(host, sizeof host - 1);
+  return host;
+}
+
 std::string temporary_name(const Path& path) {
   static std::atomic<unsigned> count{0};
-  char host[64] = "host";
-  ::gethostname(host, sizeof host - 1);
   // Hidden, so that no pattern of the reader's takes it for a whole file.
-  const std::string name = fmt::format(".{}.tmp-{}-{}-{}", path.filename().string(), host,
+  const std::string name = fmt::format(".{}.tmp-{}-{}-{}", path.filename().string(), host_name(),
                                        ::getpid(), count.fetch_add(1));
   return (path.parent_path() / name).string();
 }

@@ -68,6 +68,7 @@ void sync_directory(const Path& directory);
 void make_directories(const Path& directory);
 void remove_tree(
     const Path& path);  // a file or a directory with all that is in it; nothing there: done
+std::string host_name();
 std::string temporary_name(
     const Path& path);  // a name beside `path` that no other process of the job uses
 

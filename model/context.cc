@@ -75,7 +75,7 @@ void fold_pieces(parallel::Communicator& context, const Tensor& product, const T
   tensor::copy(product, own.row_range(0, 1));
   tensor::copy(rest, own.row_range(1, 1));
   const Tensor all = scratch.allocate(tensor::DType::kFloat32, context.size(), 2 * count);
-  parallel::all_gather_small(context, own, all);
+  parallel::all_gather_rows(context, own.reshaped(1, 2 * count), all);
   clear(start);
   float* state = start.f32();
   const int last = context.size() - 1;
@@ -116,6 +116,30 @@ struct Rows {
   std::int64_t past, stride;
 };
 
+// Keys go to later ranks; back, their gradients to earlier ones. `from` begins with the place
+// `first` of every sequence.
+std::vector<Message> exchange_past(const KeyPieces& pieces, const Tensor& from, std::int64_t first,
+                                   bool back, tensor::Arena& scratch) {
+  const int rank = pieces.context.rank();
+  const auto others = [&](bool later, const auto& message) {
+    std::vector<Message> messages;
+    for (int other = later ? rank + 1 : 0; other < (later ? pieces.context.size() : rank);
+         ++other) {
+      const Part part = later ? needed(pieces, other, rank) : needed(pieces, rank, other);
+      if (part.count > 0) messages.push_back({other, message(part)});
+    }
+    return messages;
+  };
+  const auto sends = others(!back, [&](Part part) {
+    return pack(from, pieces.sequences, part.begin - first, part.count, scratch);
+  });
+  auto receives = others(back, [&](Part part) {
+    return scratch.allocate(from.dtype(), pieces.sequences * part.count, from.columns());
+  });
+  parallel::send_and_receive(pieces.context, sends, receives);
+  return receives;
+}
+
 }  // namespace
 
 void fetch_past(const KeyPieces& pieces, const Tensor& own, const Tensor& all,
@@ -123,20 +147,7 @@ void fetch_past(const KeyPieces& pieces, const Tensor& own, const Tensor& all,
   tensor::ArenaScope scope(scratch);
   const int rank = pieces.context.rank();
   const Rows rows(pieces);
-  std::vector<Message> sends, receives;
-  for (int reader = rank + 1; reader < pieces.context.size(); ++reader) {
-    const Part part = needed(pieces, reader, rank);
-    if (part.count > 0)
-      sends.push_back(
-          {reader, pack(own, pieces.sequences, part.begin - rows.own.begin, part.count, scratch)});
-  }
-  for (int owner = 0; owner < rank; ++owner) {
-    const Part part = needed(pieces, rank, owner);
-    if (part.count > 0)
-      receives.push_back(
-          {owner, scratch.allocate(own.dtype(), pieces.sequences * part.count, own.columns())});
-  }
-  parallel::send_and_receive(pieces.context, sends, receives);
+  const auto receives = exchange_past(pieces, own, rows.own.begin, false, scratch);
   for (std::int64_t s = 0; s < pieces.sequences; ++s) {
     for (const Message& message : receives) {
       const Part part = needed(pieces, rank, message.rank);
@@ -155,20 +166,7 @@ void return_past(const KeyPieces& pieces, const Tensor& all, const Tensor& own,
   tensor::ArenaScope scope(scratch);
   const int rank = pieces.context.rank();
   const Rows rows(pieces);
-  std::vector<Message> sends, receives;
-  for (int owner = 0; owner < rank; ++owner) {
-    const Part part = needed(pieces, rank, owner);
-    if (part.count > 0)
-      sends.push_back(
-          {owner, pack(all, pieces.sequences, rows.row(0, part.begin), part.count, scratch)});
-  }
-  for (int reader = rank + 1; reader < pieces.context.size(); ++reader) {
-    const Part part = needed(pieces, reader, rank);
-    if (part.count > 0)
-      receives.push_back(
-          {reader, scratch.allocate(own.dtype(), pieces.sequences * part.count, own.columns())});
-  }
-  parallel::send_and_receive(pieces.context, sends, receives);
+  const auto receives = exchange_past(pieces, all, rows.own.begin - rows.past, true, scratch);
   for (std::int64_t s = 0; s < pieces.sequences; ++s) {
     if (own.data() != all.data()) {
       tensor::copy(all.row_range(rows.row(s, rows.own.begin), rows.own.count),

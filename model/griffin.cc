@@ -130,8 +130,8 @@ void Griffin::split_logits(const Parameters& parameters, const Tensor& hidden, c
   const Tensor own(mine.data(), DType::kFloat32, rows, sizes_.vocabulary.own());
   if (own.columns() > 0)
     make_products({{hidden, {parameters.weight(0, 0), true}, {}, own}}, decode);
-  parallel::all_gather_small(*share_.tensor, {mine.data(), DType::kFloat32, 1, rows * widest},
-                             {all.data(), DType::kFloat32, share_.tensor_ranks(), rows * widest});
+  parallel::all_gather_rows(*share_.tensor, {mine.data(), DType::kFloat32, 1, rows * widest},
+                            {all.data(), DType::kFloat32, share_.tensor_ranks(), rows * widest});
   for (int rank = 0; rank < share_.tensor_ranks(); ++rank) {
     const parallel::Part part = Sizes(config_, rank, share_.tensor_ranks()).vocabulary.part;
     const float* from = all.data() + rank * rows * widest;

@@ -58,7 +58,7 @@ void Griffin::cross_entropy(Pass& pass, const Tensor& logits, const Tensor& targ
   const Tensor sums = pass.scratch.allocate(DType::kFloat32, count, 3);
   const Tensor all = pass.scratch.allocate(DType::kFloat32, share_.tensor_ranks(), 3 * count);
   tensor::cross_entropy_sums(logits, targets, first, cap, sums);
-  parallel::all_gather_small(*share_.tensor, sums, all);
+  parallel::all_gather_rows(*share_.tensor, sums.reshaped(1, 3 * count), all);
   tensor::cross_entropy_split(logits, targets, weight, first, cap, all, nll, dlogits,
                               gradient_scale);
 }

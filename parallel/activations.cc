@@ -118,8 +118,4 @@ void all_reduce_rows(Communicator& ranks, const Tensor& x, DType wire, tensor::A
   tensor::convert(rounded, x);
 }
 
-void all_gather_small(Communicator& ranks, const Tensor& own, const Tensor& all) {
-  all_gather_rows(ranks, own.reshaped(1, own.count()), all);
-}
-
 }  // namespace eyrie::parallel

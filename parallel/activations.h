@@ -23,15 +23,13 @@ Part part_of(std::int64_t all, int ranks, int rank);
 void reduce_scatter_rows(Communicator& ranks, const tensor::Tensor& all, const tensor::Tensor& own,
                          tensor::DType wire, tensor::Arena& scratch);
 
-// all (n, C) = the parts of all ranks; one dtype. `own` may lie in `all`.
+// all (n, C) = the parts of all ranks; one dtype. `own` may lie in `all`. (With as many rows as
+// ranks, each has one.)
 void all_gather_rows(Communicator& ranks, const tensor::Tensor& own, const tensor::Tensor& all);
 
 // x (n, C) fp32 = Σ over ranks of x. With a bf16 wire the sum is rounded too.
 void all_reduce_rows(Communicator& ranks, const tensor::Tensor& x, tensor::DType wire,
                      tensor::Arena& scratch);
-
-// all (ranks, count of own): every rank's `own`, which is small and of the same size on all.
-void all_gather_small(Communicator& ranks, const tensor::Tensor& own, const tensor::Tensor& all);
 
 // A message to or from each rank named; both sides know the sizes. Tensors without gaps.
 struct Message {

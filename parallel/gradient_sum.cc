@@ -70,7 +70,6 @@ struct GradientSum::Sum {
 struct GradientSum::Slot {
   tensor::Buffer memory;
   ExchangeQueue::Ticket ticket = 0;  // of its last exchange
-  bool taken = false;
 };
 
 GradientSum::GradientSum(const std::vector<Unit>& units, const Mesh& mesh)
@@ -80,6 +79,18 @@ GradientSum::GradientSum(const std::vector<Unit>& units, const Mesh& mesh)
       wire_(mesh.shape().bf16_gradients ? tensor::DType::kBFloat16 : tensor::DType::kFloat32),
       shards_(shards_of(units, mesh)) {
   for (std::size_t u = 0; u < units_.size(); ++u) sums_.push_back(std::make_unique<Sum>());
+  if (stage_ < 2) return;
+  for (const std::int64_t elements : slot_sizes(units_)) {
+    slots_.push_back(std::make_unique<Slot>());
+    slots_.back()->memory = tensor::Buffer(static_cast<std::size_t>(elements) * sizeof(float));
+    slots_.back()->memory.zero();
+  }
+}
+
+std::array<std::int64_t, 3> slot_sizes(const std::vector<Unit>& units) {
+  std::int64_t largest = 0;
+  for (std::size_t u = 1; u < units.size(); ++u) largest = std::max(largest, units[u].size);
+  return {units[0].size, largest, largest};
 }
 
 GradientSum::~GradientSum() = default;
@@ -111,25 +122,9 @@ float* GradientSum::buffer(std::size_t unit) {
   Sum& sum = *sums_[unit];
   if (stage_ < 2) return sum.accumulators[0]->buffer().data();
   if (sum.slot != nullptr) return sum.slot->memory.f32();
-  // Two of a size at the most: one being written, one on its way. The oldest is waited for.
-  const auto bytes = static_cast<std::size_t>(units_[unit].size) * sizeof(float);
-  Slot* oldest = nullptr;
-  std::size_t fitting = 0;
-  for (const auto& slot : slots_) {
-    if (slot->taken || slot->memory.size() < bytes) continue;
-    ++fitting;
-    if (oldest == nullptr || slot->ticket < oldest->ticket) oldest = slot.get();
-  }
-  if (fitting < 2 && (oldest == nullptr || oldest->ticket > 0)) {
-    slots_.push_back(std::make_unique<Slot>());
-    oldest = slots_.back().get();
-    oldest->memory = tensor::Buffer(bytes);
-    oldest->memory.zero();
-  }
-  if (oldest->ticket > 0) queue_->wait(oldest->ticket);
-  oldest->taken = true;
-  sum.slot = oldest;
-  return oldest->memory.f32();
+  sum.slot = unit == 0 ? slots_[0].get() : slots_[1 + turn_++ % 2].get();
+  queue_->wait(sum.slot->ticket);
+  return sum.slot->memory.f32();
 }
 
 void GradientSum::finished(std::size_t unit) {
@@ -144,7 +139,6 @@ void GradientSum::finished(std::size_t unit) {
   const std::span<float> terms(slot.memory.f32(), static_cast<std::size_t>(units_[unit].size));
   slot.ticket = sum.ticket =
       queue_->post([this, unit, terms] { return scatter_round(unit, terms); });
-  slot.taken = false;
   sum.slot = nullptr;
 }
 
@@ -265,8 +259,8 @@ void GradientSum::add_over_tensor_ranks() {
   const int ranks = mesh_.tensor().size();
   std::vector<float> own, all(static_cast<std::size_t>(ranks * count));
   for (const auto range : ranges) own.insert(own.end(), range.begin(), range.end());
-  all_gather_small(mesh_.tensor(), {own.data(), tensor::DType::kFloat32, 1, count},
-                   {all.data(), tensor::DType::kFloat32, ranks, count});
+  all_gather_rows(mesh_.tensor(), {own.data(), tensor::DType::kFloat32, 1, count},
+                  {all.data(), tensor::DType::kFloat32, ranks, count});
   std::size_t at = 0;
   for (const auto range : ranges) {
     for (float& value : range) {

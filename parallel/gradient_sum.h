@@ -6,6 +6,7 @@
 // the data ranks take neighbouring micro-shards in turn instead of runs of them.)
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -47,6 +48,10 @@ class StepPlan {
   bool in_turn_;
 };
 
+// From ZeRO 2 on, elements of the buffers for gradients on their way out: one for the embedding,
+// which is being written all through the backward pass, and two that the other units take in turns.
+std::array<std::int64_t, 3> slot_sizes(const std::vector<Unit>& units);
+
 // Used by one thread, beside the queue's.
 class GradientSum {
  public:
@@ -85,6 +90,7 @@ class GradientSum {
   std::vector<UnitShard> shards_;
   std::vector<std::unique_ptr<Sum>> sums_;
   std::vector<std::unique_ptr<Slot>> slots_;
+  std::size_t turn_ = 0;  // of the last two slots
   std::unique_ptr<StepPlan> plan_;
   ExchangeSpace space_;  // of the queue's thread
   ExchangeQueue* queue_ = nullptr;

@@ -13,6 +13,8 @@
 
 #include <fmt/format.h>
 
+#include "base/file.h"
+
 namespace eyrie::parallel {
 namespace {
 
@@ -78,16 +80,11 @@ void HostPage::note_leaving(Leaving how) {
 
 bool HostPage::first_to_report() { return page_ == nullptr || page_->reported.exchange(1) == 0; }
 
-std::string host_name() {
-  char name[256] = {};
-  ::gethostname(name, sizeof(name) - 1);
-  return name;
-}
-
 std::string host_key() {
   char space[64] = {};
   (void)!::readlink("/proc/self/ns/pid", space, sizeof(space) - 1);
-  return fmt::format("{} {} {}", host_name(), first_line("/proc/sys/kernel/random/boot_id"), space);
+  return fmt::format("{} {} {}", base::host_name(), first_line("/proc/sys/kernel/random/boot_id"),
+                     space);
 }
 
 }  // namespace eyrie::parallel

@@ -41,6 +41,5 @@ class HostPage {
 // Equal where process numbers mean the same: host name, boot, and name space (containers on one
 // host differ).
 std::string host_key();
-std::string host_name();
 
 }  // namespace eyrie::parallel

@@ -21,6 +21,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "parallel/guard.h"
 #include "parallel/hang_watch.h"
 #include "parallel/host_page.h"
@@ -104,7 +105,7 @@ void PeerWatch::State::open() {
     const std::size_t blank = all[other].find(' ');
     const pid_t pid = static_cast<pid_t>(std::stol(all[other].substr(0, blank)));
     if (all[other].substr(blank + 1) != key || pid == ::getpid()) continue;
-    peers.push_back({other, pid, host_name(), open_pidfd(pid)});
+    peers.push_back({other, pid, base::host_name(), open_pidfd(pid)});
   }
   page.open(*world, peers.empty() ? -1 : peers.front().rank);
 }

@@ -113,44 +113,6 @@ std::int64_t MeshPlan::updated(int rank) const {
   return elements;
 }
 
-// Slots that gradients are written to from ZeRO 2 on, as GradientSum::buffer() makes them: at most
-// two of a size, the embedding's taken through the whole backward pass.
-std::int64_t MeshPlan::slot_bytes(const Column& column) const {
-  struct Slot {
-    std::int64_t size, ticket = 0;
-    bool taken = false;
-  };
-  std::vector<Slot> slots;
-  std::int64_t bytes = 0, tickets = 0;
-  const auto take = [&](std::size_t unit) {
-    const std::int64_t size = column.units[unit].size * kFloat;
-    std::size_t fitting = 0, oldest = slots.size();
-    for (std::size_t i = 0; i < slots.size(); ++i) {
-      if (slots[i].taken || slots[i].size < size) continue;
-      ++fitting;
-      if (oldest == slots.size() || slots[i].ticket < slots[oldest].ticket) oldest = i;
-    }
-    if (fitting < 2 && (oldest == slots.size() || slots[oldest].ticket > 0)) {
-      oldest = slots.size();
-      slots.push_back({size});
-      bytes += size;
-    }
-    slots[oldest].taken = true;
-    return oldest;
-  };
-  const auto leave = [&](std::size_t slot) {
-    slots[slot].ticket = ++tickets;
-    slots[slot].taken = false;
-  };
-  for (std::int64_t before = -1; before != bytes;) {  // passes, until one needs no more
-    before = bytes;
-    const std::size_t embedding = take(0);
-    for (std::size_t unit = column.units.size(); unit-- > 1;) leave(take(unit));
-    leave(embedding);
-  }
-  return bytes;
-}
-
 std::int64_t MeshPlan::gradient_bytes(const Place& place) const {
   const Column& all = column(place.tensor);
   std::int64_t bytes = 0;
@@ -166,7 +128,8 @@ std::int64_t MeshPlan::gradient_bytes(const Place& place) const {
     const auto [begin, end] = shard(place, u);
     bytes += groups * tree_buffers(inner.count(0)) * (end - begin) * kFloat;
   }
-  return bytes + slot_bytes(all);
+  for (const std::int64_t elements : parallel::slot_sizes(all.units)) bytes += elements * kFloat;
+  return bytes;
 }
 
 // Of the elements of rows that are no operands: those in a sharer's cuts.

@@ -91,7 +91,6 @@ class MeshPlan {
   bool on_demand() const;
   bool whole_masters() const;
   std::int64_t gradient_bytes(const Place& place) const;
-  std::int64_t slot_bytes(const Column& column) const;
   std::int64_t exchange_bytes(const Place& place) const;
   std::int64_t rows_cut(const Place& place, int sharer) const;
   std::int64_t tensor_sums(const Place& place) const;

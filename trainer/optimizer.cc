@@ -45,6 +45,8 @@ Optimizer::Optimizer(const OptimizerConfig& config, model::Parameters& parameter
     const auto bytes = static_cast<std::size_t>(shard.size()) * sizeof(float);
     moments_.push_back({tensor::Buffer(bytes), tensor::Buffer(bytes)});
   }
+  for (const parallel::Unit& unit : parameters.units())
+    blocks_.push_back(parallel::blocks_of(unit));
   reset_moments();
   queue_.reset(new parallel::ExchangeQueue({&mesh.sharers(), &mesh.replicas()}));
   gradients_.attach(*queue_);
@@ -79,12 +81,10 @@ double Optimizer::grad_norm() {
 double Optimizer::squares_of_column() {
   const bool counts_shared = mesh_.tensor_rank() == 0;
   std::vector<double> own;
-  std::vector<std::vector<UnitBlock>> blocks;
   for (std::size_t u = 0; u < shards_.size(); ++u) {
     const parallel::Unit& unit = parameters_.units()[u];
-    blocks.push_back(parallel::blocks_of(unit));
     const std::span<const float> sum = gradients_.part(u);
-    for (const UnitBlock& block : blocks.back()) {
+    for (const UnitBlock& block : blocks_[u]) {
       if (block.begin < shards_[u].begin || block.begin >= shards_[u].end) continue;
       const bool counted =
           counts_shared || !unit.rows[static_cast<std::size_t>(block.row)].replicated();
@@ -104,7 +104,7 @@ double Optimizer::squares_of_column() {
   std::vector<std::size_t> taken(all.size(), 0);
   for (std::size_t u = 0; u < shards_.size(); ++u) {
     std::size_t rank = 0;
-    for (const UnitBlock& block : blocks[u]) {
+    for (const UnitBlock& block : blocks_[u]) {
       while (block.begin >= shards_[u].cuts[rank + 1]) ++rank;
       double square = 0;
       std::memcpy(&square, all[rank].data() + taken[rank], sizeof(double));

@@ -81,6 +81,7 @@ class Optimizer : public model::GradientSink {
   model::Parameters& parameters_;
   const parallel::Mesh& mesh_;
   std::vector<parallel::UnitShard> shards_;
+  std::vector<std::vector<parallel::UnitBlock>> blocks_;  // by unit
   parallel::GradientSum gradients_;
   ParameterShards parameter_shards_;
   std::vector<Moments> moments_;

@@ -97,7 +97,7 @@ void TrainingRun::log_step(const StageConfig& stage) {
 
 void TrainingRun::validate(const StageConfig& stage) {
   if (stage.validate_sequences == 0) return;
-  watch_->set_doing(fmt::format("the validation after step {}", step_));
+  watch_->set_doing(fmt::format("the validation after step {} of stage {}", step_, stage.name));
   const ValidationLoss loss =
       validation_loss(model_->reader(), model_->parameters(), *data_.held_out[stage_],
                       stage.validate_sequences, model_->mesh().columns(), model_->workspace());
@@ -165,7 +165,7 @@ Outcome TrainingRun::run(const AfterStage& after_stage) {
 
 int threads_for(std::int64_t configured, parallel::Communicator& world) {
   if (configured > 0) return static_cast<int>(configured);
-  const std::string host = host_name();
+  const std::string host = base::host_name();
   const auto hosts = world.all_gather(host);
   const auto beside = std::count(hosts.begin(), hosts.end(), host);
   return std::max(1, tensor::cores() / static_cast<int>(beside));

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -20,12 +19,6 @@
 #include "trainer/memory_limit.h"
 
 namespace eyrie::trainer {
-
-std::string host_name() {
-  char host[256] = {};
-  gethostname(host, sizeof host - 1);
-  return host;
-}
 
 namespace {
 
@@ -54,7 +47,7 @@ void refuse_damaged_run(const base::Path& run) {
 }
 
 int count_hosts(parallel::Communicator& world) {
-  const auto hosts = world.all_gather(host_name());
+  const auto hosts = world.all_gather(base::host_name());
   return static_cast<int>(std::set<std::string>(hosts.begin(), hosts.end()).size());
 }
 
@@ -154,7 +147,8 @@ void TrainingRun::load(const base::Path& checkpoint) {
 void TrainingRun::save(bool wait) {
   roll_backs_ = 0;
   const auto start = Clock::now();
-  watch_->set_doing(fmt::format("writing the checkpoint of step {}", step_));
+  watch_->set_doing(fmt::format("writing the checkpoint of step {} of stage {}", step_,
+                                run_.stages[stage_].name));
   const base::Path path = checkpoint_path(directory_, step_);
   // Called by the writer's thread while the training goes on, and by this one without a writer.
   const auto committed = [this, path, start] {

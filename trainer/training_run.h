@@ -24,8 +24,6 @@ inline double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-std::string host_name();
-
 class TrainingRun {
  public:
   TrainingRun(const RunConfig& run, parallel::Communicator& world, const TrainOptions& options)

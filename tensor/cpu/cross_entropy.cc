@@ -82,8 +82,17 @@ void gradient_row(const float* row, std::int64_t columns, float log_sum, float c
   }
 }
 
-void CrossEntropy(const Tensor& logits, const Tensor& targets, const Tensor& weight, float cap,
-                  const Tensor& nll, const Tensor& dlogits, float gradient_scale) {
+// What is known of a row before its gradient: log Σ exp over the whole vocabulary, the target's own
+// logit, and where that lies in the row (−1: in another rank's).
+struct RowLoss {
+  float log_sum, target_logit;
+  std::int64_t target;
+};
+
+// nll of every row, and with dlogits its gradient; `look(r, row)` caps the row if need be.
+template <class Look>
+void losses(const Tensor& logits, const Tensor& weight, float cap, const Tensor& nll,
+            const Tensor& dlogits, float gradient_scale, const Look& look) {
   const std::int64_t columns = logits.columns();
   const auto body = [&](auto* gradients, std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
@@ -96,16 +105,24 @@ void CrossEntropy(const Tensor& logits, const Tensor& targets, const Tensor& wei
           std::fill(to, to + columns, std::remove_pointer_t<decltype(gradients)>{});
         continue;
       }
-      const std::int32_t target = targets.as<std::int32_t>()[r];
-      const float log_sum = log_sum_row(row, columns, cap_row(row, columns, cap));
-      nll.f32()[r] = log_sum - row[target];
+      const RowLoss loss = look(r, row);
+      nll.f32()[r] = loss.log_sum - loss.target_logit;
       if (to == nullptr) continue;
-      gradient_row(row, columns, log_sum, cap, target, w * gradient_scale, to);
+      gradient_row(row, columns, loss.log_sum, cap, loss.target, w * gradient_scale, to);
     }
   };
   parallel_for(logits.rows(), 1, [&](std::int64_t begin, std::int64_t end) {
     if (!dlogits) return body(static_cast<float*>(nullptr), begin, end);
     with_type(dlogits, [&](auto* gradients) { body(gradients, begin, end); });
+  });
+}
+
+void CrossEntropy(const Tensor& logits, const Tensor& targets, const Tensor& weight, float cap,
+                  const Tensor& nll, const Tensor& dlogits, float gradient_scale) {
+  losses(logits, weight, cap, nll, dlogits, gradient_scale, [&](std::int64_t r, float* row) {
+    const std::int64_t target = targets.as<std::int32_t>()[r];
+    const float log_sum = log_sum_row(row, logits.columns(), cap_row(row, logits.columns(), cap));
+    return RowLoss{log_sum, row[target], target};
   });
 }
 
@@ -128,36 +145,18 @@ void CrossEntropySums(const Tensor& logits, const Tensor& targets, std::int64_t 
 void CrossEntropySplit(const Tensor& capped, const Tensor& targets, const Tensor& weight,
                        std::int64_t first, float cap, const Tensor& all_sums, const Tensor& nll,
                        const Tensor& dlogits, float gradient_scale) {
-  const std::int64_t columns = capped.columns();
-  const auto body = [&](auto* gradients, std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r) {
-      auto* to = gradients == nullptr ? nullptr : gradients + r * dlogits.stride();
-      const float w = weight.f32()[r];
-      if (w == 0.0f) {
-        nll.f32()[r] = 0.0f;
-        if (to != nullptr)
-          std::fill(to, to + columns, std::remove_pointer_t<decltype(gradients)>{});
-        continue;
-      }
-      float most = -std::numeric_limits<float>::infinity(), total = 0, y_target = 0;
-      for (std::int64_t rank = 0; rank < all_sums.rows(); ++rank)
-        most = std::max(most, all_sums.f32()[rank * all_sums.stride() + 3 * r]);
-      for (std::int64_t rank = 0; rank < all_sums.rows(); ++rank) {
-        const float* part = all_sums.f32() + rank * all_sums.stride() + 3 * r;
-        total += part[1] * std::exp(part[0] - most);
-        y_target += part[2];
-      }
-      const float log_sum = most + std::log(total);
-      nll.f32()[r] = log_sum - y_target;
-      if (to == nullptr) continue;
-      const std::int64_t target = targets.as<std::int32_t>()[r] - first;
-      gradient_row(capped.f32() + r * capped.stride(), columns, log_sum, cap,
-                   target >= 0 && target < columns ? target : -1, w * gradient_scale, to);
+  losses(capped, weight, cap, nll, dlogits, gradient_scale, [&](std::int64_t r, float*) {
+    float most = -std::numeric_limits<float>::infinity(), total = 0, target_logit = 0;
+    for (std::int64_t rank = 0; rank < all_sums.rows(); ++rank)
+      most = std::max(most, all_sums.f32()[rank * all_sums.stride() + 3 * r]);
+    for (std::int64_t rank = 0; rank < all_sums.rows(); ++rank) {
+      const float* part = all_sums.f32() + rank * all_sums.stride() + 3 * r;
+      total += part[1] * std::exp(part[0] - most);
+      target_logit += part[2];
     }
-  };
-  parallel_for(capped.rows(), 1, [&](std::int64_t begin, std::int64_t end) {
-    if (!dlogits) return body(static_cast<float*>(nullptr), begin, end);
-    with_type(dlogits, [&](auto* gradients) { body(gradients, begin, end); });
+    const std::int64_t target = targets.as<std::int32_t>()[r] - first;
+    return RowLoss{most + std::log(total), target_logit,
+                   target >= 0 && target < capped.columns() ? target : -1};
   });
 }
 
