@@ -14,6 +14,8 @@
 
 namespace eyrie::base {
 
+struct ConfigNode;
+
 // A node of a YAML document. Cheap to copy; copies share the document. Not thread-safe.
 class Config {
  public:
@@ -47,8 +49,7 @@ class Config {
   std::string name() const;      // the file's name, or the name given to parse
 
  private:
-  struct Node;
-  std::shared_ptr<Node> node_;
+  std::shared_ptr<ConfigNode> node_;
 };
 
 }  // namespace eyrie::base

@@ -7,19 +7,10 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/hdf5_library.h"
 
 namespace eyrie::base {
 namespace {
-
-struct Handle {
-  hid_t id;
-  herr_t (*close)(hid_t);
-  Handle(hid_t id, herr_t (*close)(hid_t)) : id(id), close(close) {}
-  Handle(const Handle&) = delete;
-  ~Handle() {
-    if (id >= 0) close(id);
-  }
-};
 
 herr_t list_one(hid_t, const char* name, const H5O_info_t* info, void* names) {
   if (info->type == H5O_TYPE_DATASET)
@@ -38,9 +29,9 @@ ForeignHdf5::ForeignHdf5(const Path& path) : path_(path) {
   const bool listed =
       H5Ovisit2(file_, H5_INDEX_NAME, H5_ITER_NATIVE, list_one, &names, H5O_INFO_BASIC) >= 0;
   for (const std::string& name : names) {
-    const Handle set(H5Dopen2(file_, name.c_str(), H5P_DEFAULT), H5Dclose);
-    const Handle space(set.id < 0 ? -1 : H5Dget_space(set.id), H5Sclose);
-    const Handle type(set.id < 0 ? -1 : H5Dget_type(set.id), H5Tclose);
+    const Hdf5Handle set(H5Dopen2(file_, name.c_str(), H5P_DEFAULT), H5Dclose);
+    const Hdf5Handle space(set.id < 0 ? -1 : H5Dget_space(set.id), H5Sclose);
+    const Hdf5Handle type(set.id < 0 ? -1 : H5Dget_type(set.id), H5Tclose);
     const int axes = space.id < 0 ? -1 : H5Sget_simple_extent_ndims(space.id);
     if (axes < 0 || type.id < 0) {
       H5Fclose(file_);
@@ -63,7 +54,7 @@ ForeignHdf5::~ForeignHdf5() { H5Fclose(file_); }
 void ForeignHdf5::read(const std::string& name, std::int64_t first, std::int64_t count,
                        float* out) const {
   const DataSet& entry = data_sets_.at(name);
-  const Handle set(H5Dopen2(file_, name.c_str(), H5P_DEFAULT), H5Dclose);
+  const Hdf5Handle set(H5Dopen2(file_, name.c_str(), H5P_DEFAULT), H5Dclose);
   bool read = set.id >= 0 && entry.bytes > 0;
   if (read && entry.shape.empty()) {
     read = H5Dread(set.id, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, out) >= 0;
@@ -75,9 +66,9 @@ void ForeignHdf5::read(const std::string& name, std::int64_t first, std::int64_t
     std::vector<hsize_t> start(entry.shape.size()), extent(entry.shape.begin(), entry.shape.end());
     start[0] = static_cast<hsize_t>(from);
     extent[0] = static_cast<hsize_t>(to - from);
-    const Handle space(H5Dget_space(set.id), H5Sclose);
-    const Handle memory(H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr),
-                        H5Sclose);
+    const Hdf5Handle space(H5Dget_space(set.id), H5Sclose);
+    const Hdf5Handle memory(
+        H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr), H5Sclose);
     std::vector<float> rows(static_cast<std::size_t>((to - from) * row));
     read = H5Sselect_hyperslab(space.id, H5S_SELECT_SET, start.data(), nullptr, extent.data(),
                                nullptr) >= 0 &&

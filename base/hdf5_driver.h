@@ -1,5 +1,5 @@
 // The virtual file driver through which the HDF5 library reads and writes structure over a
-// base::File, so that injected faults apply and nobody locks. Used by hdf5_file.cc alone.
+// base::File, so that injected faults apply and nobody locks. Used by hdf5_writer.cc and hdf5_reader.cc.
 #pragma once
 
 #include <cstdint>

@@ -167,7 +167,6 @@ class Hdf5Reader {
   const Hdf5Attribute& find_attribute(const std::string& name, const std::string& attribute) const;
   void check_type(const std::string& name, Hdf5Type type) const;
   std::int64_t row_size(const std::string& name) const;
-  std::uint64_t check_seal() const;
   void read_structure(std::uint64_t end);
 
   File file_;

@@ -4,6 +4,7 @@
 // trees of exchange.h, over send and receive.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -22,6 +23,23 @@ namespace eyrie::parallel {
 enum class Reduce { kSum, kMax, kMin };
 // What the operation is called: ranks that reduce differently differ in what they call.
 const char* all_reduce_name(Reduce how, bool integers);
+// values[i] = values[i] combined with next[i].
+template <class Number>
+void fold(Reduce how, std::span<const Number> next, std::span<Number> values) {
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    switch (how) {
+      case Reduce::kSum:
+        values[i] += next[i];
+        break;
+      case Reduce::kMax:
+        values[i] = std::max(values[i], next[i]);
+        break;
+      case Reduce::kMin:
+        values[i] = std::min(values[i], next[i]);
+        break;
+    }
+  }
+}
 
 // A pending send or receive. wait() returns when its buffer may be used again, done() says without
 // waiting whether it may; both throw what went wrong.

@@ -1,0 +1,134 @@
+// The job's communicator over MPI: how the launcher is recognised, how MPI begins and ends.
+#include <mpi.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <exception>
+#include <string_view>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "parallel/communicator.h"
+#include "parallel/guard.h"
+#include "parallel/mpi_communicator.h"
+
+namespace eyrie::parallel {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// The job's communicator; MPI ends with it.
+class MpiWorld : public MpiCommunicator {
+ public:
+  MpiWorld()
+      : MpiCommunicator(MPI_COMM_WORLD, "world", "world"),
+        farewell_(std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, "farewell", "farewell")) {
+    // The environment need not have reached every host.
+#ifdef NDEBUG
+    std::int64_t wanted = 0;
+#else
+    std::int64_t wanted = 1;
+#endif
+    if (const char* set = std::getenv("EYRIE_CHECK_ORDER")) wanted = std::string_view(set) == "1";
+    all_reduce(std::span<std::int64_t>(&wanted, 1), Reduce::kMax);
+    order_is_checked = wanted != 0;
+  }
+  ~MpiWorld() override {
+    // MPI_Finalize waits for every rank. When an error is on its way out, the other ranks may not
+    // be coming: this rank waits two seconds for them (they come when all fail alike), then ends
+    // the job.
+    if (std::uncaught_exceptions() > 0 && !all_leave_within(std::chrono::seconds(2))) {
+      abort("ended by an error that no other rank saw", base::kExitFailure);
+    }
+    farewell_.reset();
+    MPI_Finalize();
+  }
+
+ private:
+  bool all_leave_within(std::chrono::seconds limit) {
+    const Clock::time_point start = Clock::now();
+    std::atomic<bool> all = false;
+    // The barrier itself cannot time out; the thread is left behind when abort() ends the process.
+    std::thread waits([&] {
+      try {
+        farewell_->barrier();
+        all = true;
+      } catch (const std::exception&) {
+        return;
+      }
+    });
+    while (!all && Clock::now() - start < limit)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    if (!all) {
+      waits.detach();
+      return false;
+    }
+    waits.join();
+    return true;
+  }
+
+  std::unique_ptr<MpiCommunicator> farewell_;
+};
+
+// The number of ranks that the launcher started, or 0 when there was none.
+int launched_ranks() {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"}) {
+    if (const char* value = std::getenv(name)) return std::max(1, std::atoi(value));
+  }
+  // PMIx tells its ranks their number, not how many they are; Slurm does.
+  const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
+  const int step_tasks = tasks != nullptr ? std::atoi(tasks) : 1;
+  if (std::getenv("PMIX_RANK") != nullptr || std::getenv("PMI_RANK") != nullptr)
+    return std::max(1, step_tasks);
+  if (step_tasks > 1 && std::getenv("SLURM_PROCID") != nullptr) {
+    throw base::InputError(
+        fmt::format("srun started {} tasks without telling them of each other: each would be a job "
+                    "of its own. Start with "
+                    "srun --mpi=pmix (srun --mpi=list shows what this cluster has)",
+                    step_tasks));
+  }
+  return 0;
+}
+
+}  // namespace
+
+void end_all_ranks(int status) {
+  int started = 0, finalised = 0;
+  MPI_Initialized(&started);
+  MPI_Finalized(&finalised);
+  if (started && !finalised) MPI_Abort(MPI_COMM_WORLD, status);
+  ::_exit(status);
+}
+
+std::unique_ptr<Communicator> open_world(int& argc, char**& argv) {
+  const int launched = launched_ranks();
+  if (launched == 0) return open_single();
+  int provided = MPI_THREAD_SINGLE;
+  check_mpi(MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");
+  if (provided < MPI_THREAD_MULTIPLE) {
+    throw base::Error(
+        "this MPI library does not let several threads call it (MPI_THREAD_MULTIPLE), which the "
+        "exchange of gradients "
+        "needs; use Open MPI as packaged, or one built with threads");
+  }
+  int size = 0;
+  check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size), "MPI_Comm_size");
+  if (size == 1 && launched > 1) {
+    throw base::InputError(
+        fmt::format("the launcher started {} ranks but MPI sees one: the launcher belongs to "
+                    "another MPI library. Use "
+                    "the mpirun of Open MPI, or srun --mpi=pmix",
+                    launched));
+  }
+  auto world = std::make_unique<MpiWorld>();
+  if (size > 1) base::set_rank(world->rank());
+  return world;
+}
+
+}  // namespace eyrie::parallel
