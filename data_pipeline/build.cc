@@ -4,15 +4,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "data_pipeline/documents.h"
 #include "data_pipeline/exclusion.h"
-#include "data_pipeline/part_builder.h"
+#include "data_pipeline/make_parts.h"
+#include "data_pipeline/part.h"
 #include "data_pipeline/shard.h"
 #include "text/tokenizer.h"
 
@@ -23,7 +22,6 @@ namespace fs = std::filesystem;
 
 // Part of `build`: raise it whenever the same input would give other shards.
 constexpr int kRules = 1;
-constexpr std::int64_t kBlockBytes = 2 << 20;
 
 std::string file_hash(const base::Path& path) {
   const base::File file = base::File::open(path);
@@ -64,7 +62,12 @@ class Builder {
     parallel::agree(communicator_, [&] {
       if (first()) clean_up();
     });
-    parallel::agree(communicator_, [&] { make_parts(); });
+    parallel::agree(communicator_, [&] {
+      PartMaker maker(config_, *tokenizer_, exclusion_, parts_, block_bytes_, communicator_);
+      maker.run();
+      blocks_ = maker.blocks();
+      findings_ = maker.findings();
+    });
     plan_shards();
     parallel::agree(communicator_, [&] { write_shards(); });
     summarise();
@@ -76,14 +79,6 @@ class Builder {
   }
 
  private:
-  struct Place {  // of a block
-    std::int64_t source, file, block;
-    auto operator<=>(const Place&) const = default;
-  };
-  struct Block {
-    Place place;
-    DocumentCounts counts;
-  };
   struct Plan {  // of a shard: blocks [begin, end)
     std::int64_t source, index;
     std::size_t begin, end;
@@ -113,7 +108,6 @@ class Builder {
     dataset_.exclusion_files = config_.exclude_files;
     dataset_.screened_tasks = exclusion_.screened_tasks();
     block_bytes_ = std::min(kBlockBytes, config_.shard_tokens);
-    findings_.assign(config_.sources.size(), Findings(exclusion_.groups().size()));
   }
 
   // Every file once, dealt to the ranks; then the hash of all that decides the shards.
@@ -156,12 +150,6 @@ class Builder {
     parts_ = config_.output / (".parts-" + dataset_.build);
   }
 
-  base::Path part_path(const Place& place) const {
-    return parts_ / fmt::format("{}-{:05}-{:06}", config_.sources[place.source].name, place.file,
-                                place.block);
-  }
-  base::Path failed_path() const { return parts_ / "failed"; }
-
   bool is_finished() {
     std::int64_t finished = 0;
     parallel::agree(communicator_, [&] {
@@ -185,111 +173,10 @@ class Builder {
   void clean_up() {
     base::make_directories(parts_);
     fs::remove(config_.output / kDatasetFile);
-    fs::remove(failed_path());
+    fs::remove(PartMaker::failed_path(parts_));
     for (const fs::directory_entry& entry : fs::directory_iterator(config_.output))
       if (entry.path().filename().string().starts_with(".parts-") && entry.path() != parts_)
         fs::remove_all(entry.path());
-  }
-
-  // This rank's blocks. A rank that fails leaves a mark that the others see at their next block, so
-  // that a bad line ends the build within seconds.
-  void make_parts() {
-    try {
-      for (std::size_t s = 0; s < config_.sources.size(); ++s)
-        for (const base::Path& file : config_.sources[s].files) total_bytes_ += fs::file_size(file);
-      std::int64_t number = 0;
-      for (std::size_t s = 0; s < config_.sources.size(); ++s)
-        for (std::size_t f = 0; f < config_.sources[s].files.size(); ++f) {
-          if (fs::exists(failed_path())) return;
-          if (config_.sources[s].format == Format::kText) {
-            read_whole(s, f, number++);
-          } else {
-            read_blocks(s, f, number++);
-          }
-        }
-    } catch (...) {
-      std::error_code ignored;
-      fs::create_directory(failed_path(), ignored);
-      throw;
-    }
-  }
-
-  void read_blocks(std::int64_t source, std::int64_t file, std::int64_t file_number) {
-    const SourceConfig& config = config_.sources[source];
-    const base::Path& path = config.files[file];
-    LineReader lines(path);
-    PartBuilder builder(config, *tokenizer_, exclusion_, config_.validation);
-    Place place{source, file, 0};
-    std::int64_t bytes = 0;
-    bool in_block = false;
-    std::optional<Part> part;  // none in a block of another rank, or one that was made before
-    const auto end_block = [&] {
-      if (part) {
-        write_part(part_path(place), *part);
-        keep(place, *part);
-      }
-      part.reset();
-      in_block = false;
-      ++place.block;
-      bytes = 0;
-      report_progress(config, lines.consumed());
-    };
-    for (std::string_view line; lines.next(line);) {
-      if (!in_block) {
-        if (fs::exists(failed_path())) return;
-        in_block = true;
-        if (mine(file_number + place.block)) {
-          const std::optional<Part> made = read_part(part_path(place));
-          if (made) {
-            keep(place, *made);
-          } else {
-            part.emplace();
-          }
-        }
-      }
-      if (part) builder.add_line(line, path, lines.number(), *part);
-      bytes += static_cast<std::int64_t>(line.size()) + 1;
-      if (bytes >= block_bytes_) end_block();
-    }
-    if (in_block) end_block();
-    read_bytes_ += fs::file_size(path);
-  }
-
-  // A plain-text file is one block, whatever its size.
-  void read_whole(std::int64_t source, std::int64_t file, std::int64_t file_number) {
-    const SourceConfig& config = config_.sources[source];
-    const base::Path& path = config.files[file];
-    const Place place{source, file, 0};
-    if (mine(file_number)) {
-      std::optional<Part> part = read_part(part_path(place));
-      if (!part) {
-        PartBuilder builder(config, *tokenizer_, exclusion_, config_.validation);
-        builder.add_text(read_text(path), path, part.emplace());
-        write_part(part_path(place), *part);
-      }
-      keep(place, *part);
-    }
-    read_bytes_ += fs::file_size(path);
-    report_progress(config, 0);
-  }
-
-  void report_progress(const SourceConfig& source, std::uint64_t consumed) {
-    const auto now = std::chrono::steady_clock::now();
-    if (!first() || now - last_report_ < std::chrono::seconds(2)) return;
-    last_report_ = now;
-    const double share =
-        total_bytes_ == 0 ? 1 : static_cast<double>(read_bytes_ + consumed) / total_bytes_;
-    const double seconds = std::chrono::duration<double>(now - started_).count();
-    base::log_info(fmt::format("data build: {:.0f} % of {:.1f} MB, in {}, {:.0f} s left",
-                               100 * share, total_bytes_ / 1e6, source.name,
-                               seconds * (1 - share) / share));
-  }
-
-  // What is said of a part at the end; its documents stay in its file.
-  void keep(const Place& place, const Part& part) {
-    blocks_.push_back({place, part.counts});
-    Findings& findings = findings_[place.source];
-    for (std::size_t g = 0; g < part.findings.size(); ++g) findings[g].add(part.findings[g]);
   }
 
   // All ranks learn of all blocks and findings, and cut the blocks, in order, into shards.
@@ -333,10 +220,10 @@ class Builder {
   }
 
   Part part_of(const Block& block) const {
-    std::optional<Part> part = read_part(part_path(block.place));
+    std::optional<Part> part = read_part(part_path(parts_, config_, block.place));
     if (!part)
-      throw base::Error(
-          fmt::format("{}: gone or damaged: build again", part_path(block.place).string()));
+      throw base::Error(fmt::format("{}: gone or damaged: build again",
+                                    part_path(parts_, config_, block.place).string()));
     return std::move(*part);
   }
 
@@ -424,9 +311,6 @@ class Builder {
   std::vector<Block> blocks_;       // this rank's; after plan_shards() everybody's, in order
   std::vector<Findings> findings_;  // by source; in the same way
   std::vector<Plan> plans_;
-  std::uint64_t total_bytes_ = 0, read_bytes_ = 0;
-  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
-  std::chrono::steady_clock::time_point last_report_ = started_;
 };
 
 }  // namespace

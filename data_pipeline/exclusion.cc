@@ -1,72 +1,22 @@
-// The n-gram index: 64-bit hashes of word windows in one sorted array, with a bit map in front that
-// answers nearly all of the questions "is this window in any item?" without touching the array.
+// The n-gram index: what of an item goes in, and what a document shares with it.
 #include "data_pipeline/exclusion.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <tuple>
 #include <unordered_map>
 
 #include "base/error.h"
 #include "base/hash.h"
 #include "data_pipeline/documents.h"
+#include "data_pipeline/gram_tables.h"
 #include "data_pipeline/words.h"
 
 namespace eyrie::data_pipeline {
 namespace {
 
-constexpr Punctuation kWays[] = {Punctuation::kDelete, Punctuation::kSplit};
 constexpr std::size_t kKeptGrams = 4096;  // distinct n-grams a task that one Findings keeps
-
-// Hashes of any window of words in constant time: a polynomial over the words' hashes modulo 2^64.
-class Windows {
- public:
-  void set(const Words& words) {
-    if (powers_.empty()) {
-      powers_.resize(kGramWords + 1, 1);
-      for (int i = 1; i <= kGramWords; ++i) powers_[i] = powers_[i - 1] * kBase;
-    }
-    sums_.resize(words.hashes.size() + 1);
-    sums_[0] = 0;
-    for (std::size_t i = 0; i < words.hashes.size(); ++i)
-      sums_[i + 1] = sums_[i] * kBase + words.hashes[i];
-  }
-  std::size_t words() const { return sums_.size() - 1; }
-  std::uint64_t hash(std::size_t begin, int count) const {
-    std::uint64_t h = sums_[begin + count] - sums_[begin] * powers_[count];
-    h = (h ^ h >> 32 ^ static_cast<std::uint64_t>(count) << 56) * 0xD6E8FEB86659FD93u;
-    h = (h ^ h >> 32) * 0xD6E8FEB86659FD93u;
-    return h ^ h >> 32;
-  }
-
- private:
-  static constexpr std::uint64_t kBase = 0x9FB21C651E98DF25u;
-  std::vector<std::uint64_t> sums_, powers_;
-};
-
-class BitMap {
- public:
-  void resize(std::size_t entries) {
-    std::size_t bits = 64;
-    shift_ = 58;
-    while (bits < entries * 16) bits *= 2, --shift_;
-    words_.assign(bits / 64, 0);
-  }
-  void set(std::uint64_t hash) { words_[hash >> shift_ >> 6] |= bit(hash); }
-  bool test(std::uint64_t hash) const { return words_[hash >> shift_ >> 6] & bit(hash); }
-
- private:
-  std::uint64_t bit(std::uint64_t hash) const { return std::uint64_t{1} << (hash >> shift_ & 63); }
-  std::vector<std::uint64_t> words_ = {0};
-  int shift_ = 58;
-};
-
-struct Scratch {
-  Words words;
-  Windows windows;
-};
 
 std::string item_id(const text::TaskItem& item) {
   return fmt::format("{}/{}/{}", item.task, item.split, item.index);
@@ -107,88 +57,6 @@ void TaskFindings::add(const TaskFindings& other) {
   for (const auto& [gram, count] : other.grams) grams[gram] += count;
   items.insert(other.items.begin(), other.items.end());
 }
-
-struct ExclusionIndex::Tables {
-  struct Entry {
-    std::uint64_t gram;
-    std::uint32_t item;
-    auto operator<=>(const Entry&) const = default;
-  };
-  struct Item {
-    std::uint32_t group;
-    std::string id;
-  };
-
-  std::size_t group(const std::string& name) {
-    for (std::size_t i = 0; i < groups.size(); ++i)
-      if (groups[i].name == name) return i;
-    groups.push_back({name, {}, 0, {}});
-    return groups.size() - 1;
-  }
-
-  // All windows of 13 words, in both ways: those with enough verbal words; all where none has.
-  void add_grams(std::string_view form, std::uint32_t item) {
-    for (const Punctuation way : kWays) {
-      split_words(form, way, scratch.words);
-      scratch.windows.set(scratch.words);
-      const std::size_t before = entries.size();
-      for (const bool any : {false, true}) {
-        if (entries.size() > before) break;
-        for (std::size_t i = 0; i + kGramWords <= scratch.windows.words(); ++i)
-          if (any || telling(i)) entries.push_back({scratch.windows.hash(i, kGramWords), item});
-      }
-    }
-  }
-
-  bool telling(std::size_t begin) const {
-    std::array<std::uint64_t, kVerbalWords> seen{};
-    int different = 0;
-    for (std::size_t i = begin; i < begin + kGramWords && different < kVerbalWords; ++i) {
-      const std::uint64_t word = scratch.words.hashes[i];
-      if (scratch.words.verbal[i] &&
-          std::find(seen.begin(), seen.begin() + different, word) == seen.begin() + different)
-        seen[different++] = word;
-    }
-    return different == kVerbalWords;
-  }
-
-  // The form as one window if it has 6 to 12 words.
-  void add_whole(std::string_view form, std::uint32_t item) {
-    for (const Punctuation way : kWays) {
-      split_words(form, way, scratch.words);
-      scratch.windows.set(scratch.words);
-      const int words =
-          static_cast<int>(std::min<std::size_t>(scratch.windows.words(), kGramWords));
-      if (words < kShortestWhole || words >= kGramWords) continue;
-      entries.push_back({scratch.windows.hash(0, words), item});
-      heads.push_back(scratch.windows.hash(0, kShortestWhole));
-    }
-  }
-
-  std::size_t words_in(std::string_view form) {
-    split_words(form, Punctuation::kDelete, scratch.words);
-    return scratch.words.hashes.size();
-  }
-
-  // The entries of a window; empty for nearly all.
-  std::pair<const Entry*, const Entry*> find(std::uint64_t gram) const {
-    if (!grams_there.test(gram)) return {nullptr, nullptr};
-    const Entry* end = entries.data() + entries.size();
-    const Entry* first = std::lower_bound(entries.data(), end, Entry{gram, 0});
-    const Entry* last = first;
-    while (last != end && last->gram == gram) ++last;
-    return {first, last};
-  }
-
-  std::vector<Group> groups;
-  std::vector<Item> items;
-  std::vector<Entry> entries;        // sorted by finish()
-  std::vector<std::uint64_t> heads;  // the first 6 words of every whole form; gone after finish()
-  std::vector<std::uint64_t> item_hashes;
-  BitMap grams_there, heads_there;
-  std::size_t distinct = 0;
-  Scratch scratch;  // of add()
-};
 
 ExclusionIndex::ExclusionIndex() : tables_(std::make_unique<Tables>()) { finish(); }
 ExclusionIndex::~ExclusionIndex() = default;
@@ -304,7 +172,9 @@ bool ExclusionIndex::screen(std::string_view document, Findings& findings, Match
       return normalised(document.substr(begins[begin], to - begins[begin]), way);
     };
     const auto look = [&](std::size_t begin, int count) {
-      const auto [first, last] = t.find(scratch.windows.hash(begin, count));
+      const std::uint64_t gram = scratch.windows.hash(begin, count);
+      if (!t.grams_there.test(gram)) return;
+      const auto [first, last] = t.find(gram);
       for (const Tables::Entry* entry = first; entry != last; ++entry) {
         const std::uint32_t group = t.items[entry->item].group;
         Shared& with = shared[group];

@@ -55,6 +55,20 @@ TEST(MeshTraining, Tensor) {
                              {.tensor = 8, .sequence = true, .zero = 3}});
 }
 
+// The in-process communicator holds meshes far larger than the machine.
+TEST(MeshTraining, SixtyFourRanks) {
+  const MeshProblem problem{.which = 'B', .steps = 3};
+  const test::MeshResult one = run_mesh(data(), problem, {});
+  for (const MeshShape& shape :
+       {MeshShape{.data = 4, .context = 4, .tensor = 4, .sequence = true, .zero = 3},
+        MeshShape{.data = 8, .context = 1, .tensor = 8, .zero = 2, .replicas = 2}}) {
+    ASSERT_EQ(shape.ranks(), 64);
+    const test::MeshDifference off = difference(run_mesh(data(), problem, shape), one);
+    EXPECT_LE(off.loss, 1e-5) << parallel::describe(shape);
+    EXPECT_LE(off.gradient, 2e-5) << parallel::describe(shape) << ": " << off.tensor;
+  }
+}
+
 TEST(MeshTraining, SameBitsOnAnyDataRanksAndEveryStage) {
   for (const bool bf16 : {false, true}) {
     const MeshProblem problem{.which = 'A', .bf16 = bf16, .keep_gradients = false};

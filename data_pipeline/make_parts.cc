@@ -1,0 +1,134 @@
+// Blocks of lines to parts.
+#include "data_pipeline/make_parts.h"
+
+#include <fmt/format.h>
+
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "base/log.h"
+#include "data_pipeline/documents.h"
+#include "data_pipeline/part_builder.h"
+
+namespace eyrie::data_pipeline {
+
+namespace fs = std::filesystem;
+
+base::Path part_path(const base::Path& parts, const DataConfig& config, const BlockPlace& place) {
+  return parts /
+         fmt::format("{}-{:05}-{:06}", config.sources[place.source].name, place.file, place.block);
+}
+
+PartMaker::PartMaker(const DataConfig& config, const text::Tokenizer& tokenizer,
+                     const ExclusionIndex& exclusion, base::Path parts, std::int64_t block_bytes,
+                     const parallel::Communicator& communicator)
+    : config_(config),
+      tokenizer_(tokenizer),
+      exclusion_(exclusion),
+      parts_(std::move(parts)),
+      block_bytes_(block_bytes),
+      communicator_(communicator),
+      findings_(config.sources.size(), Findings(exclusion.groups().size())) {}
+
+bool PartMaker::failed_elsewhere() const { return fs::exists(failed_path(parts_)); }
+
+void PartMaker::run() {
+  try {
+    for (std::size_t s = 0; s < config_.sources.size(); ++s)
+      for (const base::Path& file : config_.sources[s].files) total_bytes_ += fs::file_size(file);
+    std::int64_t number = 0;
+    for (std::size_t s = 0; s < config_.sources.size(); ++s)
+      for (std::size_t f = 0; f < config_.sources[s].files.size(); ++f) {
+        if (failed_elsewhere()) return;
+        if (config_.sources[s].format == Format::kText) {
+          read_whole(s, f, number++);
+        } else {
+          read_blocks(s, f, number++);
+        }
+      }
+  } catch (...) {
+    std::error_code ignored;
+    fs::create_directory(failed_path(parts_), ignored);
+    throw;
+  }
+}
+
+void PartMaker::read_blocks(std::int64_t source, std::int64_t file, std::int64_t file_number) {
+  const SourceConfig& config = config_.sources[source];
+  const base::Path& path = config.files[file];
+  LineReader lines(path);
+  PartBuilder builder(config, tokenizer_, exclusion_, config_.validation);
+  BlockPlace place{source, file, 0};
+  std::int64_t bytes = 0;
+  bool in_block = false;
+  std::optional<Part> part;  // none in a block of another rank, or one that was made before
+  const auto end_block = [&] {
+    if (part) {
+      write_part(part_path(parts_, config_, place), *part);
+      keep(place, *part);
+    }
+    part.reset();
+    in_block = false;
+    ++place.block;
+    bytes = 0;
+    report_progress(config, lines.consumed());
+  };
+  for (std::string_view line; lines.next(line);) {
+    if (!in_block) {
+      if (failed_elsewhere()) return;
+      in_block = true;
+      if (mine(file_number + place.block)) {
+        const std::optional<Part> made = read_part(part_path(parts_, config_, place));
+        if (made) {
+          keep(place, *made);
+        } else {
+          part.emplace();
+        }
+      }
+    }
+    if (part) builder.add_line(line, path, lines.number(), *part);
+    bytes += static_cast<std::int64_t>(line.size()) + 1;
+    if (bytes >= block_bytes_) end_block();
+  }
+  if (in_block) end_block();
+  read_bytes_ += fs::file_size(path);
+}
+
+// A plain-text file is one block, whatever its size.
+void PartMaker::read_whole(std::int64_t source, std::int64_t file, std::int64_t file_number) {
+  const SourceConfig& config = config_.sources[source];
+  const base::Path& path = config.files[file];
+  const BlockPlace place{source, file, 0};
+  if (mine(file_number)) {
+    std::optional<Part> part = read_part(part_path(parts_, config_, place));
+    if (!part) {
+      PartBuilder builder(config, tokenizer_, exclusion_, config_.validation);
+      builder.add_text(read_text(path), path, part.emplace());
+      write_part(part_path(parts_, config_, place), *part);
+    }
+    keep(place, *part);
+  }
+  read_bytes_ += fs::file_size(path);
+  report_progress(config, 0);
+}
+
+void PartMaker::report_progress(const SourceConfig& source, std::uint64_t consumed) {
+  const auto now = std::chrono::steady_clock::now();
+  if (communicator_.rank() != 0 || now - last_report_ < std::chrono::seconds(2)) return;
+  last_report_ = now;
+  const double share =
+      total_bytes_ == 0 ? 1 : static_cast<double>(read_bytes_ + consumed) / total_bytes_;
+  const double seconds = std::chrono::duration<double>(now - started_).count();
+  base::log_info(fmt::format("data build: {:.0f} % of {:.1f} MB, in {}, {:.0f} s left", 100 * share,
+                             total_bytes_ / 1e6, source.name, seconds * (1 - share) / share));
+}
+
+// What is said of a part at the end; its documents stay in its file.
+void PartMaker::keep(const BlockPlace& place, const Part& part) {
+  blocks_.push_back({place, part.counts});
+  Findings& findings = findings_[place.source];
+  for (std::size_t g = 0; g < part.findings.size(); ++g) findings[g].add(part.findings[g]);
+}
+
+}  // namespace eyrie::data_pipeline
