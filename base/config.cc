@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/config_node.h"
 
@@ -297,6 +298,27 @@ InputError Config::error(const std::string& key, const std::string& message) con
 void Config::finish() const { check_all_known(*node_); }
 
 std::string Config::resolved() const { return write_yaml(*node_); }
+
+std::map<std::string, std::string> Config::values() const {
+  std::map<std::string, std::string> all;
+  const auto add = [&](const auto& self, const ConfigNode& node, const std::string& path) -> void {
+    if (node.kind == ConfigNode::Kind::kScalar) {
+      all[path] = node.scalar;
+    } else if (node.only_scalars() && node.kind == ConfigNode::Kind::kList) {
+      std::vector<std::string> texts;
+      for (const auto& child : node.children) texts.push_back(child->scalar);
+      all[path] = fmt::format("[{}]", fmt::join(texts, ", "));
+    } else {
+      for (const auto& child : node.children) {
+        const std::string name =
+            node.kind == ConfigNode::Kind::kMap ? child->key : std::to_string(child->at);
+        self(self, *child, path.empty() ? name : path + "." + name);
+      }
+    }
+  };
+  add(add, *node_, "");
+  return all;
+}
 
 std::string Config::name() const { return node_->root()->document; }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -46,6 +47,8 @@ class Config {
   void finish() const;
 
   std::string resolved() const;  // YAML
+  // Every value below this node by its path, as set() takes it ("stages.0.steps"); a list of plain values is one.
+  std::map<std::string, std::string> values() const;
   std::string name() const;      // the file's name, or the name given to parse
 
  private:

@@ -70,11 +70,6 @@ YAML::Node load(std::string_view text, const std::string& name) {
   }
 }
 
-bool only_scalars(const ConfigNode& node) {
-  return std::all_of(node.children.begin(), node.children.end(),
-                     [](const auto& child) { return child->kind == ConfigNode::Kind::kScalar; });
-}
-
 void emit(YAML::Emitter& out, const ConfigNode& node) {
   switch (node.kind) {
     case ConfigNode::Kind::kNull:
@@ -85,7 +80,7 @@ void emit(YAML::Emitter& out, const ConfigNode& node) {
       out << node.scalar;
       break;
     case ConfigNode::Kind::kList:
-      if (only_scalars(node)) out << YAML::Flow;
+      if (node.only_scalars()) out << YAML::Flow;
       out << YAML::BeginSeq;
       for (const auto& child : node.children) emit(out, *child);
       out << YAML::EndSeq;
@@ -138,6 +133,11 @@ std::string ConfigNode::place() const {
     if (node->line > 0) return fmt::format("{}:{}", root()->document, node->line);
   }
   return root()->document;
+}
+
+bool ConfigNode::only_scalars() const {
+  return std::all_of(children.begin(), children.end(),
+                     [](const auto& child) { return child->kind == Kind::kScalar; });
 }
 
 void ConfigNode::mark_all_known() {

@@ -36,6 +36,7 @@ struct ConfigNode {
   const ConfigNode* root() const;
   std::string path() const;   // "stages[0].data"
   std::string place() const;  // "run.yaml:12" or "command line"
+  bool only_scalars() const;  // all children are plain values
   void mark_all_known();
   std::string describe() const;  // what it holds, for messages
   InputError error(const std::string& message) const;

@@ -50,6 +50,10 @@ std::string with_rank(const std::string& message) {
   return this_rank < 0 ? message : fmt::format("rank {}: {}", this_rank, message);
 }
 
+std::string counted(std::int64_t count, const std::string& what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
 std::string nearest(const std::string& word, const std::vector<std::string>& candidates) {
   std::string best;
   // A third of the letters may be wrong: "stpes" is near "steps", "data" is not near "seed".

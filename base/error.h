@@ -1,6 +1,7 @@
 // Errors: what is thrown for a wrong input, what aborts for a broken invariant, and how a message names its rank.
 #pragma once
 
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -32,6 +33,9 @@ int rank();
 
 // "rank 3: message", or the message alone outside of a job.
 std::string with_rank(const std::string& message);
+
+// "1 rank", "4 ranks": for messages.
+std::string counted(std::int64_t count, const std::string& what);
 
 // The candidate closest to `word` by edit distance, or "" when none is near enough to be a slip of the pen.
 std::string nearest(const std::string& word, const std::vector<std::string>& candidates);

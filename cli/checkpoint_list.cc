@@ -18,7 +18,7 @@ std::string marks_of(const trainer::CheckpointStatus& status) {
   if (status.newest) marks.emplace_back("newest");
   if (status.best) marks.emplace_back("best");
   if (!status.info.complete) marks.emplace_back("unfinished");
-  if (!status.fault.empty()) marks.push_back("damaged: " + status.fault);
+  if (!status.fault.empty()) marks.emplace_back("damaged");
   return fmt::format("{}", fmt::join(marks, ", "));
 }
 
@@ -58,6 +58,9 @@ int run_checkpoint_list(int argc, char** argv) {
                     or_dash(status.stage), stage, written, trainer::bytes_text(status.bytes),
                     or_dash(status.ranks), ranks, loss, marks_of(status));
     fmt::print("{}\n", line.substr(0, line.find_last_not_of(' ') + 1));
+  }
+  for (const auto& status : all) {
+    if (!status.fault.empty()) fmt::print("damaged: {}\n", status.fault);
   }
   return base::kExitDone;
 }

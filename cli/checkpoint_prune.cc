@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <set>
 
 #include "base/error.h"
 #include "cli/command.h"
@@ -62,6 +63,9 @@ int run_checkpoint_prune(int argc, char** argv) {
                     "verify` says why)",
                     run));
   }
+  std::set<base::Path> damaged;
+  for (const auto& status : trainer::describe_checkpoints(run))
+    if (!status.fault.empty()) damaged.insert(status.info.path);
   std::int64_t gone = 0;
   std::uint64_t bytes = 0;
   for (const auto& row : rows) {
@@ -73,12 +77,14 @@ int run_checkpoint_prune(int argc, char** argv) {
     const std::uint64_t size = trainer::bytes_below(row.info.path);
     if (!dry_run) trainer::remove_checkpoint(row.info.path);
     fmt::print("{}: {} ({}{})\n", name, dry_run ? "would go" : "removed", trainer::bytes_text(size),
-               row.info.complete ? "" : ", unfinished");
+               !row.info.complete                ? ", unfinished"
+               : damaged.contains(row.info.path) ? ", damaged"
+                                                 : "");
     ++gone;
     bytes += size;
   }
-  fmt::print("{} {} checkpoint{}, {}\n", dry_run ? "would remove" : "removed", gone,
-             gone == 1 ? "" : "s", trainer::bytes_text(bytes));
+  fmt::print("{} {}, {}\n", dry_run ? "would remove" : "removed", base::counted(gone, "checkpoint"),
+             trainer::bytes_text(bytes));
   return base::kExitDone;
 }
 

@@ -68,8 +68,8 @@ int run_checkpoint_verify(int argc, char** argv) {
   }
   if (damaged == 0) return base::kExitDone;
   std::fflush(stdout);
-  throw base::Error(
-      fmt::format("{}: {} of {} checkpoints damaged", place, damaged, damaged + sound));
+  throw base::Error(fmt::format("{}: {} of {} damaged", place, damaged,
+                                base::counted(damaged + sound, "checkpoint")));
 }
 
 }  // namespace eyrie::cli

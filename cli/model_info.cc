@@ -82,12 +82,7 @@ Described describe(const std::string& place) {
   if (std::filesystem::is_regular_file(path)) return described_by_run(path);
   if (std::filesystem::exists(path / "manifest.json")) return {config_of_checkpoint(path), {}};
   if (std::filesystem::exists(path / "checkpoints")) {
-    std::vector<std::string> why_not;
-    const auto newest = trainer::newest_valid_checkpoint(path, &why_not);
-    for (const std::string& why : why_not) base::log_warning(why);
-    if (newest) return {config_of_checkpoint(*newest), {}};
-    throw base::InputError(
-        fmt::format("{}: the run has no valid checkpoint yet; name its RUN.yaml instead", place));
+    return {config_of_checkpoint(trainer::open_newest_checkpoint(path)), {}};
   }
   if (std::filesystem::exists(path / "config.json"))
     return {model::read_hugging_face_config(path), {}};

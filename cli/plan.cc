@@ -53,7 +53,9 @@ void print_machine(const trainer::Machine& machine, const trainer::RunConfig& ru
       "machine    {}: a rank {:.1f} GFLOP/s in {} ({}), of which products reach {:.0f} %; "
       "memory {}/s; links {}/s in a node, {}/s between nodes; {} ranks a node\n",
       machine.name, machine.flops(compute) * 1e-9, name_of(compute),
-      measured ? fmt::format("measured on {} threads", tensor::thread_count()) : "as described",
+      measured ? fmt::format("measured on {} of this machine and taken for every rank",
+                             base::counted(tensor::thread_count(), "thread"))
+               : "as described",
       machine.efficiency * 100, bytes_text(static_cast<std::int64_t>(machine.memory_bandwidth)),
       bytes_text(static_cast<std::int64_t>(machine.node.bandwidth)),
       bytes_text(static_cast<std::int64_t>(machine.network.bandwidth)),
@@ -66,8 +68,7 @@ void print_machine(const trainer::Machine& machine, const trainer::RunConfig& ru
 
 void print_mesh(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
                 const trainer::Machine& machine) {
-  fmt::print("mesh       {}: {} rank{}\n", parallel::describe(mesh), mesh.ranks(),
-             mesh.ranks() == 1 ? "" : "s");
+  fmt::print("mesh       {}: {}\n", parallel::describe(mesh), base::counted(mesh.ranks(), "rank"));
   const trainer::RankMemory memory = trainer::memory_needed(run, mesh);
   fmt::print(
       "\nmemory of the rank that needs most{}\n",
@@ -151,30 +152,54 @@ void print_json(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
   fmt::print("{}\n", all.dump(2));
 }
 
-void print_best(const trainer::RunConfig& run, int ranks, const trainer::Machine& machine) {
+// The fastest first. InputError: none fits.
+std::vector<trainer::Candidate> best_of(const trainer::RunConfig& run, int ranks,
+                                        const trainer::Machine& machine) {
   constexpr std::size_t kMost = 8;
   const trainer::StageConfig& stage = run.stages.front();
-  const auto found = trainer::best_meshes(run, stage, ranks, machine, run.memory_limit);
+  auto found = trainer::best_meshes(run, stage, ranks, machine, run.memory_limit);
   if (found.empty()) {
     const auto any = trainer::best_meshes(run, stage, ranks, machine, 0);
     if (any.empty())
-      throw base::InputError(
-          fmt::format("no mesh of {} ranks fits this run; start another number", ranks));
+      throw base::InputError(fmt::format("no mesh of {} fits this run; start another number",
+                                         base::counted(ranks, "rank")));
     const auto least = std::min_element(
         any.begin(), any.end(), [](const auto& a, const auto& b) { return a.memory < b.memory; });
     throw base::InputError(fmt::format(
-        "no mesh of {} ranks fits memory_limit {}; the least is {} with {}", ranks,
+        "no mesh of {} fits memory_limit {}; the least is {} with {}", base::counted(ranks, "rank"),
         bytes_text(run.memory_limit), bytes_text(least->memory), parallel::describe(least->mesh)));
   }
+  if (found.size() > kMost) found.erase(found.begin() + kMost, found.end());
+  return found;
+}
+
+void print_best(const trainer::RunConfig& run, int ranks, const trainer::Machine& machine) {
+  const trainer::StageConfig& stage = run.stages.front();
+  const auto found = best_of(run, ranks, machine);
   fmt::print(
-      "\nmeshes of {} ranks, the fastest first; stage {}{}\n", ranks, stage.name,
+      "\nmeshes of {}, the fastest first; stage {}{}\n", base::counted(ranks, "rank"), stage.name,
       run.memory_limit > 0 ? fmt::format("; memory at most {}", bytes_text(run.memory_limit)) : "");
-  fmt::print("  {:<58}{:>12}{:>12}{:>12}\n", "mesh", "memory", "step", "tokens/s");
-  for (std::size_t i = 0; i < std::min(kMost, found.size()); ++i) {
-    fmt::print("  {:<58}{:>12}{:>12}{:>12.0f}\n", parallel::describe(found[i].mesh),
-               bytes_text(found[i].memory), seconds_text(found[i].time.all()),
-               tokens_a_step(stage) / found[i].time.all());
+  std::size_t width = 4;
+  for (const auto& one : found) width = std::max(width, parallel::describe(one.mesh).size());
+  fmt::print("  {:<{}}{:>12}{:>12}{:>12}\n", "mesh", width, "memory", "step", "tokens/s");
+  for (const auto& one : found) {
+    fmt::print("  {:<{}}{:>12}{:>12}{:>12.0f}\n", parallel::describe(one.mesh), width,
+               bytes_text(one.memory), seconds_text(one.time.all()),
+               tokens_a_step(stage) / one.time.all());
   }
+}
+
+void print_best_json(const trainer::RunConfig& run, int ranks, const trainer::Machine& machine) {
+  using nlohmann::json;
+  const trainer::StageConfig& stage = run.stages.front();
+  json all = {{"ranks", ranks}, {"stage", stage.name}, {"meshes", json::array()}};
+  for (const auto& one : best_of(run, ranks, machine)) {
+    all["meshes"].push_back({{"mesh", parallel::describe(one.mesh)},
+                             {"memory", one.memory},
+                             {"step_s", one.time.all()},
+                             {"tokens_per_s", tokens_a_step(stage) / one.time.all()}});
+  }
+  fmt::print("{}\n", all.dump(2));
 }
 
 }  // namespace
@@ -195,7 +220,7 @@ int run_plan(int argc, char** argv) {
                  "over the run's, as data=8,context=2,tensor=4,sequence,zero=3,replicas=2");
   app.add_option("--ranks", ranks, "of the job")->check(CLI::Range(1, 1 << 16));
   app.add_option("--machine", machine_file, "YAML that describes it (docs/planning.md)");
-  app.add_flag("--json", as_json, "for scripts: one JSON object, of one mesh");
+  app.add_flag("--json", as_json, "for scripts: one JSON object");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -214,11 +239,15 @@ int run_plan(int argc, char** argv) {
   const int hosts =
       machine.ranks_a_node == 0 ? 1 : (filled + machine.ranks_a_node - 1) / machine.ranks_a_node;
   if (as_json) {
-    print_json(run, trainer::fit_mesh(run, filled, hosts), machine);
+    if (search) {
+      print_best_json(run, ranks, machine);
+    } else {
+      print_json(run, trainer::fit_mesh(run, filled, hosts), machine);
+    }
     return base::kExitDone;
   }
-  fmt::print("run        {}: {}, {} stage{}\n", run.name, run.model.preset, run.stages.size(),
-             run.stages.size() == 1 ? "" : "s");
+  fmt::print("run        {}: {}, {}\n", run.name, run.model.preset,
+             base::counted(static_cast<std::int64_t>(run.stages.size()), "stage"));
   print_machine(machine, run, machine_file.empty());
   if (search) {
     print_best(run, ranks, machine);

@@ -49,9 +49,11 @@ int run_train(int argc, char** argv) {
   app.add_option("ASSIGNMENTS", assignments,
                  "key.path=value, over the file; list elements by number: stages.0.steps=10");
   app.add_flag("--fresh", options.fresh, "refuse to touch a run that is there already");
-  app.add_flag("--check", options.check, "validate configuration, data and mesh, then stop");
+  app.add_flag("--check", options.check,
+               "validate configuration, data, mesh, memory and the newest checkpoint, then stop");
   app.add_option("--stop-after", options.stop_after,
-                 "save and stop after this many steps, with exit status 75");
+                 "save and stop after this many steps of this start, with exit status 75")
+      ->check(CLI::PositiveNumber);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -41,12 +41,12 @@ MicroShardPlan::MicroShardPlan(std::int64_t micro_shards, int ranks)
   if (std::find(fitting.begin(), fitting.end(), ranks) != fitting.end()) return;
   std::int64_t other = ranks;
   while (other < micro_shards) other *= 2;
-  throw base::InputError(
-      fmt::format("micro_shards: {}: does not split over {} data ranks, because a rank must own "
-                  "whole subtrees of the gradient sum. "
-                  "Rank counts that fit: {}. Start that many, or set micro_shards to {} (which "
-                  "changes the order of the sums)",
-                  micro_shards, ranks, fmt::join(fitting, ", "), other));
+  throw base::InputError(fmt::format(
+      "micro_shards: {}: does not split over {} data ranks, because a rank must own "
+      "whole subtrees of the gradient sum. "
+      "Rank counts that fit: {}. Start that many, or set micro_shards to {} or a multiple "
+      "(batch_sequences must be a multiple of it; it changes the order of the sums)",
+      micro_shards, ranks, fmt::join(fitting, ", "), other));
 }
 
 int MicroShardPlan::ranks_in_group() const {

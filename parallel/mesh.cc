@@ -10,7 +10,7 @@ namespace eyrie::parallel {
 std::string describe(const MeshShape& shape) {
   std::string text =
       fmt::format("data {} × context {} × tensor {}", shape.data, shape.context, shape.tensor);
-  if (shape.sequence) text += ", sequence";
+  if (shape.sequence && shape.tensor > 1) text += ", sequence";
   text += fmt::format(", ZeRO {}", shape.zero);
   if (shape.replicas > 1) text += fmt::format(" in {} replicas", shape.replicas);
   if (shape.bf16_gradients) text += ", gradients in bf16";

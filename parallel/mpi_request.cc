@@ -93,6 +93,21 @@ class MpiRequest : public Request {
   bool receives_;
 };
 
+// `start(at, count, request)` begins the piece of `count` bytes from `at` on.
+template <class Start>
+std::unique_ptr<Request> started(const MessageEnd& end, std::size_t bytes, bool receives,
+                                 Start start) {
+  std::vector<MpiRequest::Piece> pieces;
+  std::size_t at = 0;
+  do {
+    const std::size_t count = std::min(kLargest, bytes - at);
+    pieces.push_back({MPI_REQUEST_NULL, count});
+    start(at, static_cast<int>(count), &pieces.back().request);
+    at += count;
+  } while (at < bytes);
+  return std::make_unique<MpiRequest>(end, std::move(pieces), receives);
+}
+
 }  // namespace
 
 void check_mpi(int code, const char* call) {
@@ -114,31 +129,19 @@ void wait_for(MPI_Request& request, const char* call, const std::atomic<bool>& i
 }
 
 std::unique_ptr<Request> start_send(const MessageEnd& end, std::span<const std::byte> bytes) {
-  std::vector<MpiRequest::Piece> pieces;
-  std::size_t at = 0;
-  do {
-    const std::size_t count = std::min(kLargest, bytes.size() - at);
-    pieces.push_back({MPI_REQUEST_NULL, count});
-    check_mpi(MPI_Isend(bytes.data() + at, static_cast<int>(count), MPI_BYTE, end.peer, end.tag,
-                        end.communicator, &pieces.back().request),
-              "MPI_Isend");
-    at += count;
-  } while (at < bytes.size());
-  return std::make_unique<MpiRequest>(end, std::move(pieces), false);
+  return started(end, bytes.size(), false, [&](std::size_t at, int count, MPI_Request* request) {
+    check_mpi(
+        MPI_Isend(bytes.data() + at, count, MPI_BYTE, end.peer, end.tag, end.communicator, request),
+        "MPI_Isend");
+  });
 }
 
 std::unique_ptr<Request> start_receive(const MessageEnd& end, std::span<std::byte> bytes) {
-  std::vector<MpiRequest::Piece> pieces;
-  std::size_t at = 0;
-  do {
-    const std::size_t count = std::min(kLargest, bytes.size() - at);
-    pieces.push_back({MPI_REQUEST_NULL, count});
-    check_mpi(MPI_Irecv(bytes.data() + at, static_cast<int>(count), MPI_BYTE, end.peer, end.tag,
-                        end.communicator, &pieces.back().request),
-              "MPI_Irecv");
-    at += count;
-  } while (at < bytes.size());
-  return std::make_unique<MpiRequest>(end, std::move(pieces), true);
+  return started(end, bytes.size(), true, [&](std::size_t at, int count, MPI_Request* request) {
+    check_mpi(
+        MPI_Irecv(bytes.data() + at, count, MPI_BYTE, end.peer, end.tag, end.communicator, request),
+        "MPI_Irecv");
+  });
 }
 
 }  // namespace eyrie::parallel

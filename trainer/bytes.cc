@@ -30,8 +30,8 @@ std::int64_t read_bytes(base::Config& section, const std::string& key) {
   const std::string text = section.get<std::string>(key);
   const std::int64_t bytes = parse_bytes(text);
   if (bytes > 0) return bytes;
-  throw section.error(key, fmt::format("'{}' is no amount of bytes; write it as 24GB, 1.5GiB or "
-                                       "500MB",
+  throw section.error(key, fmt::format("'{}' is no amount of bytes above 0; write it as 24GB, "
+                                       "1.5GiB or 500MB, or leave the key out",
                                        text));
 }
 

@@ -123,6 +123,10 @@ struct CheckpointInfo {
 // By step, oldest first; empty where the directory is not there.
 std::vector<CheckpointInfo> list_checkpoints(const base::Path& checkpoints_directory);
 
+// For commands that read a run: its newest valid checkpoint; what was passed over is logged.
+// InputError: there is none.
+base::Path open_newest_checkpoint(const base::Path& run_directory);
+
 // The newest checkpoint of a run whose every checksum holds. `why_not` gets a message for each
 // newer one that was passed over. The second form is collective, shares the checking among the
 // ranks and gives all the same answer.

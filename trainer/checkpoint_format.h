@@ -17,7 +17,7 @@ constexpr std::int64_t kCheckpointVersion = 1;
 constexpr const char* kManifestName = "manifest.json";
 constexpr const char* kReplacedSuffix = ".replaced";
 constexpr const char* kCheckpointAdvice =
-    "use an older checkpoint (a run goes on from its newest sound one by itself)";
+    "use an older checkpoint, or put back a copy of this one";
 
 const char* name_of(PieceType type);
 PieceType piece_type_from(const std::string& name);  // InputError

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "trainer/checkpoint.h"
 #include "trainer/checkpoint_format.h"
 
@@ -66,6 +67,17 @@ std::vector<CheckpointInfo> list_checkpoints(const base::Path& checkpoints_direc
   std::vector<CheckpointInfo> all;
   for (auto& [step, info] : found) all.push_back(std::move(info));
   return all;
+}
+
+base::Path open_newest_checkpoint(const base::Path& run_directory) {
+  std::vector<std::string> why_not;
+  const auto newest = newest_valid_checkpoint(run_directory, &why_not);
+  for (const std::string& why : why_not) base::log_warning(why);
+  if (newest) return *newest;
+  throw base::InputError(run_directory.string() +
+                         (why_not.empty() ? ": the run has no checkpoint yet"
+                                          : ": no checkpoint of this run is sound (the warnings "
+                                            "above say why)"));
 }
 
 std::optional<base::Path> newest_valid_checkpoint(const base::Path& run_directory,

@@ -74,6 +74,8 @@ std::vector<CheckpointInfo> checkpoints_at(const base::Path& place) {
     }
     return {one};
   }
+  if (!std::filesystem::exists(place))
+    throw base::InputError(place.string() + ": there is no such folder");
   if (!std::filesystem::is_directory(place / "checkpoints")) {
     throw base::InputError(
         fmt::format("{}: neither a run (a folder with checkpoints/) nor a checkpoint (a folder "

@@ -24,7 +24,11 @@ std::string misfit(const RunConfig& run, const MeshShape& shape) {
                          shape.data);
     }
     for (const StageConfig& stage : run.stages) {
-      const parallel::StepPlan plan(stage.micro_shards, shape);
+      try {
+        const parallel::StepPlan plan(stage.micro_shards, shape);
+      } catch (const base::InputError& error) {
+        return fmt::format("stage {}: {}", stage.name, error.what());
+      }
       if (shape.context > 1 && stage.sequence_length / shape.context < model::kLeastPiece) {
         return fmt::format(
             "mesh.context {} leaves a rank fewer than {} tokens of the sequence_length {} of stage "
@@ -73,8 +77,10 @@ std::string advice(const RunConfig& run, int ranks, const MeshShape& wanted) {
         fmt::format("data {} × context {} × tensor {}", shape.data, shape.context, shape.tensor));
   }
   if (nearest.empty())
-    return fmt::format(". No mesh of {} ranks fits this run; start another number", ranks);
-  return fmt::format(". The nearest meshes that fit {} ranks: {}", ranks, fmt::join(nearest, "; "));
+    return fmt::format(". No mesh of {} fits this run; start another number",
+                       base::counted(ranks, "rank"));
+  return fmt::format(". The nearest meshes that fit {}: {}", base::counted(ranks, "rank"),
+                     fmt::join(nearest, "; "));
 }
 
 }  // namespace
@@ -85,8 +91,11 @@ MeshShape fit_mesh(const RunConfig& run, int ranks, int hosts) {
   if (shape.data == 0) {
     if (ranks % rest != 0) {
       throw base::InputError(
-          fmt::format("mesh.context {} × mesh.tensor {} do not divide the job's {} ranks",
-                      shape.context, shape.tensor, ranks) +
+          fmt::format(
+              "mesh.context {} × mesh.tensor {} do not divide the job's {}; start it with a "
+              "multiple of {}",
+              shape.context, shape.tensor, base::counted(ranks, "rank"),
+              base::counted(rest, "rank")) +
           advice(run, ranks, shape));
     }
     shape.data = ranks / rest;
@@ -105,9 +114,17 @@ MeshShape fit_mesh(const RunConfig& run, int ranks, int hosts) {
                                        ? fmt::format("mesh.data is {}", shape.data)
                                        : fmt::format("the mesh is data {} × context {} × tensor {}",
                                                      shape.data, shape.context, shape.tensor);
-    throw base::InputError(fmt::format("{}, but the job has {} ranks; start it with {} ranks, or "
-                                       "set mesh.data to auto",
-                                       ranks_text, ranks, shape.ranks()) +
+    // Only what would pass.
+    std::vector<std::string> ways;
+    if (misfit(run, shape).empty())
+      ways.push_back("start it with " + base::counted(shape.ranks(), "rank"));
+    MeshShape open = shape;
+    open.data = ranks / rest;
+    open.replicas = 1;
+    if (ranks % rest == 0 && misfit(run, open).empty()) ways.emplace_back("set mesh.data to auto");
+    throw base::InputError(fmt::format("{}, but the job has {}{}{}", ranks_text,
+                                       base::counted(ranks, "rank"), ways.empty() ? "" : "; ",
+                                       fmt::join(ways, ", or ")) +
                            advice(run, ranks, shape));
   }
   const std::string why = misfit(run, shape);

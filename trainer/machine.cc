@@ -38,8 +38,10 @@ Machine read_machine(const base::Path& path) {
   base::Config flops = file.map("flops");
   if (!flops.has("bf16") && !flops.has("fp32"))
     throw file.error("flops", "products of a rank a second, as {bf16: 1e12, fp32: 2e11}");
-  machine.flops_fp32 = positive(flops, "fp32", flops.get<double>("bf16", 0) / 4);
-  machine.flops_bf16 = positive(flops, "bf16", machine.flops_fp32);
+  // Of one that is absent: a quarter of bf16, or as much as fp32.
+  if (flops.has("bf16")) machine.flops_bf16 = positive(flops, "bf16", 1);
+  machine.flops_fp32 = flops.has("fp32") ? positive(flops, "fp32", 1) : machine.flops_bf16 / 4;
+  if (!flops.has("bf16")) machine.flops_bf16 = machine.flops_fp32;
   machine.efficiency = positive(file, "efficiency", machine.efficiency);
   if (machine.efficiency > 1) throw file.error("efficiency", "a share: at most 1");
   if (file.has("memory_bandwidth"))

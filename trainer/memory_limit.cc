@@ -33,7 +33,9 @@ std::vector<std::string> fitting(const RunConfig& run, const MeshShape& wanted, 
     for (const bool sequence : {wanted.sequence, true}) {
       if (sequence && !wanted.sequence && mesh.tensor == 1) continue;
       bool fits = false;
-      for (int zero = wanted.zero; zero <= 3 && !fits; ++zero) {
+      // Without ranks to share with, its stage makes no difference.
+      const int last = mesh.sharers() > 1 ? 3 : wanted.zero;
+      for (int zero = wanted.zero; zero <= last && !fits; ++zero) {
         mesh.zero = zero;
         mesh.sequence = sequence;
         const std::int64_t bytes = memory_needed(run, mesh).all();
@@ -52,13 +54,30 @@ std::string advice(const RunConfig& run, const MeshShape& mesh) {
   for (int more = ranks; more <= std::max(64, 4 * ranks); more *= 2) {
     const auto found = fitting(run, mesh, more);
     if (found.empty()) continue;
-    return more == ranks ? fmt::format("The nearest meshes of {} ranks that fit: {}", ranks,
-                                       fmt::join(found, "; "))
-                         : fmt::format("No mesh of {} rank{} fits; of {} ranks: {}", ranks,
-                                       ranks == 1 ? "" : "s", more, fmt::join(found, "; "));
+    return more == ranks ? fmt::format("The nearest meshes of {} that fit: {}",
+                                       base::counted(ranks, "rank"), fmt::join(found, "; "))
+                         : fmt::format("No mesh of {} fits; of {} ranks: {}",
+                                       base::counted(ranks, "rank"), more, fmt::join(found, "; "));
   }
   return "No mesh that fits was found: shorter sequences, a smaller batch_sequences / micro_shards "
          "or a smaller model need less";
+}
+
+// Settings that make this mesh fit.
+std::string settings(const RunConfig& run, const MeshShape& mesh) {
+  std::string text;
+  const auto try_with = [&](const RunConfig& changed, const char* name) {
+    const std::int64_t bytes = memory_needed(changed, mesh).all();
+    if (bytes <= run.memory_limit)
+      text += fmt::format("With {} this mesh needs {}. ", name, bytes_text(bytes));
+  };
+  RunConfig changed = run;
+  changed.recompute = true;
+  if (!run.recompute) try_with(changed, "recompute: blocks");
+  changed = run;
+  changed.checkpoint_async = false;
+  if (run.checkpoint_async) try_with(changed, "checkpoint.async: false");
+  return text;
 }
 
 // Bytes that the host, or the job's share of it, has left; 0: not known.
@@ -82,9 +101,10 @@ void check_memory(const RunConfig& run, const MeshShape& mesh) {
   if (run.memory_limit == 0) return;
   const RankMemory memory = memory_needed(run, mesh);
   if (memory.all() <= run.memory_limit) return;
-  throw base::InputError(fmt::format(
-      "memory_limit is {}, but a rank of {} would need {}: {}. {}", bytes_text(run.memory_limit),
-      parallel::describe(mesh), bytes_text(memory.all()), parts_text(memory), advice(run, mesh)));
+  throw base::InputError(fmt::format("memory_limit is {}, but a rank of {} would need {}: {}. {}{}",
+                                     bytes_text(run.memory_limit), parallel::describe(mesh),
+                                     bytes_text(memory.all()), parts_text(memory),
+                                     settings(run, mesh), advice(run, mesh)));
 }
 
 std::string memory_warning(const RunConfig& run, const MeshShape& mesh, int ranks_here) {
@@ -92,10 +112,10 @@ std::string memory_warning(const RunConfig& run, const MeshShape& mesh, int rank
   const std::int64_t left = free_bytes(), needed = memory_needed(run, mesh).all();
   if (left == 0 || needed <= left / ranks_here) return "";
   return fmt::format(
-      "this host has {} of memory left, but {} rank{} of {} may need {} each; `eyrie plan` shows "
-      "for "
-      "what, and memory_limit makes such a run an error",
-      bytes_text(left), ranks_here, ranks_here == 1 ? "" : "s", parallel::describe(mesh),
+      "this host has {} of memory left, but {} of {} may need {} each; `eyrie plan` shows for "
+      "what, "
+      "and memory_limit makes such a run an error",
+      bytes_text(left), base::counted(ranks_here, "rank"), parallel::describe(mesh),
       bytes_text(needed));
 }
 

@@ -79,12 +79,7 @@ OpenedModel open_model(const std::string& place, const OpenModelOptions& options
   if (std::filesystem::exists(path / "manifest.json")) {
     opened = open_checkpoint(path, options);
   } else if (std::filesystem::exists(path / "checkpoints")) {
-    std::vector<std::string> why_not;
-    const auto newest = newest_valid_checkpoint(path, &why_not);
-    for (const std::string& why : why_not) base::log_warning(why);
-    if (!newest)
-      throw base::InputError(fmt::format("{}: the run has no valid checkpoint yet", place));
-    opened = open_checkpoint(*newest, options);
+    opened = open_checkpoint(open_newest_checkpoint(path), options);
   } else if (std::filesystem::exists(path / "config.json")) {
     opened = open_hugging_face(path, options);
   } else {

@@ -101,12 +101,7 @@ OpenedWeights open_weights(const std::string& place, const OpenWeightsOptions& o
   if (std::filesystem::exists(path / "manifest.json")) {
     open_checkpoint(path, options, opened);
   } else if (std::filesystem::exists(path / "checkpoints")) {
-    std::vector<std::string> why_not;
-    const auto newest = newest_valid_checkpoint(path, &why_not);
-    for (const std::string& why : why_not) base::log_warning(why);
-    if (!newest)
-      throw base::InputError(fmt::format("{}: the run has no valid checkpoint yet", place));
-    open_checkpoint(*newest, options, opened);
+    open_checkpoint(open_newest_checkpoint(path), options, opened);
   } else if (std::filesystem::exists(path / "config.json")) {
     open_hugging_face(path, options, opened);
   } else if (std::filesystem::is_regular_file(path)) {

@@ -43,6 +43,7 @@ RankMemory memory_needed(const RunConfig& run, const MeshShape& mesh) {
       memory.activations = std::max(memory.activations, size.saved_held);
       memory.scratch = std::max(memory.scratch, size.scratch_held);
     }
+    if (!run.checkpoint_async) memory.snapshot = 0;  // written from the training's own memory
     if (memory.all() > most.all()) most = memory;
   }
   return most;

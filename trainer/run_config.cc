@@ -56,8 +56,9 @@ ScheduleConfig read_schedule(Config section, std::int64_t steps) {
       between(section, "final", section.get<double>("final", schedule.peak / 10), 0, schedule.peak);
   schedule.warmup = at_least(section, "warmup", section.get<std::int64_t>("warmup", 0), 0);
   if (schedule.warmup > steps) {
-    throw section.error("warmup", fmt::format("{} steps of warm-up in a stage of {} steps",
-                                              schedule.warmup, steps));
+    throw section.error("warmup", fmt::format("{} steps of warm-up in a stage of {} steps; at most "
+                                              "{} fit",
+                                              schedule.warmup, steps, steps));
   }
   schedule.shape =
       one_of(section, "shape", schedule.shape, {"cosine", "linear", "constant", "wsd"});

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
+#include <memory>
 
 #include "text/task.h"
 
@@ -39,6 +41,15 @@ std::vector<std::string> all_tasks(const RunConfig& run) {
   return tasks;
 }
 
+// Names the key that led to a wrong input.
+void named(const std::string& key, const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const base::InputError& error) {
+    throw base::InputError(key + ": " + error.what());
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> RunData::fingerprints() const {
@@ -49,7 +60,7 @@ std::vector<std::string> RunData::fingerprints() const {
 
 RunData open_run_data(const RunConfig& run) {
   RunData data;
-  data.tokenizer = text::open_tokenizer(run.tokenizer);
+  named("tokenizer", [&] { data.tokenizer = text::open_tokenizer(run.tokenizer); });
   if (data.tokenizer->size() > run.model.vocabulary) {
     throw base::InputError(fmt::format(
         "tokenizer {} has {} pieces, but model.vocabulary is {}; set it to at least {}",
@@ -65,7 +76,9 @@ RunData open_run_data(const RunConfig& run) {
         needs.leaf_tasks[task].push_back(leaf->name());
   }
   for (std::size_t i = 0; i < run.stages.size(); ++i) {
-    const auto shards = data_pipeline::ShardSet::open(run.stages[i].shards, needs);
+    std::shared_ptr<const data_pipeline::ShardSet> shards;
+    named(fmt::format("stages.{}.data.shards", i),
+          [&] { shards = data_pipeline::ShardSet::open(run.stages[i].shards, needs); });
     auto config = stream_config(run, i);
     if (config.mixture.empty()) {  // all sources alike
       for (const auto& source : shards->sources()) config.mixture.emplace_back(source.name, 1.0);

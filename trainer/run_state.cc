@@ -6,8 +6,8 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <set>
-#include <sstream>
+
+#include "base/config.h"
 
 namespace eyrie::trainer {
 namespace {
@@ -16,21 +16,39 @@ using nlohmann::json;
 
 const char* precision_of(const RunConfig& run) { return run.bf16 ? "bf16" : "fp32"; }
 
-// Lines of one text that the other has not.
-std::vector<std::string> lines_missing_in(const std::string& other, const std::string& text) {
-  const auto lines_of = [](const std::string& whole) {
-    std::vector<std::string> lines;
-    std::istringstream stream(whole);
-    for (std::string line; std::getline(stream, line);)
-      lines.push_back(line.substr(std::min(line.find_first_not_of(" -"), line.size())));
-    return lines;
-  };
-  const std::vector<std::string> others = lines_of(other);
-  const std::set<std::string> there(others.begin(), others.end());
-  std::vector<std::string> missing;
-  for (const std::string& line : lines_of(text))
-    if (!there.contains(line)) missing.push_back(line);
-  return missing;
+// What two configurations, as they ran, differ in: "stages.0.steps 14 → 4". Where a run lies does
+// not count.
+std::vector<std::string> changes_of(const std::string& before, const std::string& now) {
+  auto old_values = base::Config::parse(before, "the configuration before").values();
+  auto new_values = base::Config::parse(now, "the configuration").values();
+  for (auto* values : {&old_values, &new_values}) {
+    values->erase("directory");
+    values->erase("name");
+  }
+  std::vector<std::string> changes;
+  for (const auto& [path, value] : old_values) {
+    const auto found = new_values.find(path);
+    if (found == new_values.end()) {
+      changes.push_back(fmt::format("{} was {}, now gone", path, value));
+    } else if (found->second != value) {
+      changes.push_back(fmt::format("{} {} → {}", path, value, found->second));
+    }
+  }
+  for (const auto& [path, value] : new_values) {
+    if (!old_values.contains(path)) changes.push_back(fmt::format("{} is new: {}", path, value));
+  }
+  return changes;
+}
+
+// "width 256, now 128" of every key that differs.
+std::string differing(const json& before, const json& now) {
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : before.items()) {
+    if (!now.contains(key) || now[key] != value)
+      keys.push_back(fmt::format("{} {}, now {}", key, value.dump(),
+                                 now.contains(key) ? now[key].dump() : "gone"));
+  }
+  return fmt::format("{}", fmt::join(keys, "; "));
 }
 
 RunPosition read_position(const json& state, const CheckpointReader& checkpoint,
@@ -39,12 +57,15 @@ RunPosition read_position(const json& state, const CheckpointReader& checkpoint,
   const std::string here = checkpoint.directory().string();
   const auto differs = [&](const std::string& what) {
     throw base::InputError(fmt::format(
-        "{} was written by a run with another {}; give this run another name, or set it back", here,
-        what));
+        "{} was written by a run with another {}; set it back, or give this run another name (or "
+        "directory) to train it from the start",
+        here, what));
   };
   // Through the configuration, so that what an older checkpoint does not name has its default.
-  if (model::to_json(model::from_json(state.at("model").dump())) != model::to_json(run.model))
-    differs("model (" + state.at("model").dump() + ")");
+  const std::string model_there = model::to_json(model::from_json(state.at("model").dump())),
+                    model_now = model::to_json(run.model);
+  if (model_there != model_now)
+    differs(fmt::format("model ({})", differing(json::parse(model_there), json::parse(model_now))));
   if (state.at("seed") != run.seed) differs(fmt::format("seed ({})", state.at("seed").dump()));
   if (state.at("tokenizer_hash") != identity.tokenizer_hash)
     differs("tokenizer (" + state.at("tokenizer").get<std::string>() + ")");
@@ -70,17 +91,23 @@ RunPosition read_position(const json& state, const CheckpointReader& checkpoint,
                     "stage_step {}; use an older checkpoint",
                     here, position.step, checkpoint.step(), position.stage_step));
   }
+  const StageConfig& stage = run.stages[position.stage];
+  if (position.stage_step > stage.steps) {
+    throw base::InputError(
+        fmt::format("{}: stage '{}' has done {} steps, but stages.{}.steps is {} now; set it to at "
+                    "least {} ({} ends the stage here)",
+                    here, stage.name, position.stage_step, position.stage, stage.steps,
+                    position.stage_step, position.stage_step));
+  }
   if (state.at("precision") != precision_of(run)) {
     warnings.push_back(fmt::format("{} was written in {}; this run computes in {}", here,
                                    state.at("precision").get<std::string>(), precision_of(run)));
   }
-  const std::string before = state.at("run").get<std::string>();
-  const auto gone = lines_missing_in(run.resolved, before),
-             added = lines_missing_in(before, run.resolved);
-  if (!gone.empty() || !added.empty()) {
+  const auto changes = changes_of(state.at("run").get<std::string>(), run.resolved);
+  if (!changes.empty()) {
     warnings.push_back(
-        fmt::format("{} was written with another configuration: before \"{}\", now \"{}\"", here,
-                    fmt::join(gone, "; "), fmt::join(added, "; ")));
+        fmt::format("{} was written with another configuration: {}; it counts as it is now", here,
+                    fmt::join(changes, "; ")));
   }
   return position;
 }

@@ -178,8 +178,7 @@ Outcome train(const RunConfig& config, parallel::Communicator& world, const Trai
   trainer.open();
   Outcome outcome = Outcome::kDone;
   if (options.check) {
-    base::log_info(fmt::format("{}: everything fits: {} stages, {} steps on {} ranks", config.name,
-                               config.stages.size(), config.total_steps(), world.size()));
+    trainer.check();
   } else {
     trainer.resume_or_begin();
     outcome = trainer.run(after_stage);

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "tensor/ops/matmul.h"
 #include "tensor/threads.h"
+#include "trainer/bytes.h"
 #include "trainer/checkpoint.h"
 #include "trainer/checkpoint_retention.h"
 #include "trainer/fit_mesh.h"
@@ -42,7 +43,9 @@ void refuse_damaged_run(const base::Path& run) {
   if (damaged.empty()) return;
   throw base::InputError(fmt::format(
       "{}: no checkpoint there is sound (damaged: {}; the warnings above say how). Put back a copy "
-      "of one of them to go on from it, or give this run another name to train it from the start",
+      "of one of them to go on from it, or give this run another name (or directory) to train it "
+      "from the "
+      "start",
       (run / "checkpoints").string(), fmt::join(damaged, ", ")));
 }
 
@@ -61,8 +64,8 @@ void TrainingRun::open() {
     check_memory(run_, shape);
     if (first() && options_.fresh && std::filesystem::exists(directory_)) {
       throw base::InputError(
-          fmt::format("{} is there already and --fresh does not touch it; choose another name, or "
-                      "leave out --fresh to go on",
+          fmt::format("{} is there already and --fresh does not touch it; choose another name (or "
+                      "directory), or leave out --fresh to go on",
                       directory_.string()));
     }
     data_ = open_run_data(run_);
@@ -86,12 +89,36 @@ std::string TrainingRun::state() const {
                     identity());
 }
 
-void TrainingRun::resume_or_begin() {
+std::optional<base::Path> TrainingRun::newest_checkpoint() {
   std::vector<std::string> why_not;
   const auto newest = newest_valid_checkpoint(directory_, world_, &why_not);
   if (first()) {
     for (const std::string& why : why_not) base::log_warning(why);
   }
+  return newest;
+}
+
+void TrainingRun::check() {
+  const auto newest = newest_checkpoint();
+  std::string start = "from the beginning";
+  parallel::agree(world_, [&] {
+    if (newest) {
+      const CheckpointReader reader(*newest);
+      start = fmt::format("from step {} on, {}", position_in(reader).step, newest->string());
+    } else if (first()) {
+      refuse_damaged_run(directory_);
+    }
+  });
+  const parallel::MeshShape& shape = model_->mesh().shape();
+  base::log_info(fmt::format(
+      "{}: everything fits: {}, {} on {} ({}), {} a rank at the most; it would train {}", run_.name,
+      base::counted(static_cast<std::int64_t>(run_.stages.size()), "stage"),
+      base::counted(run_.total_steps(), "step"), base::counted(world_.size(), "rank"),
+      parallel::describe(shape), bytes_text(memory_needed(run_, shape).all()), start));
+}
+
+void TrainingRun::resume_or_begin() {
+  const auto newest = newest_checkpoint();
   parallel::agree(world_, [&] {
     if (newest) {
       load(*newest);
@@ -117,31 +144,38 @@ void TrainingRun::resume_or_begin() {
   world_.all_reduce(std::span<double>(peaks), parallel::Reduce::kSum);
   peak_flops_ = peaks[0];
   base::log_info(fmt::format(
-      "model {}: {} parameters, {}; {} ranks of {} threads ({}); products reach {:.0f} GFLOP/s",
+      "model {}: {} parameters, {}; {} of {} ({}); products reach {:.0f} GFLOP/s, {:.0f} a rank",
       run_.model.preset, model::whole_parameter_count(model_->griffin().units()), name_of(compute),
-      world_.size(), tensor::thread_count(), parallel::describe(model_->mesh().shape()),
-      peak_flops_ * 1e-9));
+      base::counted(world_.size(), "rank"), base::counted(tensor::thread_count(), "thread"),
+      parallel::describe(model_->mesh().shape()), peak_flops_ * 1e-9,
+      peak_flops_ * 1e-9 / world_.size()));
+}
+
+RunPosition TrainingRun::position_in(const CheckpointReader& reader) const {
+  std::vector<std::string> warnings;
+  const RunPosition position = trainer::position_in(reader, identity(), warnings);
+  check_tensors(reader, model_->griffin().units());
+  if (first()) {
+    for (const std::string& warning : warnings) base::log_warning(warning);
+  }
+  return position;
 }
 
 void TrainingRun::load(const base::Path& checkpoint) {
   const CheckpointReader reader(checkpoint);
-  std::vector<std::string> warnings;
-  const RunPosition position = position_in(reader, identity(), warnings);
+  const RunPosition position = position_in(reader);
   stage_ = position.stage;
   step_ = position.step;
   stage_step_ = position.stage_step;
   data_offset_ = position.data_offset;
   outliers_.set_state(position.outliers);
   tokens_ = position.tokens;
-  check_tensors(reader, model_->griffin().units());
   model_->optimizer().load(reader);
   model_->optimizer().set_updates(position.updates);
   fresh_ = false;
-  if (first()) {
-    for (const std::string& warning : warnings) base::log_warning(warning);
-  }
-  base::log_info(fmt::format("going on from {} (stage {}, step {}, written by {} ranks)",
-                             checkpoint.string(), run_.stages[stage_].name, step_, position.ranks));
+  base::log_info(fmt::format("going on from {} (stage {}, step {}, written by {})",
+                             checkpoint.string(), run_.stages[stage_].name, step_,
+                             base::counted(position.ranks, "rank")));
 }
 
 void TrainingRun::save(bool wait) {

@@ -35,6 +35,7 @@ class TrainingRun {
 
   void open();  // everything that can be wrong is found here
   void resume_or_begin();
+  void check();  // what a start would do, without doing it
   Outcome run(const AfterStage& after_stage);
   void finish() { watch_->finish(); }  // the ranks may leave
 
@@ -46,6 +47,8 @@ class TrainingRun {
   void log_step(const StageConfig& stage);
   void validate(const StageConfig& stage);
   void save(bool wait);  // wait: until it is committed
+  std::optional<base::Path> newest_checkpoint();  // collective; warns of those passed over
+  RunPosition position_in(const CheckpointReader& reader) const;
   void load(const base::Path& checkpoint);
   void finish_stage(const StageConfig& stage, const AfterStage& after_stage);
   RunIdentity identity() const;

@@ -272,6 +272,18 @@ TEST(Config, AliasesAreCopies) {
   EXPECT_EQ(config.map("b").get<std::int64_t>("x"), 1);
 }
 
+TEST(Config, ValuesByTheirPath) {
+  Config config =
+      Config::parse("a: 1\nb: {c: x, d: [1, 2]}\ne: [{f: 3}, {f: 4}]\ng:\n", "run.yaml");
+  config.get<std::int64_t>("h", 5);
+  EXPECT_EQ(config.values(), (std::map<std::string, std::string>{{"a", "1"},
+                                                                 {"b.c", "x"},
+                                                                 {"b.d", "[1, 2]"},
+                                                                 {"e.0.f", "3"},
+                                                                 {"e.1.f", "4"},
+                                                                 {"h", "5"}}));
+}
+
 TEST(Config, EmptyDocumentIsAnEmptyMap) {
   Config config = parse("# nothing\n");
   EXPECT_EQ(config.get<std::int64_t>("seed", 1), 1);

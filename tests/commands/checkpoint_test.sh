@@ -57,7 +57,7 @@ checkpoint list "$folder/run"
 expect_line 99 unfinished
 expect_line 16 newest
 fails 2 list "$folder/nowhere"
-expect_last_line "$folder/nowhere" "checkpoints/"
+expect_last_line "$folder/nowhere" "no such folder"
 fails 2 list
 expect_in_output "RUN is required"
 
@@ -89,7 +89,8 @@ fails 1 verify "$checkpoints/step-00000012"
 expect_in_output "the manifest is damaged"
 checkpoint verify "$folder/run" --step 4
 checkpoint list "$folder/run"
-expect_line 12 "damaged: " "the manifest is damaged"
+expect_line 12 "damaged"
+expect_in_output "damaged: $checkpoints/step-00000012/manifest.json: the manifest is damaged"
 # A run goes on from the newest sound one all the same.
 cp -r "$folder/run" "$folder/copy"
 

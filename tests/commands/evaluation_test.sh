@@ -129,7 +129,7 @@ expect_last_line "$folder/nowhere" "no model there"
 mkdir -p "$folder/empty/checkpoints"
 run "$eyrie" generate "$folder/empty" --prompt x
 expect_status 2 "eyrie generate of a run without a checkpoint"
-expect_last_line "$folder/empty" "no valid checkpoint"
+expect_last_line "$folder/empty" "no checkpoint yet"
 run "$eyrie" generate "$folder/run" --prompt x --precision fp8
 expect_status 2 "eyrie generate in fp8"
 expect_last_line fp8 bf16

@@ -54,7 +54,7 @@ info "$folder/paper" --json
 expect_in_output '"init": "paper"'
 train_on 1 paper
 expect_status 2 "the run with another initialisation"
-expect_last_line "another model" '"init":"paper"'
+expect_last_line "another model" 'init "paper", now "official"'
 
 say "what is refused"
 refused
@@ -67,7 +67,7 @@ refused "$folder/nowhere"
 expect_last_line "$folder/nowhere" "--preset NAME"
 mkdir -p "$folder/empty/checkpoints"
 refused "$folder/empty"
-expect_last_line "$folder/empty" "no valid checkpoint yet"
+expect_last_line "$folder/empty" "no checkpoint yet"
 refused --preset griffin-10m --precision fp8
 expect_last_line "--precision fp8" "fp32 or bf16"
 refused --preset griffin-10m --batch 0

@@ -31,12 +31,14 @@ expect_in_output "data 1 × context 1 × tensor 1, ZeRO 1: 1 rank" "activations"
 planned "$folder/run.yaml" --mesh data=2,tensor=2,sequence,zero=3 --machine "$folder/machine.yaml"
 expect_in_output "data 2 × context 1 × tensor 2, sequence, ZeRO 3: 4 ranks" "units lent" "data, sharing" "exchange_bytes"
 planned "$folder/run.yaml" threads=1
-expect_in_output "measured on 1 threads" "are defaults"
+expect_in_output "measured on 1 thread of" "are defaults"
 
 say "the best meshes of a number of ranks"
 planned "$folder/run.yaml" --ranks 4 --machine "$folder/machine.yaml"
 expect_in_output "meshes of 4 ranks, the fastest first"
 [ "$(grep -c "  data .* ZeRO" "$output")" -eq 8 ] || fail "not eight meshes"
+planned "$folder/run.yaml" --ranks 4 --machine "$folder/machine.yaml" --json
+expect_in_output '"ranks": 4' '"meshes": [' '"tokens_per_s"'
 
 say "what is refused"
 refused "$folder/run.yaml" --mesh data=3 --machine "$folder/machine.yaml"

@@ -13,7 +13,7 @@ for precision in fp32 bf16; do
     name=$precision-$ranks
     train_on "$ranks" whole "directory=$folder/$name" "${changes[@]}"
     expect_status 0 "training on $ranks ranks"
-    expect_in_output "done: 66 steps" "$ranks ranks of 1 threads"
+    expect_in_output "done: 66 steps" "of 1 thread ("
     if [ "$ranks" -eq 1 ]; then
       mv "$folder/$name" "$folder/$whole"
       [ "$(steps_of "$whole")" -eq 82 ] || fail "metrics.jsonl has $(steps_of "$whole") lines, not 66 steps and 16 validations"

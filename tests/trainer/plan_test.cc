@@ -150,12 +150,29 @@ TEST(MemoryLimit, IsPartOfTheCheck) {
   }
 }
 
+TEST(MemoryLimit, TellsSettingsThatWouldFit) {
+  RunConfig run = data().config("tight");
+  const std::int64_t needed = memory_needed(run, {}).all();
+  RunConfig waiting = run;
+  waiting.checkpoint_async = false;
+  const std::int64_t less = memory_needed(waiting, {}).all();
+  EXPECT_EQ(needed - less, 12 * 59688);  // the copy of all parameters and moments
+  run.memory_limit = less;
+  EXPECT_NE(refusal([&] { check_memory(run, {}); }).find("With checkpoint.async: false this mesh"),
+            std::string::npos);
+  EXPECT_EQ(refusal([&] {
+              waiting.memory_limit = less;
+              check_memory(waiting, {});
+            }),
+            "");
+}
+
 TEST(MemoryLimit, IsReadWithItsUnit) {
   EXPECT_EQ(data().config("limited", {"memory_limit=24GB"}).memory_limit, 24'000'000'000);
   EXPECT_EQ(data().config("limited", {}).memory_limit, 0);
   EXPECT_NE(refusal([] {
               data().config("limited", {"memory_limit=much"});
-            }).find("memory_limit: 'much' is no amount of bytes; write it as 24GB"),
+            }).find("memory_limit: 'much' is no amount of bytes above 0; write it as 24GB"),
             std::string::npos);
 }
 
@@ -173,6 +190,8 @@ TEST(Machine, IsReadAndChecked) {
   EXPECT_EQ(machine.flops(tensor::DType::kBFloat16), 3e12);
   EXPECT_EQ(machine.link(8).bandwidth, 1e10);
   EXPECT_EQ(machine.link(9).bandwidth, 2e9);
+  EXPECT_EQ(described("flops: {fp32: 4e11}\n").flops(tensor::DType::kBFloat16), 4e11);
+  EXPECT_EQ(described("flops: {bf16: 4e11}\n").flops(tensor::DType::kFloat32), 1e11);
   EXPECT_NE(refusal([] { described("flops: {}\n"); }).find("flops"), std::string::npos);
   EXPECT_NE(refusal([] { described("flops: {bf16: 1e12}\neficiency: 1\n"); }).find("efficiency"),
             std::string::npos);

@@ -230,8 +230,13 @@ TEST_F(ResumeControl, WhatItIsARunOf) {
     text.replace(text.find("beta2: 0.95"), 11, "beta2: 0.99");
     content.state["run"] = text;
   };
-  expect_told("beta2: 0.99\", now \"", other_beta);
-  expect_told("beta2: 0.95\"", other_beta);
+  expect_told("another configuration: optimizer.beta2 0.99 → 0.95; it counts", other_beta);
+  expect_told("another configuration: stages.0.batch_sequences 16 → 8; it counts",
+              [](Content& content) {
+                std::string text = content.state["run"];
+                text.replace(text.find("batch_sequences: 8"), 18, "batch_sequences: 16");
+                content.state["run"] = text;
+              });
 }
 
 }  // namespace

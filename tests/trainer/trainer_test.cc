@@ -219,6 +219,16 @@ TEST(Trainer, WhatDoesNotFitIsRefusedWithNames) {
   EXPECT_NE(failure_of(1, tiny.config("f", {"model.window=8"})).find("model"), std::string::npos);
   EXPECT_EQ(run_on(1, tiny.config("g"), {.check = true}), Outcome::kDone);
   EXPECT_FALSE(std::filesystem::exists(tiny.path() / "g"));
+  // A check sees the checkpoints as well, and so does a stage that is shorter than what is done.
+  EXPECT_NE(failure_of(1, tiny.config("f", {"seed=9"}), {.check = true}).find("seed"),
+            std::string::npos);
+  run_on(1, tiny.config("h"), {.stop_after = 4});
+  EXPECT_NE(failure_of(1, tiny.config("h", {"stages.0.steps=3"}))
+                .find("stage 'first' has done 4 steps, but stages.0.steps is 3 now"),
+            std::string::npos);
+  EXPECT_NE(failure_of(1, tiny.config("i", {"stages.1.data.shards=nowhere"}))
+                .find("stages.1.data.shards: "),
+            std::string::npos);
 }
 
 }  // namespace
