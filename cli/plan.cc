@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -214,7 +215,7 @@ int run_plan(int argc, char** argv) {
       "time of a step. With --ranks and no --mesh, the best meshes of so many ranks. Needs no "
       "data.",
       argv[0]);
-  app.add_option("RUN.yaml", file, "the run")->required();
+  app.add_option("RUN.yaml", file, "the run, or the folder of one that has begun")->required();
   app.add_option("ASSIGNMENTS", assignments, "key.path=value, over the file");
   app.add_option("--mesh", mesh,
                  "over the run's, as data=8,context=2,tensor=4,sequence,zero=3,replicas=2");
@@ -227,6 +228,7 @@ int run_plan(int argc, char** argv) {
     return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
   }
   for (const std::string& assignment : mesh_assignments(mesh)) assignments.push_back(assignment);
+  if (std::filesystem::is_directory(file)) file += "/run.yaml";  // as it ran
   const trainer::RunConfig run = trainer::read_run(file, assignments);
   if (run.threads > 0) tensor::set_thread_count(static_cast<int>(run.threads));
   const trainer::Machine machine =
