@@ -41,7 +41,8 @@ std::string pack(const std::vector<std::int64_t>& numbers) {
 }
 std::vector<std::int64_t> unpack(const std::string& bytes) {
   std::vector<std::int64_t> numbers(bytes.size() / sizeof(std::int64_t));
-  std::memcpy(numbers.data(), bytes.data(), numbers.size() * sizeof(std::int64_t));
+  if (!numbers.empty())
+    std::memcpy(numbers.data(), bytes.data(), numbers.size() * sizeof(std::int64_t));
   return numbers;
 }
 

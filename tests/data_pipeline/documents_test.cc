@@ -130,7 +130,8 @@ TEST(MatchingFiles, PatternsAndGroups) {
 TEST(ReadText, GivesTheBytesOfPlainGzipAndZstdAlike) {
   test::ScratchFolder folder;
   std::string text = "First line\r\n\n  third\tline \n";
-  for (int i = 0; i < 100000; ++i) text += std::to_string(i * i % 7919) + (i % 11 ? " " : "\n");
+  for (int i = 0; i < 100000; ++i)
+    text += std::to_string(std::int64_t{i} * i % 7919) + (i % 11 ? " " : "\n");
   text += "\xEF\xBB\xBF no line break at the end";
   base::write_file(folder / "plain", text);
   base::write_file(folder / "gzip", gzipped(text));
