@@ -121,7 +121,7 @@ TEST(HangTest, ASuspendedJobGoesOn) {
   for (const int rank : {0, 1, 2}) ::kill(job.pid(rank), SIGSTOP);
   std::this_thread::sleep_for(std::chrono::milliseconds(2600));
   for (const int rank : {2, 1, 0}) ::kill(job.pid(rank), SIGCONT);
-  EXPECT_EQ(job.end(), 0) << job.text();
+  EXPECT_EQ(job.end(std::chrono::seconds(60)), 0) << job.text();
   EXPECT_EQ(job.last_line_of_a_rank(), "") << job.text();
 }
 
