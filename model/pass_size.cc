@@ -153,7 +153,8 @@ PassSize pass_size(const GriffinConfig& config, const PassShape& shape) {
   for (std::int64_t held = -1, before = -2; held != before;) {
     before = held;
     walk.pass();
-    held = walk.size().saved_held + walk.size().scratch_held;
+    const PassSize size = walk.size();
+    held = size.saved_held + size.scratch_held + size.saved_touched + size.scratch_touched;
   }
   return walk.size();
 }

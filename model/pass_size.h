@@ -22,10 +22,11 @@ struct PassShape {
   bool recompute = false;  // blocks run again before their backward pass, instead of kept
 };
 
-// Bytes. The first two are what a Workspace's arenas hold, the three after them what they hand out
-// at once, without the seams between their chunks.
+// Bytes. The first two are what a Workspace's arenas hold, the next two how much of that is ever
+// touched, the three after them what they hand out at once, without the seams between their chunks.
 struct PassSize {
   std::int64_t saved_held = 0, scratch_held = 0;
+  std::int64_t saved_touched = 0, scratch_touched = 0;
   std::int64_t activations = 0;  // kept for the backward pass
   std::int64_t logits = 0;       // scratch of the head: a piece of the logits, and their gradient
   std::int64_t backward = 0;     // scratch of the blocks, at another time

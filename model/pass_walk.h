@@ -32,6 +32,7 @@ class GhostArena {
     endless_.release(mark.endless);
   }
   std::int64_t held() const { return static_cast<std::int64_t>(chunks_.held_bytes()); }
+  std::int64_t touched() const { return static_cast<std::int64_t>(chunks_.touched_bytes()); }
   std::int64_t peak() const { return static_cast<std::int64_t>(endless_.peak_bytes()); }
   // The most that was handed out at once since the last call.
   std::int64_t phase() {
@@ -75,6 +76,8 @@ class PassWalk {
     PassSize size = size_;
     size.saved_held = saved_.held();
     size.scratch_held = scratch_.held();
+    size.saved_touched = saved_.touched();
+    size.scratch_touched = scratch_.touched();
     size.activations = saved_.peak();
     return size;
   }

@@ -46,17 +46,29 @@ ArenaLayout::Place ArenaLayout::place(std::size_t bytes) {
   while (chunk_ < chunks_.size() && used_ + bytes > chunks_[chunk_]) ++chunk_, used_ = 0;
   if (chunk_ == chunks_.size()) {
     chunk_ = std::min(first_free, chunks_.size());
-    if (chunk_ == chunks_.size()) chunks_.push_back(0);
+    if (chunk_ == chunks_.size()) {
+      chunks_.push_back(0);
+      touched_.push_back(0);
+    }
+    touched_[chunk_] = 0;
     held_ -= chunks_[chunk_];
     chunks_[chunk_] = std::max(chunk_bytes_, bytes);
     held_ += chunks_[chunk_];
   }
   const Place place{chunk_, used_};
   used_ += bytes;
+  touched_[chunk_] = std::max(touched_[chunk_], used_);
   std::size_t taken = used_;
   for (std::size_t i = 0; i < chunk_; ++i) taken += chunks_[i];
   peak_ = std::max(peak_, taken);
   return place;
+}
+
+std::size_t ArenaLayout::touched_bytes() const {
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < chunks_.size(); ++i)
+    bytes += aligned(touched_[i], chunks_[i] >= kLarge ? kLargePage : kAlignment);
+  return bytes;
 }
 
 Tensor Arena::allocate(DType dtype, std::int64_t rows, std::int64_t columns) {

@@ -50,9 +50,11 @@ class ArenaLayout {
 
   std::size_t peak_bytes() const { return peak_; }
   std::size_t held_bytes() const { return held_; }
+  std::size_t touched_bytes() const;
 
  private:
-  std::vector<std::size_t> chunks_;  // sizes
+  std::vector<std::size_t> chunks_;   // sizes
+  std::vector<std::size_t> touched_;  // how far each was ever used
   std::size_t chunk_bytes_, chunk_ = 0, used_ = 0, peak_ = 0, held_ = 0;
 };
 
@@ -72,6 +74,8 @@ class Arena {
   // The largest sum of what was handed out at once, with what was skipped at the ends of chunks.
   std::size_t peak_bytes() const { return layout_.peak_bytes(); }
   std::size_t held_bytes() const { return layout_.held_bytes(); }  // all chunks
+  // Of them what was ever handed out, in whole pages: a page that nobody wrote to is not resident.
+  std::size_t touched_bytes() const { return layout_.touched_bytes(); }
 
  private:
   ArenaLayout layout_;

@@ -203,8 +203,8 @@ RankMemory MeshPlan::memory(int rank) const {
   memory.gradients = gradient_bytes(place);
   memory.exchange = exchange_bytes(place);
   const model::PassSize& size = pass(place.context, place.tensor);
-  memory.activations = size.saved_held;
-  memory.scratch = size.scratch_held;
+  memory.activations = size.saved_touched;
+  memory.scratch = size.scratch_touched;
   memory.logits = size.logits;
   memory.backward = size.backward;
   memory.batch = 4 * kFloat * shape_.sequences * shape_.length;

@@ -40,8 +40,8 @@ RankMemory memory_needed(const RunConfig& run, const MeshShape& mesh) {
                       .sequence = mesh.sequence,
                       .training = false});
       // In the same arenas.
-      memory.activations = std::max(memory.activations, size.saved_held);
-      memory.scratch = std::max(memory.scratch, size.scratch_held);
+      memory.activations = std::max(memory.activations, size.saved_touched);
+      memory.scratch = std::max(memory.scratch, size.scratch_touched);
     }
     if (!run.checkpoint_async) memory.snapshot = 0;  // written from the training's own memory
     if (memory.all() > most.all()) most = memory;

@@ -47,6 +47,7 @@ GriffinConfig config_of(const std::string& layers, std::int64_t vocabulary = 261
 
 struct Measured {
   std::int64_t saved_held = 0, scratch_held = 0, saved = 0, scratch = 0;
+  std::int64_t saved_touched = 0, scratch_touched = 0;
   std::int64_t context_sent = 0, tensor_sent = 0;
 };
 
@@ -86,6 +87,8 @@ std::vector<Measured> measure(const Case& c, bool seamless, int passes = 3) {
     }
     one.saved_held = static_cast<std::int64_t>(workspace.saved.held_bytes());
     one.scratch_held = static_cast<std::int64_t>(workspace.scratch.held_bytes());
+    one.saved_touched = static_cast<std::int64_t>(workspace.saved.touched_bytes());
+    one.scratch_touched = static_cast<std::int64_t>(workspace.scratch.touched_bytes());
     one.saved = static_cast<std::int64_t>(workspace.saved.peak_bytes());
     one.scratch = static_cast<std::int64_t>(workspace.scratch.peak_bytes());
   });
@@ -118,6 +121,8 @@ void expect_alike(const Case& c) {
     const auto r = static_cast<std::size_t>(rank);
     EXPECT_EQ(size.saved_held, chunks[r].saved_held);
     EXPECT_EQ(size.scratch_held, chunks[r].scratch_held);
+    EXPECT_EQ(size.saved_touched, chunks[r].saved_touched);
+    EXPECT_EQ(size.scratch_touched, chunks[r].scratch_touched);
     EXPECT_EQ(size.activations, seamless[r].saved);
     EXPECT_EQ(std::max(size.logits, size.backward), seamless[r].scratch);
     EXPECT_EQ(size.context_sent, chunks[r].context_sent);

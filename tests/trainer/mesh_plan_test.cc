@@ -61,8 +61,8 @@ std::vector<Measured> run(const model::GriffinConfig& config, const StepShape& s
     one.memory.gradients = own.gradients;
     one.memory.moments = own.moments;
     one.memory.exchange = own.exchange;
-    one.memory.activations = static_cast<std::int64_t>(workspace.saved.held_bytes());
-    one.memory.scratch = static_cast<std::int64_t>(workspace.scratch.held_bytes());
+    one.memory.activations = static_cast<std::int64_t>(workspace.saved.touched_bytes());
+    one.memory.scratch = static_cast<std::int64_t>(workspace.scratch.touched_bytes());
     for (const TensorPiece& piece : optimizer.pieces()) one.memory.snapshot += piece.flat_count * 4;
   });
   return all;
