@@ -66,8 +66,8 @@ class Builder {
     parallel::agree(communicator_, [&] {
       PartMaker maker(config_, *tokenizer_, exclusion_, parts_, block_bytes_, communicator_);
       maker.run();
-      blocks_ = maker.blocks();
-      findings_ = maker.findings();
+      blocks_ = maker.take_blocks();
+      findings_ = maker.take_findings();
     });
     plan_shards();
     parallel::agree(communicator_, [&] { write_shards(); });

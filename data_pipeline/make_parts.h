@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "base/file.h"
@@ -39,8 +40,9 @@ class PartMaker {
   // their next block, so that a bad line ends the build within seconds.
   void run();
 
-  const std::vector<Block>& blocks() const { return blocks_; }
-  const std::vector<Findings>& findings() const { return findings_; }  // by source
+  // After run(), once.
+  std::vector<Block> take_blocks() { return std::move(blocks_); }
+  std::vector<Findings> take_findings() { return std::move(findings_); }  // by source
 
   // The mark.
   static base::Path failed_path(const base::Path& parts) { return parts / "failed"; }

@@ -25,7 +25,7 @@ void PassWalk::norm(bool sums) {
 // `sums_first`: its first norm is of a sum; `keeps`: sums have memory of their own.
 void PassWalk::forward_block(std::size_t layer, bool sums_first, bool keeps) {
   const auto through = [&](const auto& forward) {
-    GhostScope scope(scratch_);
+    const tensor::ArenaScope scope(scratch_);
     block_output();
     to_block(c_);
     forward();
@@ -44,7 +44,7 @@ void PassWalk::forward() {
   const bool again = shape_.training && shape_.recompute, keeps = shape_.training && !again;
   for (int i = 0; i < (keeps ? 2 : 3); ++i) saved_.take(stream);
   {
-    GhostScope scope(scratch_);
+    const tensor::ArenaScope scope(scratch_);
     block_output();
     from_block(kFloat);
   }
@@ -53,7 +53,7 @@ void PassWalk::forward() {
     before_.push_back(saved_.mark());
     if (again) {
       saved_.take(stream);  // its input
-      GhostScope scope(saved_);
+      const tensor::ArenaScope scope(saved_);
       saved_.take(stream);
       forward_block(layer, false, false);
       continue;
@@ -65,14 +65,14 @@ void PassWalk::forward() {
 }
 
 void PassWalk::head() {
-  GhostScope scope(scratch_);
+  const tensor::ArenaScope scope(scratch_);
   const std::int64_t rows = std::min(n_, logit_rows(config_.vocabulary)),
                      vocabulary = sizes_.vocabulary.own();
   scratch_.take(n_ * kFloat);
   scratch_.take(rows * vocabulary * kFloat);
   if (shape_.training && c_ != kFloat) scratch_.take(rows * vocabulary * c_);
   for (std::int64_t begin = 0; split_ && begin < n_; begin += rows) {
-    GhostScope sums(scratch_);
+    const tensor::ArenaScope sums(scratch_);
     const std::int64_t bytes = std::min(rows, n_ - begin) * 3 * kFloat;
     scratch_.take(bytes);
     scratch_.take(bytes * shape_.tensor_ranks);
@@ -85,7 +85,7 @@ void PassWalk::backward() {
   const std::int64_t stream = rows_ * config_.width;
   scratch_.take(stream * kFloat);
   {
-    GhostScope scope(scratch_);
+    const tensor::ArenaScope scope(scratch_);
     block_output();
     to_block(c_);
     head();
@@ -95,7 +95,7 @@ void PassWalk::backward() {
   scratch_.take(stream * kFloat);
   if (c_ != kFloat) scratch_.take(stream * c_);
   const auto back_through = [&](const auto& layer) {
-    GhostScope scope(scratch_);
+    const tensor::ArenaScope scope(scratch_);
     block_output();
     to_block(c_);
     to_block(c_);
@@ -108,7 +108,7 @@ void PassWalk::backward() {
       forward_block(layer, false, true);
     }
     back_through([&] {
-      GhostScope scope(scratch_);
+      const tensor::ArenaScope scope(scratch_);
       for (int i = 0; i < 3; ++i) scratch_.take(n_ * sizes_.mlp.own() * c_);
     });
     back_through(
@@ -136,11 +136,11 @@ void PassWalk::pass() {
   if (n_ == 0) return;
   forward();
   if (shape_.training) {
-    GhostScope scope(scratch_);
+    const tensor::ArenaScope scope(scratch_);
     backward();
   } else {
     size_.backward = scratch_.phase();
-    GhostScope scope(scratch_);
+    const tensor::ArenaScope scope(scratch_);
     to_block(c_);
     head();
     size_.logits = scratch_.phase();

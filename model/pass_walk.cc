@@ -25,7 +25,7 @@ void PassWalk::block_output() {
 }
 
 void PassWalk::reduce_scatter(std::int64_t wire, bool in_place) {
-  GhostScope scope(scratch_);
+  const tensor::ArenaScope scope(scratch_);
   const int ranks = shape_.tensor_ranks, rank = shape_.tensor_rank;
   const std::int64_t own = parallel::part_of(n_, ranks, rank).count, width = config_.width;
   if (wire != kFloat) scratch_.take(n_ * width * wire);
@@ -41,7 +41,7 @@ void PassWalk::from_block(std::int64_t wire) {
   const std::int64_t width = config_.width,
                      own = parallel::part_of(n_, shape_.tensor_ranks, shape_.tensor_rank).count;
   reduce_scatter(wire, true);
-  GhostScope scope(scratch_);
+  const tensor::ArenaScope scope(scratch_);
   if (wire != kFloat) scratch_.take(n_ * width * wire);
   size_.tensor_sent += own * width * wire * (shape_.tensor_ranks - 1);
   ++size_.tensor_exchanges;
@@ -51,7 +51,7 @@ void PassWalk::from_block(std::int64_t wire) {
 
 // rows_before() and rows_after(): `sends` if there is a rank on that side.
 void PassWalk::neighbour(std::int64_t element, bool sends) {
-  GhostScope scope(scratch_);
+  const tensor::ArenaScope scope(scratch_);
   ++size_.context_exchanges;
   if (!sends) return;
   const std::int64_t bytes = shape_.sequences * kKept * sizes_.rnn.own() * element;
@@ -60,7 +60,7 @@ void PassWalk::neighbour(std::int64_t element, bool sends) {
 }
 
 void PassWalk::fold() {
-  GhostScope scope(scratch_);
+  const tensor::ArenaScope scope(scratch_);
   const std::int64_t own = 2 * shape_.sequences * sizes_.rnn.own() * kFloat;
   scratch_.take(own);
   scratch_.take(own * shape_.context_ranks);
@@ -70,7 +70,7 @@ void PassWalk::fold() {
 
 // fetch_past() of keys or values, or `back` of their gradients.
 void PassWalk::past_keys(std::size_t layer, std::int64_t element, bool back) {
-  GhostScope scope(scratch_);
+  const tensor::ArenaScope scope(scratch_);
   const auto needed = [&](int reader, int owner) {
     const parallel::Part own = parallel::part_of(shape_.length, shape_.context_ranks, owner);
     const std::int64_t end = parallel::part_of(shape_.length, shape_.context_ranks, reader).begin;
@@ -114,12 +114,12 @@ void PassWalk::recurrent_forward() {
     saved_.take(n_ * rnn * element);
   if (!cut_) return;
   {
-    GhostScope scope(scratch_);  // the convolution
+    const tensor::ArenaScope scope(scratch_);  // the convolution
     saved_.take(states * kKept * c_);
     neighbour(c_, shape_.context_rank + 1 < shape_.context_ranks);
     scratch_.take(states * kKept * c_);
   }
-  GhostScope scope(scratch_);  // the recurrence
+  const tensor::ArenaScope scope(scratch_);  // the recurrence
   saved_.take(states * kFloat);
   scratch_.take(states * kFloat);
   scratch_.take(states * kFloat);
@@ -128,7 +128,7 @@ void PassWalk::recurrent_forward() {
 }
 
 void PassWalk::recurrent_backward() {
-  GhostScope scope(scratch_);
+  const tensor::ArenaScope scope(scratch_);
   const std::int64_t rnn = sizes_.rnn.own(), states = shape_.sequences * rnn;
   for (const std::int64_t element : {c_, c_, kFloat, kFloat, c_, c_})
     scratch_.take(n_ * rnn * element);
@@ -149,7 +149,7 @@ void PassWalk::tiles(std::size_t layer, bool backward) {
   for (std::int64_t begin = 0; begin < piece_.count; begin += queries) {
     const std::int64_t count = std::min(queries, piece_.count - begin);
     const std::int64_t span = count + std::min(piece_.begin + begin, config_.reach(layer));
-    GhostScope scope(scratch_);
+    const tensor::ArenaScope scope(scratch_);
     const std::int64_t scores = count * heads * span;
     scratch_.take(scores * kFloat);
     if (backward) scratch_.take(scores * kFloat);
@@ -174,7 +174,7 @@ void PassWalk::attention_forward(std::size_t layer) {
 }
 
 void PassWalk::attention_backward(std::size_t layer) {
-  GhostScope scope(scratch_);
+  const tensor::ArenaScope scope(scratch_);
   const std::int64_t dim = sizes_.head_dim, width = sizes_.queries.own(),
                      past = cut_ ? std::min(piece_.begin, config_.reach(layer)) : 0,
                      keys = shape_.sequences * (past + piece_.count);

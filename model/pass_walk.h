@@ -44,18 +44,6 @@ class GhostArena {
   std::size_t phase_ = 0;
 };
 
-class GhostScope {
- public:
-  explicit GhostScope(GhostArena& ghost) : ghost_(ghost), mark_(ghost.mark()) {}
-  ~GhostScope() { ghost_.release(mark_); }
-  GhostScope(const GhostScope&) = delete;
-  GhostScope& operator=(const GhostScope&) = delete;
-
- private:
-  GhostArena& ghost_;
-  GhostArena::Mark mark_;
-};
-
 class PassWalk {
  public:
   PassWalk(const GriffinConfig& config, const PassShape& shape)

@@ -82,17 +82,18 @@ class Arena {
   std::vector<Buffer> chunks_;
 };
 
-// Releases at the end of a scope what was allocated in it.
+// Releases at the end of a scope what was allocated in it, of an arena or of what stands for one.
+template <class AnyArena>
 class ArenaScope {
  public:
-  explicit ArenaScope(Arena& arena) : arena_(arena), mark_(arena.mark()) {}
+  explicit ArenaScope(AnyArena& arena) : arena_(arena), mark_(arena.mark()) {}
   ~ArenaScope() { arena_.release(mark_); }
   ArenaScope(const ArenaScope&) = delete;
   ArenaScope& operator=(const ArenaScope&) = delete;
 
  private:
-  Arena& arena_;
-  Arena::Mark mark_;
+  AnyArena& arena_;
+  typename AnyArena::Mark mark_;
 };
 
 }  // namespace eyrie::tensor
