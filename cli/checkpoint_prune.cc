@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "trainer/bytes.h"
 #include "trainer/checkpoint_retention.h"
 #include "trainer/checkpoint_status.h"
 #include "trainer/run_config.h"

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "trainer/bytes.h"
 #include "trainer/checkpoint_status.h"
 
 namespace eyrie::cli {

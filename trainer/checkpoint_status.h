@@ -35,8 +35,7 @@ std::vector<CheckpointInfo> checkpoints_at(const base::Path& place);
 // message names the file, and the tensor where it is one's data.
 std::vector<std::string> faults_of(const base::Path& checkpoint);
 
-// Bytes of all files below a folder, 0 where there is none; and such a number as text: "82.9 MB".
+// Bytes of all files below a folder, 0 where there is none.
 std::uint64_t bytes_below(const base::Path& directory);
-std::string bytes_text(std::uint64_t bytes);
 
 }  // namespace eyrie::trainer
