@@ -6,6 +6,9 @@ find_package(MPI REQUIRED COMPONENTS C)
 # Not by its own CMake package, which asks for OpenCL's headers.
 find_library(DNNL_LIBRARY dnnl REQUIRED)
 find_path(DNNL_INCLUDE dnnl.hpp REQUIRED)
+# The build without threads of its own where Debian has several; any of them does.
+find_library(BLIS_LIBRARY blis PATH_SUFFIXES blis-serial REQUIRED)
+find_path(BLIS_INCLUDE blis.h PATH_SUFFIXES blis-serial blis REQUIRED)
 find_package(fmt REQUIRED CONFIG)
 find_package(spdlog REQUIRED CONFIG)
 
@@ -32,6 +35,8 @@ eyrie_library(mpi MPI::MPI_C)
 target_compile_definitions(lib_mpi INTERFACE OMPI_SKIP_MPICXX)
 eyrie_library(dnnl ${DNNL_LIBRARY})
 target_include_directories(lib_dnnl INTERFACE ${DNNL_INCLUDE})
+eyrie_library(blis ${BLIS_LIBRARY})
+target_include_directories(lib_blis SYSTEM INTERFACE ${BLIS_INCLUDE})
 eyrie_library(hwy PkgConfig::hwy)
 eyrie_library(hdf5 PkgConfig::hdf5)
 eyrie_library(sentencepiece PkgConfig::sentencepiece)

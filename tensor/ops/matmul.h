@@ -1,5 +1,6 @@
-// Matrix products. CPU: oneDNN, one single-threaded product a thread over a range of output rows, so
-// that the bits do not depend on the number of threads. (Products of few rows: few_rows.h.)
+// Matrix products. CPU: oneDNN with AVX-512, BLIS without; each thread makes one single-threaded
+// product over a range of output rows. The bits do not depend on the number of threads, nor those of
+// a row on the rows beside it. (Products of few rows: few_rows.h.)
 #pragma once
 
 #include <functional>
