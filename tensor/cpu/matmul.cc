@@ -22,12 +22,13 @@ Product Product::rows(std::int64_t first, std::int64_t count) const {
   return part;
 }
 
-namespace {
-
-void one_product(const Product& product) {
-  if (products_by_onednn()) return onednn_product(product);
-  blis_product(product);
+void make_product(const Product& product) {
+  if (product.a.dtype() != DType::kFloat32 && !bf16_products_by_onednn())
+    return widened_product(product);
+  products_by_onednn() ? onednn_product(product) : blis_product(product);
 }
+
+namespace {
 
 // oneDNN's sums of a transposed a change with its columns' number and stride (other kernels, other
 // blocks of K): it is cut where its size says, whatever the number of threads.
@@ -36,7 +37,7 @@ void transposed_product(const Product& product) {
   const std::int64_t tile = std::clamp<std::int64_t>((m / 8 + 63) / 64 * 64, 64, 512);
   parallel_for((m + tile - 1) / tile, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t first = begin * tile; first < std::min(end * tile, m); first += tile)
-      one_product(product.rows(first, std::min(tile, m - first)));
+      make_product(product.rows(first, std::min(tile, m - first)));
   });
 }
 
@@ -74,7 +75,7 @@ void matmul(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions o
   const Product product{a, b, out, options, bias, k};
   if (options.transpose_a) return transposed_product(product);
   parallel_rows(m, [&](std::int64_t begin, std::int64_t end) {
-    one_product(product.rows(begin, end - begin));
+    make_product(product.rows(begin, end - begin));
   });
 }
 

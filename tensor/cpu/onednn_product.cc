@@ -171,6 +171,11 @@ bool products_by_onednn() {
   return has;
 }
 
+bool bf16_products_by_onednn() {
+  static const bool has = may_use(dnnl::cpu_isa::avx512_core_bf16);
+  return has;
+}
+
 std::size_t onednn_primitives() { return cache().entries.size(); }
 
 // The bits of a row must not depend on how many rows there are, nor those of an attention score on

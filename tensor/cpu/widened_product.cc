@@ -1,0 +1,57 @@
+// Products of bf16 on a processor that has none: of the same values in fp32, widened piece by
+// piece.
+#include <algorithm>
+#include <vector>
+
+#include "tensor/cpu/products.h"
+#include "tensor/ops/elementwise.h"
+
+namespace eyrie::tensor {
+namespace {
+
+// Of what is widened at a time: 9 MB per thread at the most. The sums are cut at kInner, whatever
+// the product's other sizes.
+constexpr std::int64_t kRows = 512, kColumns = 512, kInner = 2048;
+
+// [row, row + rows) x [column, column + columns) of op(x), laid out as x is.
+Tensor widened(const Tensor& x, bool transposed, std::int64_t row, std::int64_t rows,
+               std::int64_t column, std::int64_t columns, std::vector<float>& memory) {
+  if (transposed) {
+    std::swap(row, column);
+    std::swap(rows, columns);
+  }
+  memory.resize(static_cast<std::size_t>(rows * columns));
+  const Tensor wide(memory.data(), DType::kFloat32, rows, columns);
+  convert(x.row_range(row, rows).column_range(column, columns), wide);
+  return wide;
+}
+
+}  // namespace
+
+void widened_product(const Product& p) {
+  thread_local std::vector<float> a_memory, b_memory, out_memory;
+  for (std::int64_t row = 0; row < p.out.rows(); row += kRows) {
+    const std::int64_t rows = std::min(kRows, p.out.rows() - row);
+    for (std::int64_t column = 0; column < p.out.columns(); column += kColumns) {
+      const std::int64_t columns = std::min(kColumns, p.out.columns() - column);
+      const Tensor part = p.out.row_range(row, rows).column_range(column, columns);
+      out_memory.resize(static_cast<std::size_t>(rows * columns));
+      const Tensor sums(out_memory.data(), DType::kFloat32, rows, columns);
+      if (p.options.accumulate) convert(part, sums);
+      for (std::int64_t first = 0; first < p.k; first += kInner) {
+        const std::int64_t inner = std::min(kInner, p.k - first);
+        Product piece{widened(p.a, p.options.transpose_a, row, rows, first, inner, a_memory),
+                      widened(p.b, p.options.transpose_b, first, inner, column, columns, b_memory),
+                      sums,
+                      p.options,
+                      p.bias && first == 0 ? p.bias.column_range(column, columns) : Tensor(),
+                      inner};
+        piece.options.accumulate = p.options.accumulate || first > 0;
+        make_product(piece);
+      }
+      convert(sums, part);
+    }
+  }
+}
+
+}  // namespace eyrie::tensor
