@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -12,39 +11,10 @@
 #include <fmt/ranges.h>
 
 #include "base/config_node.h"
+#include "base/number.h"
 
 namespace eyrie::base {
 namespace {
-
-std::optional<double> parse_double(std::string_view text) {
-  if (text.starts_with('+')) text.remove_prefix(1);
-  double unit = 1;
-  for (const auto& [suffix, value] :
-       {std::pair{"Ki", 0x1p10}, {"Mi", 0x1p20}, {"Gi", 0x1p30}, {"Ti", 0x1p40}}) {
-    if (text.ends_with(suffix)) {
-      text.remove_suffix(2);
-      unit = value;
-      break;
-    }
-  }
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) {
-    return std::nullopt;
-  }
-  return value * unit;
-}
-
-std::optional<std::int64_t> parse_integer(std::string_view text) {
-  if (text.starts_with('+')) text.remove_prefix(1);
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error == std::errc() && end == text.data() + text.size()) return value;
-  // 16Ki, 1e6, 1.5Mi: through a double, as long as it holds the number exactly.
-  const std::optional<double> number = parse_double(text);
-  if (!number || std::floor(*number) != *number || std::abs(*number) > 0x1p53) return std::nullopt;
-  return static_cast<std::int64_t>(*number);
-}
 
 std::optional<bool> parse_bool(std::string_view text) {
   if (text == "true" || text == "True" || text == "TRUE") return true;
@@ -53,7 +23,7 @@ std::optional<bool> parse_bool(std::string_view text) {
 }
 
 bool looks_like_text(const std::string& text) {
-  return !text.empty() && text != "~" && text != "null" && !parse_bool(text) && !parse_double(text);
+  return !text.empty() && text != "~" && text != "null" && !parse_bool(text) && !parse_number(text);
 }
 
 template <class T>
@@ -67,13 +37,13 @@ struct Type<std::string> {
 template <>
 struct Type<std::int64_t> {
   static constexpr const char* kExpected = "a whole number (12, 16Ki, 2Gi, 1e6)";
-  static std::optional<std::int64_t> parse(const std::string& text) { return parse_integer(text); }
+  static std::optional<std::int64_t> parse(const std::string& text) { return parse_whole(text); }
   static std::string print(std::int64_t value) { return fmt::format("{}", value); }
 };
 template <>
 struct Type<double> {
   static constexpr const char* kExpected = "a number";
-  static std::optional<double> parse(const std::string& text) { return parse_double(text); }
+  static std::optional<double> parse(const std::string& text) { return parse_number(text); }
   static std::string print(double value) { return fmt::format("{}", value); }
 };
 template <>
@@ -96,7 +66,12 @@ T read_value(ConfigNode& node) {
   node.mark_all_known();
   if constexpr (std::is_same_v<T, std::vector<std::string>>) {
     std::vector<std::string> values;
-    if (node.kind == ConfigNode::Kind::kScalar) return {node.scalar};
+    if (node.kind == ConfigNode::Kind::kScalar) {
+      if (!node.quoted && node.scalar.find(',') != std::string::npos)
+        throw node.error(fmt::format("{} is one text with a comma in it; a list is written [{}]",
+                                     node.describe(), node.scalar));
+      return {node.scalar};
+    }
     if (node.kind != ConfigNode::Kind::kList) {
       throw node.error(node.describe() + " is not a list of texts");
     }
@@ -181,13 +156,19 @@ void Config::set(const std::string& assignment) {
   auto refuse = [&](const std::string& message) {
     throw InputError(fmt::format("command line: {}: {}", path, message));
   };
+  if (assignment.find_first_not_of(" \t", equals + 1) == std::string::npos)
+    refuse("there is no value behind the =; write null for the default");
   ConfigNode* node = node_.get();
   for (const std::string& part : split_path(path)) {
     if (part.empty()) refuse("an empty part in the path");
     if (node->kind == ConfigNode::Kind::kNull) node->kind = ConfigNode::Kind::kMap;
     if (node->kind == ConfigNode::Kind::kMap) {
       ConfigNode* child = node->find(part);
-      node = child != nullptr ? child : node->add(part);
+      if (child == nullptr) {
+        child = node->add(part);
+        child->from_command_line = true;
+      }
+      node = child;
     } else if (node->kind == ConfigNode::Kind::kList) {
       std::size_t index = 0;
       const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), index);
@@ -293,6 +274,27 @@ InputError Config::error(const std::string& key, const std::string& message) con
   const std::string path = node_->path();
   return InputError(
       fmt::format("{}: {}{}{}: {}", node_->place(), path, path.empty() ? "" : ".", key, message));
+}
+
+InputError Config::error_at(const std::vector<std::string>& paths,
+                            const std::string& message) const {
+  const ConfigNode* blamed = nullptr;
+  for (const std::string& path : paths) {
+    const ConfigNode* node = node_.get();
+    for (const std::string& part : split_path(path)) {
+      const bool list = node->kind == ConfigNode::Kind::kList;
+      std::size_t index = 0;
+      if (list) std::from_chars(part.data(), part.data() + part.size(), index);
+      const ConfigNode* child = !list                           ? node->find(part)
+                                : index < node->children.size() ? node->children[index].get()
+                                                                : nullptr;
+      if (child == nullptr) break;
+      node = child;
+    }
+    if (blamed == nullptr || (node->from_command_line && !blamed->from_command_line)) blamed = node;
+  }
+  EYRIE_CHECK(blamed != nullptr, "an error at no key");
+  return blamed->error(message);
 }
 
 void Config::finish() const { check_all_known(*node_); }

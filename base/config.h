@@ -43,6 +43,10 @@ class Config {
   // To be thrown: "run.yaml:12: stages[0].data.mixture: MESSAGE".
   InputError error(const std::string& key, const std::string& message) const;
 
+  // The same where several keys do not fit each other, given as paths below this node
+  // ("data.mixture", "stages.0.steps"): the first that the command line set is named, else the first.
+  InputError error_at(const std::vector<std::string>& paths, const std::string& message) const;
+
   // Throws for the first key, anywhere below this node, that nothing has read.
   void finish() const;
 

@@ -45,6 +45,12 @@ struct Copier {
                                       : fmt::format("{}:{}", document, entry.first.Mark().line + 1);
         if (!entry.first.IsScalar()) throw InputError(place + ": a key must be a plain word");
         const std::string& key = entry.first.Scalar();
+        if (key == "<<") {
+          throw InputError(fmt::format(
+              "{}: merge keys (<<) are not read: write the keys out, or use an alias (*name) for a "
+              "whole value",
+              place));
+        }
         if (to.find(key) != nullptr) {
           throw InputError(
               fmt::format("{}: the key \"{}\" is there twice; remove one", place, key));

@@ -7,21 +7,13 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/flags.h"
 #include "trainer/bytes.h"
 #include "trainer/checkpoint_retention.h"
 #include "trainer/checkpoint_status.h"
 #include "trainer/run_config.h"
 
 namespace eyrie::cli {
-namespace {
-
-void check_at_least(const char* flag, std::int64_t value, std::int64_t least) {
-  if (value >= least) return;
-  throw base::InputError(
-      fmt::format("{} {} is too small; it must be at least {}", flag, value, least));
-}
-
-}  // namespace
 
 int run_checkpoint_prune(int argc, char** argv) {
   std::string run;
@@ -32,10 +24,11 @@ int run_checkpoint_prune(int argc, char** argv) {
       "that stay as newest or best is compared first: the only sound one is never removed.",
       argv[0]);
   app.add_option("RUN", run, "the run's folder")->required();
-  app.add_option("--keep", keep, "keep the N newest (default: the run's checkpoint.keep)");
-  app.add_option("--keep-every", keep_every,
-                 "keep those whose step is a multiple of N; 0: none for that (default: the run's)");
-  app.add_option("--best", best, "keep the N with the lowest validation loss (default: the run's)");
+  add_whole(app, "--keep", keep, "keep the N newest (default: the run's checkpoint.keep)", 1);
+  add_whole(app, "--keep-every", keep_every,
+            "keep those whose step is a multiple of N; 0: none for that (default: the run's)", 0);
+  add_whole(app, "--best", best, "keep the N with the lowest validation loss (default: the run's)",
+            0);
   app.add_flag("--dry-run", dry_run, "say what would go, remove nothing");
   try {
     app.parse(argc, argv);
@@ -52,10 +45,6 @@ int run_checkpoint_prune(int argc, char** argv) {
   retention.keep = keep.value_or(retention.keep);
   retention.keep_every = keep_every.value_or(retention.keep_every);
   retention.best = best.value_or(retention.best);
-  check_at_least("--keep", retention.keep, 1);
-  check_at_least("--keep-every", retention.keep_every, 0);
-  check_at_least("--best", retention.best, 0);
-
   const auto rows = trainer::apply_retention(run, retention, true);
   if (std::none_of(rows.begin(), rows.end(),
                    [](const auto& row) { return row.kept_for == "newest"; })) {

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/flags.h"
 #include "trainer/bytes.h"
 #include "trainer/checkpoint_status.h"
 
@@ -45,7 +46,7 @@ int run_checkpoint_verify(int argc, char** argv) {
       "when any is damaged.",
       argv[0]);
   app.add_option("RUN", place, "the run's folder, or a checkpoint's")->required();
-  auto* by_step = app.add_option("--step", step, "only the checkpoint of this step");
+  auto* by_step = add_whole(app, "--step", step, "only the checkpoint of this step", 0);
   app.add_flag("--newest", newest, "only the newest one")->excludes(by_step);
   try {
     app.parse(argc, argv);

@@ -9,8 +9,26 @@
 #include "data_pipeline/exclusion.h"
 #include "parallel/guard.h"
 #include "text/task.h"
+#include "text/tokenizer.h"
 
 namespace eyrie::cli {
+
+namespace {
+
+// What the file names is there; else its line and key are told.
+void check_names(const base::Config& yaml, const data_pipeline::DataConfig& config,
+                 const text::TaskPlaces& places) {
+  std::string key = "tokenizer";
+  try {
+    text::open_tokenizer(config.tokenizer);
+    key = "exclude.tasks";
+    for (const std::string& task : config.exclude_tasks) text::open_tasks(task, places);
+  } catch (const base::InputError& error) {
+    throw yaml.error_at({key}, error.what());
+  }
+}
+
+}  // namespace
 
 int run_data_build(int argc, char** argv) {
   const auto world = parallel::open_world(argc, argv);
@@ -39,6 +57,7 @@ int run_data_build(int argc, char** argv) {
       base::Config yaml = base::Config::read(file);
       for (const std::string& assignment : assignments) yaml.set(assignment);
       config = data_pipeline::read_data_config(yaml);
+      check_names(yaml, config, places);
     });
     const data_pipeline::Dataset dataset = data_pipeline::build_dataset(config, places, *world);
     if (world->rank() == 0) {

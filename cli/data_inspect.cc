@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "cli/command.h"
+#include "cli/flags.h"
 #include "data_pipeline/dataset.h"
 #include "data_pipeline/shard.h"
 #include "text/tokenizer.h"
@@ -76,7 +77,7 @@ int run_data_inspect(int argc, char** argv) {
   bool verify = false;
   CLI::App app("Shows what a shard, or every shard of a folder, holds.", argv[0]);
   app.add_option("PATH", path, "a shard, or the folder of a build")->required();
-  app.add_option("--documents", documents, "print the first N documents of each, decoded");
+  add_whole(app, "--documents", documents, "print the first N documents of each, decoded", 0);
   app.add_option("--tokenizer", tokenizer_file,
                  "the tokenizer to decode with (default: the one of the build)");
   app.add_flag("--verify", verify, "read everything and compare the checksums");

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/flags.h"
 #include "data_pipeline/documents.h"
 #include "data_pipeline/screen.h"
 #include "parallel/guard.h"
@@ -15,7 +16,7 @@ int run_data_screen(int argc, char** argv) {
   const auto world = parallel::open_world(argc, argv);
   std::vector<std::string> tasks, item_files, files, task_folders;
   std::string field = "text", output;
-  std::size_t shown = 20;
+  std::int64_t most_shown = 20;
   std::string data = text::default_evaluation_data().string();
   CLI::App app(
       "Reports which documents share words with evaluation sets (docs/data.md); changes nothing.",
@@ -28,7 +29,7 @@ int run_data_screen(int argc, char** argv) {
       ->allow_extra_args(false);
   app.add_option("--text", field, "the JSON field of the text")->capture_default_str();
   app.add_option("--output", output, "write the whole report there, as JSON");
-  app.add_option("--show", shown, "documents to name at the most")->capture_default_str();
+  add_whole(app, "--show", most_shown, "documents to name at the most", 0);
   app.add_option("--data", data, "the folder of the evaluation sets; also by $EYRIE_EVAL_DATA")
       ->capture_default_str();
   app.add_option("--include-path", task_folders, "more folders of task files")
@@ -56,6 +57,7 @@ int run_data_screen(int argc, char** argv) {
     const data_pipeline::ScreenResult result =
         data_pipeline::screen_files(paths, field, index, *world);
     if (world->rank() != 0) return base::kExitDone;
+    const auto shown = static_cast<std::size_t>(most_shown);
     for (std::size_t i = 0; i < std::min(shown, result.hits.size()); ++i) {
       const auto& hit = result.hits[i];
       fmt::print("{}:{}: {} words of {}: {}\n", hit.file, hit.line, hit.match.words, hit.match.item,

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/flags.h"
 #include "eval/evaluate.h"
 #include "eval/report.h"
 #include "parallel/guard.h"
@@ -18,7 +19,8 @@ int run_eval(int argc, char** argv) {
   const auto world = parallel::open_world(argc, argv);
   std::string place, output, data = text::default_evaluation_data().string();
   std::vector<std::string> task_folders;
-  std::int64_t limit = 0, threads = 0;
+  std::int64_t threads = 0;
+  std::optional<std::int64_t> limit;
   bool log_samples = false;
   trainer::OpenModelOptions opening;
   eval::EvaluateOptions options;
@@ -29,23 +31,21 @@ int run_eval(int argc, char** argv) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->required();
-  app.add_option("--num-fewshot", options.shots, "shots in place of each task's own number");
-  app.add_option("--limit", limit,
-                 "documents a leaf task (MMLU has 57), the first ones; default: all")
-      ->check(CLI::PositiveNumber);
+  add_whole(app, "--num-fewshot", options.shots, "shots in place of each task's own number", 0,
+            1 << 20);
+  add_whole(app, "--limit", limit,
+            "documents a leaf task (MMLU has 57), the first ones; default: all", 1);
   app.add_option("--data", data, "the folder of the evaluation sets; also by $EYRIE_EVAL_DATA")
       ->capture_default_str();
   app.add_option("--include-path", task_folders, "more folders of task files");
-  app.add_option("--max-length", options.max_length,
-                 "tokens that the model is given at the most, cut off from the left; 0: all")
-      ->capture_default_str();
-  app.add_option("--batch-tokens", opening.batch_tokens, "tokens of one pass")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+  add_whole(app, "--max-length", options.max_length,
+            "tokens that the model is given at the most, cut off from the left; 0: all", 0,
+            kMostTokens);
+  add_whole(app, "--batch-tokens", opening.batch_tokens, "tokens of one pass", 1, kMostTokens);
   app.add_option("--precision", opening.precision, "fp32 or bf16; default: as trained");
   app.add_option("--tokenizer", opening.tokenizer, "a tokenizer file in place of the model's own");
-  app.add_option("--threads", threads, "a rank; 0: the host's cores shared out among its ranks")
-      ->capture_default_str();
+  add_whole(app, "--threads", threads, "a rank; 0: the host's cores shared out among its ranks", 0,
+            base::most_threads());
   app.add_option("--output", output, "a folder for results.json");
   app.add_flag("--log-samples", log_samples, "also write samples_TASK.jsonl there");
   try {
@@ -58,7 +58,7 @@ int run_eval(int argc, char** argv) {
   return parallel::guard(*world, [&] {
     tensor::set_thread_count(trainer::threads_for(threads, *world));
     options.places = {data, {task_folders.begin(), task_folders.end()}};
-    if (limit > 0) options.limits[""] = limit;
+    if (limit) options.limits[""] = *limit;
     trainer::OpenedModel opened;
     parallel::agree(*world, [&] {
       if (log_samples && output.empty())

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/flags.h"
 #include "eval/show.h"
 
 namespace eyrie::cli {
@@ -15,8 +16,8 @@ int run_eval_show(int argc, char** argv) {
   std::vector<std::string> task_folders;
   CLI::App app("Shows one document of a task as the model gets it.", argv[0]);
   app.add_option("TASK", task, "a task (eyrie eval list)")->required();
-  app.add_option("--doc", document, "the document, from 0")->capture_default_str();
-  app.add_option("--num-fewshot", shots, "shots in place of the task's own number");
+  add_whole(app, "--doc", document, "the document, from 0", 0);
+  add_whole(app, "--num-fewshot", shots, "shots in place of the task's own number", 0, 1 << 20);
   app.add_option("--data", data, "the folder of the evaluation sets; also by $EYRIE_EVAL_DATA")
       ->capture_default_str();
   app.add_option("--include-path", task_folders, "more folders of task files");

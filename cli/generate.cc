@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/command.h"
+#include "cli/flags.h"
 #include "cli/generate.h"
 #include "parallel/stop.h"
 #include "tensor/threads.h"
@@ -33,31 +34,22 @@ void add_options(CLI::App& app, GenerateOptions& options, trainer::OpenModelOpti
       ->excludes(prompts);
   app.add_option("--output", options.output, "with --prompts: a file for the answers")
       ->needs(prompts);
-  app.add_option("--max-new", text.most, "tokens to make at the most")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--samples", options.samples, "continuations of each prompt, which is read once")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  app.add_option("--temperature", text.sampling.temperature, "0: always the most probable token")
-      ->capture_default_str();
-  app.add_option("--top-k", text.sampling.top_k, "sample among the k most probable; 0: all")
-      ->capture_default_str();
-  app.add_option("--top-p", text.sampling.top_p, "sample among the most probable that make up p")
-      ->capture_default_str();
-  app.add_option("--min-p", text.sampling.min_p,
-                 "sample among those at least this share of the most probable")
-      ->capture_default_str();
-  app.add_option("--repetition-penalty", text.sampling.repetition_penalty,
-                 "above 1: tokens that were there before are less probable")
-      ->capture_default_str();
-  app.add_option("--seed", text.sampling.seed, "the same seed gives the same text")
-      ->capture_default_str();
+  add_whole(app, "--max-new", text.most, "tokens to make at the most", 0);
+  add_whole(app, "--samples", options.samples, "continuations of each prompt, which is read once",
+            1, 1 << 20);
+  add_number(app, "--temperature", text.sampling.temperature, "0: always the most probable token",
+             0, 1000);
+  add_whole(app, "--top-k", text.sampling.top_k, "sample among the k most probable; 0: all", 0);
+  add_number(app, "--top-p", text.sampling.top_p, "sample among the most probable that make up p",
+             0, 1);
+  add_number(app, "--min-p", text.sampling.min_p,
+             "sample among those at least this share of the most probable", 0, 1);
+  add_number(app, "--repetition-penalty", text.sampling.repetition_penalty,
+             "above 1: tokens that were there before are less probable", 0, 1000);
+  add_seed(app, text.sampling.seed, "the same seed gives the same text");
   app.add_option("--stop", text.stops, "ends the text where this comes up; may be given again");
   app.add_flag("--ignore-end", text.ignore_end, "go on after the end of a document");
-  app.add_option("--batch", text.slots, "sequences side by side")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+  add_whole(app, "--batch", text.slots, "sequences side by side", 1, 1 << 16);
   app.add_option("--state", options.state, "go on from a saved state (docs/generation.md)")
       ->excludes(prompts);
   app.add_option("--save-state", options.save_state,
@@ -65,9 +57,7 @@ void add_options(CLI::App& app, GenerateOptions& options, trainer::OpenModelOpti
       ->excludes(prompts);
   app.add_option("--tokenizer", opening.tokenizer, "a tokenizer file in place of the model's own");
   app.add_option("--precision", opening.precision, "fp32 or bf16; default: as stored");
-  app.add_option("--threads", threads, "0: all cores")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+  add_whole(app, "--threads", threads, "0: all cores", 0, base::most_threads());
 }
 
 }  // namespace

@@ -2,8 +2,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -58,45 +60,106 @@ void print_commands(std::FILE* out) {
   fmt::print(out, "\n`eyrie COMMAND --help` lists a command's flags. Documentation: docs/.\n");
 }
 
-}  // namespace
+// The words of the command that `arguments` begin with: 2 before 1; null: none.
+const Command* find(const std::vector<std::string>& arguments, int& words) {
+  const auto named = [](const std::string& name) -> const Command* {
+    for (const Command& command : kCommands)
+      if (command.name == name) return &command;
+    return nullptr;
+  };
+  words = 2;
+  const Command* command =
+      arguments.size() > 1 ? named(arguments[0] + " " + arguments[1]) : nullptr;
+  if (command != nullptr || arguments.empty()) return command;
+  words = 1;
+  return named(arguments[0]);
+}
 
-int main(int argc, char** argv) {
-  spin_shortly(argv);
-  if (argc < 2 || std::string(argv[1]) == "--help" || std::string(argv[1]) == "-h" ||
-      std::string(argv[1]) == "help") {
-    print_commands(argc < 2 ? stderr : stdout);
-    return argc < 2 ? eyrie::base::kExitInput : eyrie::base::kExitDone;
-  }
-  const std::string one = argv[1], two = argc > 2 ? one + " " + argv[2] : one;
-  for (const Command& command : kCommands) {
-    const int words = command.name == two && argc > 2 ? 2 : command.name == one ? 1 : 0;
-    if (words == 0) continue;
-    static std::string name = std::string("eyrie ") + command.name;
-    argv[words] = name.data();
-    try {
-      return command.run(argc - words, argv + words);
-    } catch (const eyrie::base::InputError& error) {
-      fmt::print(stderr, "eyrie: {}\n", eyrie::base::with_rank(error.what()));
-      return eyrie::base::kExitInput;
-    } catch (const std::exception& error) {
-      fmt::print(stderr, "eyrie: {}\n", eyrie::base::with_rank(error.what()));
-      return eyrie::base::kExitFailure;
-    }
-  }
+// What was meant by words that are no command.
+int unknown(const std::vector<std::string>& arguments) {
+  const std::string& one = arguments[0];
+  const std::string two = arguments.size() > 1 ? one + " " + arguments[1] : one;
   std::vector<std::string> names, verbs;
   for (const Command& command : kCommands) {
     names.emplace_back(command.name);
     if (names.back().starts_with(one + " ")) verbs.push_back(names.back().substr(one.size() + 1));
   }
-  const bool slip = argc > 2 && !eyrie::base::nearest(two, names).empty();
-  if (!verbs.empty() && !slip) {
-    fmt::print(stderr, "eyrie: '{}' is followed by one of: {}\n", one, fmt::join(verbs, ", "));
+  const bool help = arguments.size() > 1 &&
+                    (arguments[1] == "help" || arguments[1] == "--help" || arguments[1] == "-h");
+  if (!verbs.empty() && help) {
+    for (const Command& command : kCommands) {
+      if (std::string(command.name).starts_with(one + " "))
+        fmt::print("  {:17} {}\n", command.name, command.summary);
+    }
+    return eyrie::base::kExitDone;
+  }
+  if (!verbs.empty()) {  // the first word is right
+    const std::string near = arguments.size() > 1 ? eyrie::base::nearest(arguments[1], verbs) : "";
+    if (near.empty()) {
+      fmt::print(stderr, "eyrie: '{}' is followed by one of: {}\n", one, fmt::join(verbs, ", "));
+    } else {
+      fmt::print(stderr, "eyrie: there is no command '{}'; did you mean '{} {}'?\n", two, one,
+                 near);
+    }
     return eyrie::base::kExitInput;
   }
   std::string near = eyrie::base::nearest(two, names);
+  const bool both = !near.empty() && arguments.size() > 1;
   if (near.empty()) near = eyrie::base::nearest(one, names);  // the second word is an argument
-  fmt::print(stderr, "eyrie: there is no command '{}'{}\n\n", one,
+  fmt::print(stderr, "eyrie: there is no command '{}'{}\n\n", both ? two : one,
              near.empty() ? "" : "; did you mean '" + near + "'?");
   print_commands(stderr);
   return eyrie::base::kExitInput;
+}
+
+// "help train", "train help", "-V" and the like as commands and flags.
+std::vector<std::string> plain(std::vector<std::string> arguments) {
+  if (arguments.empty()) return arguments;
+  if (arguments[0] == "--version" || arguments[0] == "-V") arguments[0] = "version";
+  if (arguments[0] == "--help" || arguments[0] == "-h") arguments[0] = "help";
+  if (arguments[0] == "help" && arguments.size() > 1) {
+    arguments.erase(arguments.begin());
+    arguments.emplace_back("--help");
+  }
+  int words = 0;
+  if (find(arguments, words) != nullptr &&
+      arguments.size() == static_cast<std::size_t>(words) + 1 && arguments.back() == "help")
+    arguments.back() = "--help";
+  return arguments;
+}
+
+int run(const std::vector<std::string>& given) {
+  std::vector<std::string> arguments = plain(given);
+  if (arguments.empty() || arguments[0] == "help") {
+    print_commands(arguments.empty() ? stderr : stdout);
+    return arguments.empty() ? eyrie::base::kExitInput : eyrie::base::kExitDone;
+  }
+  int words = 0;
+  const Command* command = find(arguments, words);
+  if (command == nullptr) return unknown(arguments);
+  arguments.erase(arguments.begin(), arguments.begin() + words);
+  arguments.insert(arguments.begin(), std::string("eyrie ") + command->name);
+  std::vector<char*> pointers;
+  for (std::string& argument : arguments) pointers.push_back(argument.data());
+  pointers.push_back(nullptr);
+  return command->run(static_cast<int>(arguments.size()), pointers.data());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  spin_shortly(argv);
+  try {
+    return run({argv + 1, argv + std::max(argc, 1)});
+  } catch (const eyrie::base::InputError& error) {
+    fmt::print(stderr, "eyrie: {}\n", eyrie::base::with_rank(error.what()));
+    return eyrie::base::kExitInput;
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "eyrie: {}\n",
+               eyrie::base::with_rank("out of memory: the system gave no more of it"));
+    return eyrie::base::kExitFailure;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "eyrie: {}\n", eyrie::base::with_rank(error.what()));
+    return eyrie::base::kExitFailure;
+  }
 }

@@ -1,31 +1,24 @@
 // Flags and last line of model init, import and export.
 #include "cli/model_files.h"
+#include "cli/flags.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
-
-#include <algorithm>
-#include <limits>
 
 namespace eyrie::cli {
 
 model::HuggingFaceOptions WritingFlags::options() const {
   model::HuggingFaceOptions options;
   if (!type.empty()) options.type = model::stored_type(type);
-  options.shard_bytes = static_cast<std::int64_t>(
-      std::min<std::uint64_t>(shard_bytes, std::numeric_limits<std::int64_t>::max()));
+  options.shard_bytes = shard_bytes;
   return options;
 }
 
 void add_writing_flags(CLI::App& app, WritingFlags& flags, const std::string& type_help) {
   app.add_option("--dtype", flags.type, type_help);
-  app.add_option("--shard-size", flags.shard_bytes,
-                 "weights are split into files of at most so many bytes (500MB, 2GiB)")
-      ->transform(CLI::AsSizeValue(true))
-      ->default_str("5GB");
-  app.add_option("--threads", flags.threads, "0: all cores")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+  add_bytes(app, "--shard-size", flags.shard_bytes,
+            "weights are split into files of at most so many bytes (500MB, 2GiB)", 10'000);
+  add_whole(app, "--threads", flags.threads, "0: all cores", 0, base::most_threads());
 }
 
 void print_written(const model::HuggingFaceWritten& written, const std::string& directory) {

@@ -14,7 +14,7 @@ namespace eyrie::cli {
 
 struct WritingFlags {
   std::string type;
-  std::uint64_t shard_bytes = 5'000'000'000;
+  std::int64_t shard_bytes = 5'000'000'000;
   std::int64_t threads = 0;
   model::HuggingFaceOptions options() const;
 };

@@ -7,9 +7,11 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "base/checked.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/flags.h"
 #include "model/size.h"
 #include "model/weights/hugging_face.h"
 #include "parallel/gradient_tree.h"
@@ -167,7 +169,7 @@ void print_text(const Described& described, const Sizes& sizes) {
   const auto layers = [&](char kind) {
     return std::count(config.layers.begin(), config.layers.end(), kind);
   };
-  fmt::print("{}\n", config.preset);
+  fmt::print("{}\n", model::title_of(config, false));
   fmt::print("  layers       {}: {} recurrent, {} of local attention, {} of global attention\n",
              config.layers, layers('R'), layers('A'), layers('G'));
   fmt::print("  widths       model {}, rnn {}, mlp {}, vocabulary {}\n", config.width,
@@ -229,7 +231,8 @@ void print_text(const Described& described, const Sizes& sizes) {
 
 int run_model_info(int argc, char** argv) {
   std::string place, preset, precision;
-  std::int64_t length = 0, batch = 0, micro_shards = 0, ranks = 1;
+  std::optional<std::int64_t> length, batch, micro_shards;
+  std::int64_t ranks = 1;
   bool as_json = false;
   CLI::App app(
       "Shows what a model is and what it needs: configuration, parameters, state of a sequence, "
@@ -240,12 +243,14 @@ int run_model_info(int argc, char** argv) {
                                "run directory, checkpoint, Hugging Face directory, or RUN.yaml");
   auto* named = app.add_option("--preset", preset, "a model by its name, as griffin-1.3b");
   named->excludes(where);
-  app.add_option("--length", length, "tokens a sequence (default: of RUN.yaml, else 2048)");
-  app.add_option("--batch", batch, "sequences a micro-shard (default: of RUN.yaml, else 8)");
-  app.add_option("--micro-shards", micro_shards,
-                 "micro-shards that a rank runs a step (default: of RUN.yaml, else 1)");
-  app.add_option("--ranks", ranks, "data ranks, which share the moments and a run's micro-shards")
-      ->capture_default_str();
+  add_whole(app, "--length", length, "tokens a sequence (default: of RUN.yaml, else 2048)", 1,
+            kMostTokens);
+  add_whole(app, "--batch", batch, "sequences a micro-shard (default: of RUN.yaml, else 8)", 1,
+            kMostTokens);
+  add_whole(app, "--micro-shards", micro_shards,
+            "micro-shards that a rank runs a step (default: of RUN.yaml, else 1)", 1, 1 << 20);
+  add_whole(app, "--ranks", ranks, "data ranks, which share the moments and a run's micro-shards",
+            1, 1 << 20);
   app.add_option("--precision", precision, "fp32 or bf16 (default: of RUN.yaml, else bf16)");
   app.add_flag("--json", as_json, "for scripts: one JSON object");
   try {
@@ -256,24 +261,17 @@ int run_model_info(int argc, char** argv) {
   }
   Described described = preset.empty() ? describe(place) : Described{model::preset(preset), {}};
   trainer::StepShape& shape = described.shape;
-  const auto positive = [](const char* flag, std::int64_t value) {
-    if (value < 1) throw base::InputError(fmt::format("{} {}: it must be at least 1", flag, value));
-    return value;
-  };
-  shape.mesh.data = static_cast<int>(std::min<std::int64_t>(positive("--ranks", ranks), 1 << 20));
-  if (app.count("--micro-shards") > 0) {
-    shape.micro_shards = positive("--micro-shards", micro_shards);
+  shape.mesh.data = static_cast<int>(ranks);
+  if (micro_shards) {
+    shape.micro_shards = *micro_shards;
   } else if (shape.micro_shards > 1) {
     shape.micro_shards =
         parallel::MicroShardPlan(shape.micro_shards, static_cast<int>(ranks)).count(0);
   }
-  if (app.count("--length") > 0) shape.length = positive("--length", length);
-  if (app.count("--batch") > 0) shape.sequences = positive("--batch", batch);
-  if (static_cast<double>(shape.sequences) * static_cast<double>(shape.length) > 1e10) {
-    throw base::InputError(
-        fmt::format("--batch {} times --length {}: no rank holds more than 10^10 tokens at once",
-                    shape.sequences, shape.length));
-  }
+  shape.length = length.value_or(shape.length);
+  shape.sequences = batch.value_or(shape.sequences);
+  base::checked_product("--batch × --length: the tokens that a rank holds at once",
+                        {shape.sequences, shape.length}, kMostTokens);
   if (!precision.empty()) shape.compute = dtype_of(precision);
 
   const model::Griffin griffin(described.config);

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/flags.h"
 #include "cli/model_files.h"
 #include "model/weights/hugging_face_writer.h"
 #include "model/weights/initial_weights.h"
@@ -16,14 +17,12 @@ int run_model_init(int argc, char** argv) {
   std::string out, preset, tokenizer;
   std::vector<std::string> changes;
   WritingFlags writing;
-  std::int64_t seed = 1;
+  std::uint64_t seed = 1;
   CLI::App app("Writes a model with random weights (docs/hugging_face.md).", argv[0]);
   app.add_option("OUT", out, "the Hugging Face directory to write")->required();
   app.add_option("CHANGES", changes, "key=value over the preset's: layers=RRGRRA vocabulary=32000");
   app.add_option("--preset", preset, "griffin-10m, recurrentgemma-2b, …")->required();
-  app.add_option("--seed", seed, "the same seed gives the same weights")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+  add_seed(app, seed, "the same seed gives the same weights");
   app.add_option("--tokenizer", tokenizer, "a SentencePiece file to put beside the weights");
   add_writing_flags(app, writing, "fp32, bf16 or fp16; default: fp32");
   try {
@@ -34,8 +33,7 @@ int run_model_init(int argc, char** argv) {
   tensor::set_thread_count(writing.threads > 0 ? static_cast<int>(writing.threads)
                                                : tensor::cores());
   trainer::OpenedWeights opened;
-  opened.weights = std::make_unique<model::InitialWeights>(model::preset(preset, changes),
-                                                           static_cast<std::uint64_t>(seed));
+  opened.weights = std::make_unique<model::InitialWeights>(model::preset(preset, changes), seed);
   if (!tokenizer.empty()) trainer::add_tokenizer(tokenizer, opened);
   model::HuggingFaceOptions options = writing.options();
   options.tokens = opened.tokens;

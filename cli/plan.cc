@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/flags.h"
 #include "tensor/threads.h"
 #include "trainer/bytes.h"
 #include "trainer/fit_mesh.h"
@@ -42,6 +43,17 @@ std::string seconds_text(double seconds) {
   if (seconds >= 100) return fmt::format("{:.0f} s", seconds);
   if (seconds >= 1) return fmt::format("{:.2f} s", seconds);
   return fmt::format("{:.3f} ms", seconds * 1e3);
+}
+
+// "3.2 days": of a stage, or of a run.
+std::string duration_text(double seconds) {
+  const auto amount = [](double value, const char* unit) {
+    return fmt::format(fmt::runtime(value < 10 ? "{:.1f} {}" : "{:.0f} {}"), value, unit);
+  };
+  if (seconds >= 86400) return amount(seconds / 86400, "days");
+  if (seconds >= 3600) return amount(seconds / 3600, "hours");
+  if (seconds >= 60) return amount(seconds / 60, "minutes");
+  return amount(seconds, "seconds");
 }
 
 double tokens_a_step(const trainer::StageConfig& stage) {
@@ -78,6 +90,7 @@ void print_mesh(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
              run.memory_limit > 0 && memory.all() > run.memory_limit ? "  ABOVE THE LIMIT" : "");
   for (const trainer::MemoryPart& part : trainer::memory_parts(memory))
     fmt::print("  {:<16}{:>12}  {}\n", part.name, bytes_text(part.bytes), part.note);
+  double all_seconds = 0, all_tokens = 0;
   for (const trainer::StageConfig& stage : run.stages) {
     const trainer::MeshPlan plan(run.model, trainer::step_shape(run, stage, mesh));
     fmt::print("\nstage {}: a step of {} sequences of {} tokens in {} micro-shards, {} of a rank\n",
@@ -110,7 +123,17 @@ void print_mesh(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
     part("gather", time.gather, "of parameters, after the update");
     part("in all", time.all(), "");
     fmt::print("    {:<14}{:>12.0f}\n", "tokens/s", tokens_a_step(stage) / time.all());
+    const double seconds = time.all() * static_cast<double>(stage.steps);
+    fmt::print("  {:<16}{:>12}  {} steps, {:.3g} tokens\n", "time of the stage",
+               duration_text(seconds), stage.steps,
+               tokens_a_step(stage) * static_cast<double>(stage.steps));
+    all_seconds += seconds;
+    all_tokens += tokens_a_step(stage) * static_cast<double>(stage.steps);
   }
+  fmt::print(
+      "\ntime of the run    {}, {:.3g} tokens, {:.3g} rank-hours; validation, evaluation and "
+      "stops come on top\n",
+      duration_text(all_seconds), all_tokens, all_seconds / 3600 * mesh.ranks());
 }
 
 // The same for scripts. Bytes and seconds.
@@ -124,6 +147,7 @@ void print_json(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
               {"stages", json::array()}};
   for (const trainer::MemoryPart& part : trainer::memory_parts(memory))
     all["memory"][part.name] = part.bytes;
+  double seconds = 0;
   for (const trainer::StageConfig& stage : run.stages) {
     const trainer::MeshPlan plan(run.model, trainer::step_shape(run, stage, mesh));
     const parallel::AxisBytes sent = trainer::most_sent(plan);
@@ -148,8 +172,12 @@ void print_json(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
                                {"waiting", time.waiting},
                                {"gather", time.gather},
                                {"all", time.all()}}},
-                             {"tokens_per_s", tokens_a_step(stage) / time.all()}});
+                             {"tokens_per_s", tokens_a_step(stage) / time.all()},
+                             {"steps", stage.steps},
+                             {"duration_s", time.all() * static_cast<double>(stage.steps)}});
+    seconds += time.all() * static_cast<double>(stage.steps);
   }
+  all["duration_s"] = seconds;
   fmt::print("{}\n", all.dump(2));
 }
 
@@ -182,11 +210,13 @@ void print_best(const trainer::RunConfig& run, int ranks, const trainer::Machine
       run.memory_limit > 0 ? fmt::format("; memory at most {}", bytes_text(run.memory_limit)) : "");
   std::size_t width = 4;
   for (const auto& one : found) width = std::max(width, parallel::describe(one.mesh).size());
-  fmt::print("  {:<{}}{:>12}{:>12}{:>12}\n", "mesh", width, "memory", "step", "tokens/s");
+  fmt::print("  {:<{}}{:>12}{:>12}{:>12}{:>14}\n", "mesh", width, "memory", "step", "tokens/s",
+             "the stage");
   for (const auto& one : found) {
-    fmt::print("  {:<{}}{:>12}{:>12}{:>12.0f}\n", parallel::describe(one.mesh), width,
+    fmt::print("  {:<{}}{:>12}{:>12}{:>12.0f}{:>14}\n", parallel::describe(one.mesh), width,
                bytes_text(one.memory), seconds_text(one.time.all()),
-               tokens_a_step(stage) / one.time.all());
+               tokens_a_step(stage) / one.time.all(),
+               duration_text(one.time.all() * static_cast<double>(stage.steps)));
   }
 }
 
@@ -198,7 +228,8 @@ void print_best_json(const trainer::RunConfig& run, int ranks, const trainer::Ma
     all["meshes"].push_back({{"mesh", parallel::describe(one.mesh)},
                              {"memory", one.memory},
                              {"step_s", one.time.all()},
-                             {"tokens_per_s", tokens_a_step(stage) / one.time.all()}});
+                             {"tokens_per_s", tokens_a_step(stage) / one.time.all()},
+                             {"duration_s", one.time.all() * static_cast<double>(stage.steps)}});
   }
   fmt::print("{}\n", all.dump(2));
 }
@@ -207,7 +238,7 @@ void print_best_json(const trainer::RunConfig& run, int ranks, const trainer::Ma
 
 int run_plan(int argc, char** argv) {
   std::string file, mesh, machine_file;
-  int ranks = 0;
+  std::optional<int> ranks;
   bool as_json = false;
   std::vector<std::string> assignments;
   CLI::App app(
@@ -219,7 +250,7 @@ int run_plan(int argc, char** argv) {
   app.add_option("ASSIGNMENTS", assignments, "key.path=value, over the file");
   app.add_option("--mesh", mesh,
                  "over the run's, as data=8,context=2,tensor=4,sequence,zero=3,replicas=2");
-  app.add_option("--ranks", ranks, "of the job")->check(CLI::Range(1, 1 << 16));
+  add_whole(app, "--ranks", ranks, "of the job", 1, 1 << 20);
   app.add_option("--machine", machine_file, "YAML that describes it (docs/planning.md)");
   app.add_flag("--json", as_json, "for scripts: one JSON object");
   try {
@@ -235,24 +266,24 @@ int run_plan(int argc, char** argv) {
       machine_file.empty()
           ? trainer::measure_machine(run.bf16 ? tensor::DType::kBFloat16 : tensor::DType::kFloat32)
           : trainer::read_machine(machine_file);
-  const bool search = ranks > 0 && mesh.empty();
+  const bool search = ranks && mesh.empty();
   const int filled =
-      ranks > 0 ? ranks : std::max(run.mesh.data, 1) * run.mesh.context * run.mesh.tensor;
+      ranks.value_or(std::max(run.mesh.data, 1) * run.mesh.context * run.mesh.tensor);
   const int hosts =
       machine.ranks_a_node == 0 ? 1 : (filled + machine.ranks_a_node - 1) / machine.ranks_a_node;
   if (as_json) {
     if (search) {
-      print_best_json(run, ranks, machine);
+      print_best_json(run, *ranks, machine);
     } else {
       print_json(run, trainer::fit_mesh(run, filled, hosts), machine);
     }
     return base::kExitDone;
   }
-  fmt::print("run        {}: {}, {}\n", run.name, run.model.preset,
+  fmt::print("run        {}: {}, {}\n", run.name, model::title_of(run.model, true),
              base::counted(static_cast<std::int64_t>(run.stages.size()), "stage"));
   print_machine(machine, run, machine_file.empty());
   if (search) {
-    print_best(run, ranks, machine);
+    print_best(run, *ranks, machine);
   } else {
     print_mesh(run, trainer::fit_mesh(run, filled, hosts), machine);
   }

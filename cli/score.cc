@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/flags.h"
 #include "eval/score_requests.h"
 #include "parallel/guard.h"
 #include "tensor/threads.h"
@@ -27,17 +28,14 @@ int run_score(int argc, char** argv) {
       ->required();
   app.add_option("--output", output,
                  "a file for the answers, one JSON object a line; default: printed");
-  app.add_option("--max-length", max_length,
-                 "tokens that the model is given at the most, cut off from the left; 0: all")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--batch-tokens", opening.batch_tokens, "tokens of one pass")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+  add_whole(app, "--max-length", max_length,
+            "tokens that the model is given at the most, cut off from the left; 0: all", 0,
+            kMostTokens);
+  add_whole(app, "--batch-tokens", opening.batch_tokens, "tokens of one pass", 1, kMostTokens);
   app.add_option("--precision", opening.precision, "fp32 or bf16; default: as trained");
   app.add_option("--tokenizer", opening.tokenizer, "a tokenizer file in place of the model's own");
-  app.add_option("--threads", threads, "a rank; 0: the host's cores shared out among its ranks")
-      ->capture_default_str();
+  add_whole(app, "--threads", threads, "a rank; 0: the host's cores shared out among its ranks", 0,
+            base::most_threads());
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/flags.h"
 #include "eval/evaluate.h"
 #include "eval/report.h"
 #include "parallel/guard.h"
@@ -49,11 +50,19 @@ int run_train(int argc, char** argv) {
   app.add_option("ASSIGNMENTS", assignments,
                  "key.path=value, over the file; list elements by number: stages.0.steps=10");
   app.add_flag("--fresh", options.fresh, "refuse to touch a run that is there already");
-  app.add_flag("--check", options.check,
-               "validate configuration, data, mesh, memory and the newest checkpoint, then stop");
-  app.add_option("--stop-after", options.stop_after,
-                 "save and stop after this many steps of this start, with exit status 75")
-      ->check(CLI::PositiveNumber);
+  auto* check = app.add_flag(
+      "--check", options.check,
+      "validate configuration, data, mesh, memory and the newest checkpoint, then stop");
+  add_whole(app, "--ranks", options.ranks,
+            "with --check: the ranks of the job to come, without starting them", 1, 1 << 20)
+      ->default_str("")
+      ->needs(check);
+  add_whole(app, "--nodes", options.hosts, "with --ranks: on how many hosts", 1, 1 << 20)
+      ->default_str("1")
+      ->needs(app.get_option("--ranks"));
+  std::optional<std::int64_t> stop_after;
+  add_whole(app, "--stop-after", stop_after,
+            "save and stop after this many steps of this start, with exit status 75", 1);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -61,6 +70,7 @@ int run_train(int argc, char** argv) {
     if (world->rank() == 0) app.exit(error);
     return help ? base::kExitDone : base::kExitInput;
   }
+  options.stop_after = stop_after.value_or(0);
   return parallel::guard(*world, [&] {
     trainer::RunConfig run;
     parallel::agree(*world, [&] { run = trainer::read_run(file, assignments); });

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "base/config_range.h"
 #include "base/error.h"
 #include "data_pipeline/documents.h"
 
@@ -82,10 +83,8 @@ DataConfig read_data_config(base::Config config) {
   DataConfig data;
   data.tokenizer = config.get<std::string>("tokenizer");
   data.output = config.get<std::string>("output");
-  data.shard_tokens = config.get<std::int64_t>("shard_tokens", data.shard_tokens);
-  if (data.shard_tokens < 1 || data.shard_tokens > (std::int64_t{1} << 31))
-    throw config.error("shard_tokens",
-                       fmt::format("{} is not between 1 and 2Gi", data.shard_tokens));
+  data.shard_tokens =
+      base::get_whole(config, "shard_tokens", data.shard_tokens, 1, std::int64_t{1} << 31);
   data.validation = config.get<double>("validation", data.validation);
   if (!(data.validation >= 0 && data.validation < 1))
     throw config.error("validation",

@@ -2,11 +2,14 @@
 #include "model/config.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
-#include <bit>
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "base/config_range.h"
 #include "tensor/dtype.h"
 
 namespace eyrie::model {
@@ -92,6 +95,83 @@ GriffinConfig preset(const std::string& name, const std::vector<std::string>& ch
   return config;
 }
 
+namespace {
+
+constexpr std::int64_t kMostWidth = 1 << 20;
+
+// What does not fit, and the keys that it is about.
+struct Misfit {
+  std::vector<std::string> keys;
+  std::string why;
+};
+
+// Sizes that no memory holds, and whose products would not fit 64 bits.
+std::optional<Misfit> too_large(const GriffinConfig& config) {
+  constexpr double kMostParameters = 1e14;
+  double parameters = static_cast<double>(config.vocabulary) * static_cast<double>(config.width);
+  const auto width = static_cast<double>(config.width), rnn = static_cast<double>(config.rnn_width);
+  for (const char layer : config.layers) {
+    parameters += 3 * width * static_cast<double>(config.mlp_width) +
+                  (layer == 'R' ? 3 * width * rnn : 3 * width * width);
+  }
+  if (parameters <= kMostParameters) return std::nullopt;
+  return Misfit{
+      {"width", "rnn_width", "mlp_width", "vocabulary", "layers"},
+      fmt::format("about {:.3g} parameters; at most {:.0e} can be", parameters, kMostParameters)};
+}
+
+std::optional<Misfit> misfit(const GriffinConfig& config) {
+  struct Size {
+    const char* name;
+    std::int64_t value, most;
+  };
+  for (const auto& [name, value, most] :
+       {Size{"vocabulary", config.vocabulary, 1 << 24}, Size{"width", config.width, kMostWidth},
+        Size{"rnn_width", config.rnn_width, 1 << 20}, Size{"mlp_width", config.mlp_width, 1 << 22},
+        Size{"heads", config.heads, 1 << 16}, Size{"gate_blocks", config.gate_blocks, 1 << 16},
+        Size{"window", config.window, std::int64_t{1} << 30}}) {
+    if (value < 1)
+      return Misfit{{name}, fmt::format("{} is {}; it must be at least 1", name, value)};
+    if (value > most)
+      return Misfit{{name}, fmt::format("{} is {}; it must be at most {}", name, value, most)};
+  }
+  if (config.layers.empty() || config.layers.find_first_not_of("RAG") != std::string::npos) {
+    return Misfit{{"layers"},
+                  fmt::format("layers is '{}'; write one letter a layer, R (recurrent), A (local "
+                              "attention) or G (global attention)",
+                              config.layers)};
+  }
+  if (config.layers.size() > 4096) {
+    return Misfit{{"layers"},
+                  fmt::format("layers has {} letters; at most 4096 can be", config.layers.size())};
+  }
+  if (config.rnn_width % config.gate_blocks != 0) {
+    return Misfit{{"gate_blocks", "rnn_width", "width"},
+                  fmt::format("gate_blocks {} does not divide rnn_width {}", config.gate_blocks,
+                              config.rnn_width)};
+  }
+  if (config.width % config.heads != 0 || config.head_dim() % 4 != 0) {
+    return Misfit{{"heads", "width"},
+                  fmt::format("width {} over {} heads must give a head dimension that 4 divides",
+                              config.width, config.heads)};
+  }
+  if (!(config.soft_cap >= 0 && config.soft_cap <= 1e6)) {
+    return Misfit{{"soft_cap"},
+                  fmt::format("soft_cap is {}; it must be from 0 (none) to 1e6", config.soft_cap)};
+  }
+  if (config.init != "official" && config.init != "paper")
+    return Misfit{{"init"}, fmt::format("init is '{}'; use official or paper", config.init)};
+  return too_large(config);
+}
+
+constexpr const char* kMisfit = "the model's sizes do not fit: ";
+
+}  // namespace
+
+void check(const GriffinConfig& config) {
+  if (const auto wrong = misfit(config)) throw base::InputError(kMisfit + wrong->why);
+}
+
 GriffinConfig read_model(base::Config section) {
   const std::string name = section.get<std::string>("preset");
   GriffinConfig config;
@@ -102,7 +182,7 @@ GriffinConfig read_model(base::Config section) {
   }
   const std::int64_t width_before = config.width;
   config.vocabulary = section.get<std::int64_t>("vocabulary", config.vocabulary);
-  config.width = section.get<std::int64_t>("width", config.width);
+  config.width = base::get_whole(section, "width", config.width, 1, kMostWidth);
   if (config.width != width_before) {  // what follows the width follows it
     if (config.rnn_width == width_before) config.rnn_width = config.width;
     config.mlp_width = 3 * config.width;
@@ -118,44 +198,32 @@ GriffinConfig read_model(base::Config section) {
   config.init = section.get<std::string>("init", config.init);
   if (config.init != "official" && config.init != "paper")
     throw section.error("init", fmt::format("'{}' is not one of: official, paper", config.init));
-  try {
-    check(config);
-  } catch (const base::InputError& error) {
-    throw section.error("preset", error.what());
-  }
+  if (const auto wrong = misfit(config)) throw section.error_at(wrong->keys, kMisfit + wrong->why);
   return config;
 }
 
-void check(const GriffinConfig& config) {
-  const auto refuse = [](const std::string& why) {
-    throw base::InputError("the model's sizes do not fit: " + why);
+std::string title_of(const GriffinConfig& config, bool sizes) {
+  const auto names = preset_names();
+  if (std::find(names.begin(), names.end(), config.preset) == names.end()) return config.preset;
+  const GriffinConfig plain = preset(config.preset);
+  std::vector<std::string> changes;
+  const auto compare = [&](const char* name, const auto& value, const auto& usual) {
+    if (value != usual) changes.push_back(fmt::format("{} {}", name, value));
   };
-  for (const auto& [name, value] : {std::pair{"vocabulary", config.vocabulary},
-                                    {"width", config.width},
-                                    {"rnn_width", config.rnn_width},
-                                    {"mlp_width", config.mlp_width},
-                                    {"heads", config.heads},
-                                    {"gate_blocks", config.gate_blocks},
-                                    {"window", config.window}}) {
-    if (value < 1) refuse(fmt::format("{} is {}; it must be at least 1", name, value));
-  }
-  if (config.layers.empty() || config.layers.find_first_not_of("RAG") != std::string::npos) {
-    refuse(fmt::format(
-        "layers is '{}'; write one letter a layer, R (recurrent), A (local attention) or G (global "
-        "attention)",
-        config.layers));
-  }
-  if (config.rnn_width % config.gate_blocks != 0) {
-    refuse(fmt::format("gate_blocks {} does not divide rnn_width {}", config.gate_blocks,
-                       config.rnn_width));
-  }
-  if (config.width % config.heads != 0 || config.head_dim() % 4 != 0) {
-    refuse(fmt::format("width {} over {} heads must give a head dimension that 4 divides",
-                       config.width, config.heads));
-  }
-  if (config.soft_cap < 0) refuse(fmt::format("soft_cap is {}; 0 turns it off", config.soft_cap));
-  if (config.init != "official" && config.init != "paper")
-    refuse(fmt::format("init is '{}'; use official or paper", config.init));
+  compare("vocabulary", config.vocabulary, plain.vocabulary);
+  compare("width", config.width, plain.width);
+  compare("rnn_width", config.rnn_width, plain.rnn_width);
+  compare("mlp_width", config.mlp_width, plain.mlp_width);
+  compare("heads", config.heads, plain.heads);
+  compare("gate_blocks", config.gate_blocks, plain.gate_blocks);
+  compare("layers", config.layers, plain.layers);
+  compare("window", config.window, plain.window);
+  compare("scale_embedding", config.scale_embedding, plain.scale_embedding);
+  compare("soft_cap", config.soft_cap, plain.soft_cap);
+  compare("init", config.init, plain.init);
+  if (changes.empty()) return config.preset;
+  return fmt::format("{}, changed{}", config.preset,
+                     sizes ? fmt::format(": {}", fmt::join(changes, ", ")) : "");
 }
 
 std::string to_json(const GriffinConfig& config) {

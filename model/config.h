@@ -40,6 +40,10 @@ std::vector<std::string> preset_names();
 // With changes "key=value", keys as in the `model:` section of a run.
 GriffinConfig preset(const std::string& name, const std::vector<std::string>& changes);
 
+// The preset's name; of a model whose sizes are others "griffin-10m, changed", or with `sizes`
+// "griffin-10m, changed: width 64, layers RAR". Of names that are no preset: just the name.
+std::string title_of(const GriffinConfig& config, bool sizes);
+
 // The `model:` section of a run: a preset, and any field of it overridden. Checks that the sizes
 // fit each other.
 GriffinConfig read_model(base::Config section);

@@ -71,14 +71,20 @@ void PassWalk::head() {
   scratch_.take(n_ * kFloat);
   scratch_.take(rows * vocabulary * kFloat);
   if (shape_.training && c_ != kFloat) scratch_.take(rows * vocabulary * c_);
-  for (std::int64_t begin = 0; split_ && begin < n_; begin += rows) {
+  if (!split_) return;
+  // Pieces of the logits; all alike, but for the last one.
+  const std::int64_t whole = n_ / rows, rest = n_ % rows;
+  const auto sum = [&](std::int64_t of, std::int64_t times) {
+    if (of == 0) return;
     const tensor::ArenaScope sums(scratch_);
-    const std::int64_t bytes = std::min(rows, n_ - begin) * 3 * kFloat;
+    const std::int64_t bytes = of * 3 * kFloat;
     scratch_.take(bytes);
     scratch_.take(bytes * shape_.tensor_ranks);
-    size_.tensor_sent += bytes * (shape_.tensor_ranks - 1);
-    ++size_.tensor_exchanges;
-  }
+    size_.tensor_sent += times * bytes * (shape_.tensor_ranks - 1);
+    size_.tensor_exchanges += times;
+  };
+  sum(rows, whole);
+  sum(rest, 1);
 }
 
 void PassWalk::backward() {

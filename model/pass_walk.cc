@@ -82,15 +82,16 @@ void PassWalk::past_keys(std::size_t layer, std::int64_t element, bool back) {
   std::int64_t to_later = 0;
   const auto later = [&] {
     for (int reader = rank + 1; reader < shape_.context_ranks; ++reader) {
-      if (needed(reader, rank) == 0) continue;
+      if (needed(reader, rank) == 0) break;  // nor do those after it
       scratch_.take(needed(reader, rank));
       to_later += needed(reader, rank);
     }
   };
   std::int64_t to_earlier = 0;
   const auto earlier = [&] {
-    for (int owner = 0; owner < rank; ++owner) {
-      if (needed(rank, owner) == 0) continue;
+    int first = rank;
+    while (first > 0 && needed(rank, first - 1) > 0) --first;
+    for (int owner = first; owner < rank; ++owner) {
       scratch_.take(needed(rank, owner));
       to_earlier += needed(rank, owner);
     }
@@ -153,9 +154,13 @@ void PassWalk::tiles(std::size_t layer, bool backward) {
     const std::int64_t scores = count * heads * span;
     scratch_.take(scores * kFloat);
     if (backward) scratch_.take(scores * kFloat);
-    if (c_ == kFloat) continue;
-    scratch_.take(scores * c_);
-    if (backward) scratch_.take(scores * c_);
+    if (c_ != kFloat) {
+      scratch_.take(scores * c_);
+      if (backward) scratch_.take(scores * c_);
+    }
+    // From a whole window on all tiles are alike, but for the last one.
+    const std::int64_t left = (piece_.count - begin - 1) / queries;
+    if (left > 1 && piece_.begin + begin >= config_.reach(layer)) begin += (left - 1) * queries;
   }
 }
 

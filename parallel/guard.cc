@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <exception>
 #include <mutex>
+#include <new>
 
 #include <fmt/format.h>
 
@@ -38,6 +39,8 @@ int end(Communicator& world, const std::string& message, bool agreed, int status
 int guard(Communicator& world, const std::function<int()>& body) {
   try {
     return body();
+  } catch (const std::bad_alloc&) {
+    return end(world, "out of memory: the system gave no more of it", false, base::kExitFailure);
   } catch (const std::exception& error) {
     const bool agreed = dynamic_cast<const AgreedFailure*>(&error) != nullptr;
     const bool input = dynamic_cast<const base::InputError*>(&error) != nullptr;

@@ -51,17 +51,24 @@ std::vector<UnitBlock> blocks_of(const Unit& unit) {
   return blocks;
 }
 
-std::vector<std::int64_t> cuts_of(const Unit& unit, int ranks) {
-  const auto blocks = blocks_of(unit);
-  const auto count = static_cast<std::int64_t>(blocks.size());
-  std::vector<std::int64_t> cuts;
-  for (int r = 0; r < ranks; ++r) {
-    const std::int64_t first = count * r / ranks;
-    cuts.push_back(r == 0          ? 0
-                   : first < count ? blocks[static_cast<std::size_t>(first)].begin
-                                   : unit.size);
+std::int64_t cut_of(const Unit& unit, int ranks, int rank) {
+  if (rank == 0) return 0;
+  const auto blocks = [](const ParameterRow& row) {
+    return (row.count() + kBlockElements - 1) / kBlockElements;
+  };
+  std::int64_t count = 0;
+  for (const ParameterRow& row : unit.rows) count += blocks(row);
+  std::int64_t first = count * rank / ranks;
+  for (const ParameterRow& row : unit.rows) {
+    if (first < blocks(row)) return row.offset + first * kBlockElements;
+    first -= blocks(row);
   }
-  cuts.push_back(unit.size);
+  return unit.size;
+}
+
+std::vector<std::int64_t> cuts_of(const Unit& unit, int ranks) {
+  std::vector<std::int64_t> cuts;
+  for (int r = 0; r <= ranks; ++r) cuts.push_back(cut_of(unit, ranks, r));
   return cuts;
 }
 

@@ -60,5 +60,6 @@ std::vector<UnitBlock> blocks_of(const Unit& unit);
 // ranks + 1 offsets into the unit's buffer: rank r owns [cuts[r], cuts[r + 1]). Whole blocks, in
 // equal numbers but for the rounding; a rank's range may be empty.
 std::vector<std::int64_t> cuts_of(const Unit& unit, int ranks);
+std::int64_t cut_of(const Unit& unit, int ranks, int rank);  // one of them
 
 }  // namespace eyrie::parallel

@@ -5,6 +5,9 @@
 #include <unicode/unistr.h>
 #include <unicode/utf8.h>
 
+#include <charconv>
+#include <cmath>
+
 namespace eyrie::text {
 namespace {
 
@@ -75,6 +78,21 @@ std::string capitalize(std::string_view text) {
   icu::UnicodeString result = icu::UnicodeString(first).toTitle(nullptr, icu::Locale::getRoot());
   result.append(lowered, first_length, lowered.length() - first_length);
   return from_icu(result);
+}
+
+// The fewest digits that give the number back, as to_chars finds them; with an exponent below 1e-4
+// and from 1e16 on.
+std::string float_text(double value) {
+  if (std::isnan(value)) return "nan";
+  if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
+  char memory[32];
+  const auto form = value == 0 || (std::abs(value) >= 1e-4 && std::abs(value) < 1e16)
+                        ? std::chars_format::fixed
+                        : std::chars_format::scientific;
+  const auto end = std::to_chars(memory, memory + sizeof memory, value, form).ptr;
+  std::string text(memory, end);
+  if (form == std::chars_format::fixed && text.find('.') == std::string::npos) text += ".0";
+  return text;
 }
 
 std::string replace_all(std::string_view text, std::string_view from, std::string_view to) {

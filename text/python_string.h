@@ -17,6 +17,8 @@ std::int64_t length(std::string_view text);  // code points
 std::string lower(std::string_view text);
 std::string capitalize(
     std::string_view text);  // the first character as in a title, all others lower
+// str() of a float: "3.0", "0.1", "1e+16".
+std::string float_text(double value);
 // Every `from` (not empty) becomes `to`, in one pass from left to right.
 std::string replace_all(std::string_view text, std::string_view from, std::string_view to);
 

@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <functional>
 
-#include "base/config.h"
+#include "base/config_range.h"
 #include "base/error.h"
 
 namespace eyrie::text {
@@ -102,9 +102,7 @@ TaskDefinition read_leaf(base::Config& config, const Value& variables) {
                                            task.evaluated_split()));
   }
 
-  const std::int64_t shots = config.get<std::int64_t>("shots", 0);
-  if (shots < 0) throw config.error("shots", "must not be negative");
-  task.shots = static_cast<int>(shots);
+  task.shots = static_cast<int>(base::get_whole(config, "shots", 0, 0, 1 << 20));
   task.sampler = read_choice<ShotSampler>(
       config, "sampler", {{"default", ShotSampler::kRandom}, {"first_n", ShotSampler::kFirst}});
   task.description = text(config, "description", "");

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "text/python_string.h"
 
 namespace eyrie::text {
 namespace {
@@ -75,8 +76,8 @@ std::string Value::kind() const {
 std::string Value::as_text(const std::string& what) const {
   if (const auto* text = get<std::string>()) return *text;
   if (const auto* number = get<std::int64_t>()) return fmt::format("{}", *number);
-  if (const auto* number = get<double>()) return fmt::format("{}", *number);
-  if (const auto* truth = get<bool>()) return *truth ? "true" : "false";
+  if (const auto* number = get<double>()) return float_text(*number);
+  if (const auto* truth = get<bool>()) return *truth ? "True" : "False";
   throw base::InputError(fmt::format("{} is {}, where a text is needed", what, kind()));
 }
 

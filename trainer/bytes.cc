@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "base/error.h"
+
 namespace eyrie::trainer {
 
 std::int64_t parse_bytes(const std::string& text) {
@@ -26,13 +28,23 @@ std::int64_t parse_bytes(const std::string& text) {
   return bytes >= 1 && bytes < 9e18 ? static_cast<std::int64_t>(bytes) : -1;
 }
 
-std::int64_t read_bytes(base::Config& section, const std::string& key) {
-  const std::string text = section.get<std::string>(key);
+std::string amount_too_small(const std::string& text, std::int64_t least) {
   const std::int64_t bytes = parse_bytes(text);
-  if (bytes > 0) return bytes;
-  throw section.error(key, fmt::format("'{}' is no amount of bytes above 0; write it as 24GB, "
-                                       "1.5GiB or 500MB, or leave the key out",
-                                       text));
+  if (bytes >= least) return "";
+  if (bytes < 0)
+    return fmt::format("'{}' is no amount of bytes above 0; write it as 24GB, 1.5GiB or 500MB",
+                       text);
+  const bool bare = text.find_first_not_of("0123456789.+eE ") == std::string::npos;
+  return fmt::format(
+      "'{}' is {}; it must be at least {}{}", text, bytes_text(bytes), bytes_text(least),
+      bare ? fmt::format(" (is the unit missing? write {}GB or {}MB)", text, text) : "");
+}
+
+std::int64_t read_bytes(base::Config& section, const std::string& key, std::int64_t least) {
+  const std::string text = section.get<std::string>(key);
+  const std::string why = amount_too_small(text, least);
+  if (!why.empty()) throw section.error(key, why + ", or leave the key out");
+  return parse_bytes(text);
 }
 
 std::string bytes_text(std::int64_t bytes) {
@@ -40,7 +52,8 @@ std::string bytes_text(std::int64_t bytes) {
   if (value >= 1e12) return fmt::format("{:.2f} TB", value * 1e-12);
   if (value >= 1e9) return fmt::format("{:.2f} GB", value * 1e-9);
   if (value >= 1e6) return fmt::format("{:.1f} MB", value * 1e-6);
-  return fmt::format("{:.1f} kB", value * 1e-3);
+  if (bytes >= 1000) return fmt::format("{:.1f} kB", value * 1e-3);
+  return base::counted(bytes, "byte");
 }
 
 }  // namespace eyrie::trainer

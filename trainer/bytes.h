@@ -12,10 +12,13 @@ namespace eyrie::trainer {
 // may be left out. −1: no such amount, or none above 0.
 std::int64_t parse_bytes(const std::string& text);
 
-// The value of a key. InputError: not there, or no amount.
-std::int64_t read_bytes(base::Config& section, const std::string& key);
+// Why a text is no amount of at least so many bytes (often a unit that is missing), or "".
+std::string amount_too_small(const std::string& text, std::int64_t least);
 
-// "1.93 GB": powers of ten.
+// The value of a key. InputError: not there, no amount, or less than `least`.
+std::int64_t read_bytes(base::Config& section, const std::string& key, std::int64_t least = 1);
+
+// "1.93 GB": powers of ten; below a kilobyte "24 bytes".
 std::string bytes_text(std::int64_t bytes);
 
 }  // namespace eyrie::trainer

@@ -3,25 +3,31 @@
 
 #include <fmt/format.h>
 
-#include "base/config.h"
+#include "base/config_range.h"
 #include "tensor/ops/matmul.h"
 #include "trainer/bytes.h"
 
 namespace eyrie::trainer {
 namespace {
 
-double positive(base::Config& section, const std::string& key, double fallback) {
-  const double value = section.get<double>(key, fallback);
-  if (!(value > 0)) throw section.error(key, fmt::format("{} is not above 0", value));
+// Products a second of one rank: a number of millions is a unit that was forgotten.
+double read_flops(base::Config& section, const std::string& key) {
+  const double value = section.get<double>(key);
+  if (!(value >= 1e6 && value <= 1e18))
+    throw section.error(
+        key, fmt::format("{} products a second; it must lie in [1e6, 1e18]: write 3e12 for 3 "
+                         "TFLOP/s",
+                         value));
   return value;
 }
+
+constexpr std::int64_t kLeastBandwidth = 1'000'000;
 
 Machine::Link read_link(base::Config section, const Machine::Link& fallback) {
   Machine::Link link = fallback;
   if (section.has("bandwidth"))
-    link.bandwidth = static_cast<double>(read_bytes(section, "bandwidth"));
-  link.latency = section.get<double>("latency", fallback.latency);
-  if (!(link.latency >= 0)) throw section.error("latency", "seconds, at least 0");
+    link.bandwidth = static_cast<double>(read_bytes(section, "bandwidth", kLeastBandwidth));
+  link.latency = base::get_number(section, "latency", fallback.latency, 0, 60);
   return link;
 }
 
@@ -31,21 +37,22 @@ Machine read_machine(const base::Path& path) {
   base::Config file = base::Config::read(path);
   Machine machine;
   machine.name = file.get<std::string>("name", path.stem().string());
-  const auto ranks = file.get<std::int64_t>("ranks_a_node", 0);
-  if (ranks < 0 || ranks > 1 << 20)
-    throw file.error("ranks_a_node", fmt::format("{}: from 1, or 0: all on one node", ranks));
-  machine.ranks_a_node = static_cast<int>(ranks);
+  // 0: all on one node
+  machine.ranks_a_node = static_cast<int>(base::get_whole(file, "ranks_a_node", 0, 0, 1 << 20));
   base::Config flops = file.map("flops");
   if (!flops.has("bf16") && !flops.has("fp32"))
     throw file.error("flops", "products of a rank a second, as {bf16: 1e12, fp32: 2e11}");
   // Of one that is absent: a quarter of bf16, or as much as fp32.
-  if (flops.has("bf16")) machine.flops_bf16 = positive(flops, "bf16", 1);
-  machine.flops_fp32 = flops.has("fp32") ? positive(flops, "fp32", 1) : machine.flops_bf16 / 4;
+  if (flops.has("bf16")) machine.flops_bf16 = read_flops(flops, "bf16");
+  machine.flops_fp32 = flops.has("fp32") ? read_flops(flops, "fp32") : machine.flops_bf16 / 4;
   if (!flops.has("bf16")) machine.flops_bf16 = machine.flops_fp32;
-  machine.efficiency = positive(file, "efficiency", machine.efficiency);
-  if (machine.efficiency > 1) throw file.error("efficiency", "a share: at most 1");
+  machine.efficiency = file.get<double>("efficiency", machine.efficiency);
+  if (!(machine.efficiency >= 1e-6 && machine.efficiency <= 1))
+    throw file.error("efficiency",
+                     fmt::format("{} is no share: above 0, at most 1", machine.efficiency));
   if (file.has("memory_bandwidth"))
-    machine.memory_bandwidth = static_cast<double>(read_bytes(file, "memory_bandwidth"));
+    machine.memory_bandwidth =
+        static_cast<double>(read_bytes(file, "memory_bandwidth", kLeastBandwidth));
   machine.node = read_link(file.map("node"), machine.node);
   machine.network = read_link(file.map("network"), machine.network);
   file.finish();

@@ -5,7 +5,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <fstream>
 
 #include "base/error.h"
 #include "trainer/bytes.h"
@@ -50,7 +49,9 @@ std::vector<std::string> fitting(const RunConfig& run, const MeshShape& wanted, 
 
 std::string advice(const RunConfig& run, const MeshShape& mesh) {
   const int ranks = mesh.ranks();
+  const std::int64_t each = memory_needed(run, mesh).all();
   for (int more = ranks; more <= std::max(64, 4 * ranks); more *= 2) {
+    if (each / more > run.memory_limit) continue;  // not even if all of it were shared out
     const auto found = fitting(run, mesh, more);
     if (found.empty()) continue;
     return more == ranks ? fmt::format("The nearest meshes of {} that fit: {}",
@@ -79,21 +80,6 @@ std::string settings(const RunConfig& run, const MeshShape& mesh) {
   return text;
 }
 
-// Bytes that the host, or the job's share of it, has left; 0: not known.
-std::int64_t free_bytes() {
-  std::int64_t available = 0;
-  std::ifstream info("/proc/meminfo");
-  for (std::string line; std::getline(info, line);) {
-    if (line.starts_with("MemAvailable:"))
-      available = std::strtoll(line.c_str() + 13, nullptr, 10) * 1024;
-  }
-  std::int64_t most = 0, used = 0;
-  std::ifstream("/sys/fs/cgroup/memory.max") >> most;
-  std::ifstream("/sys/fs/cgroup/memory.current") >> used;
-  if (most > 0) available = std::min(available, std::max<std::int64_t>(0, most - used));
-  return available;
-}
-
 }  // namespace
 
 void check_memory(const RunConfig& run, const MeshShape& mesh) {
@@ -106,16 +92,62 @@ void check_memory(const RunConfig& run, const MeshShape& mesh) {
                                      settings(run, mesh), advice(run, mesh)));
 }
 
-std::string memory_warning(const RunConfig& run, const MeshShape& mesh, int ranks_here) {
-  if (run.memory_limit != 0) return "";
-  const std::int64_t left = free_bytes(), needed = memory_needed(run, mesh).all();
-  if (left == 0 || needed <= left / ranks_here) return "";
+std::string check_host_memory(const RunConfig& run, const MeshShape& mesh,
+                              const base::HostMemory& host, int ranks_here, bool elsewhere) {
+  constexpr std::int64_t kMostOfAnyHost = std::int64_t{1} << 46;  // 64 TiB
+  const RankMemory memory = memory_needed(run, mesh);
+  const std::int64_t each = memory.all();
+  const std::int64_t most = elsewhere || host.most == 0 ? kMostOfAnyHost : host.most;
+  const std::string needed =
+      ranks_here == 1
+          ? fmt::format("a rank of {} needs {}", parallel::describe(mesh), bytes_text(each))
+          : fmt::format("{} of {} on one host need {} each", base::counted(ranks_here, "rank"),
+                        parallel::describe(mesh), bytes_text(each));
+  const bool above = each > most / ranks_here;
+  if (above && run.memory_limit == 0) {
+    RunConfig limited = run;
+    limited.memory_limit = most / ranks_here;
+    throw base::InputError(
+        fmt::format("{}, but {} has {}{}: {}. {}{}", needed,
+                    most == host.most ? host.limit : "the largest host", bytes_text(most),
+                    elsewhere ? "" : " of memory in all", parts_text(memory),
+                    settings(limited, mesh), advice(limited, mesh)) +
+        (elsewhere ? ""
+                   : fmt::format(". More ranks go on more hosts: here each may have {}. A run for "
+                                 "other hosts names what a rank may take there (memory_limit), "
+                                 "which counts instead",
+                                 bytes_text(limited.memory_limit))));
+  }
+  const std::string limit = run.memory_limit == 0 ? ""
+                                                  : fmt::format(" (memory_limit {} allows it)",
+                                                                bytes_text(run.memory_limit));
+  if (above) {
+    return fmt::format("{}{}, but {} has {} of memory in all", needed, limit, host.limit,
+                       bytes_text(host.most));
+  }
+  if (host.most == 0) return "";
+  if (elsewhere) {
+    if (run.memory_limit > 0 || each <= host.most / ranks_here) return "";
+    return fmt::format(
+        "{}; this host has {} in all. Are those of the job larger? memory_limit makes "
+        "a run that needs more an error",
+        needed, bytes_text(host.most));
+  }
+  if (each <= host.left / ranks_here) return "";
   return fmt::format(
-      "this host has {} of memory left, but {} of {} may need {} each; `eyrie plan` shows for "
-      "what, "
+      "{}{}, but of the {} of {} only {} are free now; `eyrie plan` shows for what, "
       "and memory_limit makes such a run an error",
-      bytes_text(left), base::counted(ranks_here, "rank"), parallel::describe(mesh),
-      bytes_text(needed));
+      needed, limit, bytes_text(host.most), host.limit, bytes_text(host.left));
+}
+
+std::string check_threads(const RunConfig& run, bool check_only) {
+  const int there = base::host_processors();
+  if (run.threads <= there) return "";
+  const std::string message = fmt::format("{} threads of a rank, but this machine has {}",
+                                          run.threads, base::counted(there, "processor"));
+  if (run.threads > base::most_threads() && !check_only)
+    throw run.error("threads", message + "; write auto, or at most that");
+  return "threads: " + message;
 }
 
 }  // namespace eyrie::trainer

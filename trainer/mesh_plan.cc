@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "model/griffin.h"
 #include "parallel/exchange.h"
@@ -65,12 +66,34 @@ const MeshPlan::Column& MeshPlan::column(int tensor_rank) const {
       config_, model::Share::planned(tensor_rank, shape_.mesh.tensor, shape_.mesh.sequence));
   Column& column = columns_[tensor_rank];
   column.units = griffin.units();
-  for (const Unit& unit : column.units)
-    column.cuts.push_back(parallel::cuts_of(unit, shape_.mesh.sharers()));
+  for (const Unit& unit : column.units) {
+    for (const ParameterRow& row : unit.rows) column.vectors += row.product ? 0 : row.count();
+  }
   return column;
 }
 
+// On large meshes most ranks do the same: those in the middle of a sequence that is cut evenly,
+// with a whole window before and after them; and tensor ranks but the first with slices of one
+// length.
+std::pair<int, int> MeshPlan::stand_in(int context_rank, int tensor_rank) const {
+  const parallel::MeshShape& mesh = shape_.mesh;
+  const bool even = shape_.length % mesh.context == 0,
+             windows = config_.layers.find('G') == std::string::npos;
+  const std::int64_t piece = shape_.length / mesh.context;
+  const std::int64_t reach = piece == 0 ? mesh.context : config_.window / piece + 2;
+  if (even && windows && context_rank > reach && mesh.context - 1 - context_rank > reach)
+    context_rank = static_cast<int>(reach) + 1;
+  const std::int64_t tokens = shape_.sequences * piece;
+  const auto slice = [&](int rank) {
+    return model::Sizes(config_, rank, mesh.tensor).vocabulary.own();
+  };
+  if (even && tensor_rank > 1 && tokens % mesh.tensor == 0 && slice(tensor_rank) == slice(1))
+    tensor_rank = 1;
+  return {context_rank, tensor_rank};
+}
+
 const model::PassSize& MeshPlan::pass(int context_rank, int tensor_rank) const {
+  std::tie(context_rank, tensor_rank) = stand_in(context_rank, tensor_rank);
   const auto [found, fresh] = passes_.try_emplace({context_rank, tensor_rank});
   if (fresh) {
     found->second = model::pass_size(config_, {.compute = shape_.compute,
@@ -86,17 +109,21 @@ const model::PassSize& MeshPlan::pass(int context_rank, int tensor_rank) const {
   return found->second;
 }
 
+std::pair<std::int64_t, std::int64_t> MeshPlan::cut(const Place& place, std::size_t unit) const {
+  const Unit& one = column(place.tensor).units[unit];
+  const int sharers = shape_.mesh.sharers();
+  return {parallel::cut_of(one, sharers, place.sharer),
+          parallel::cut_of(one, sharers, place.sharer + 1)};
+}
+
 std::int64_t MeshPlan::own(const Place& place, std::size_t unit) const {
-  const auto& cuts = column(place.tensor).cuts[unit];
-  const auto sharer = static_cast<std::size_t>(place.sharer);
-  return cuts[sharer + 1] - cuts[sharer];
+  const auto [begin, end] = cut(place, unit);
+  return end - begin;
 }
 
 std::pair<std::int64_t, std::int64_t> MeshPlan::shard(const Place& place, std::size_t unit) const {
-  const Column& all = column(place.tensor);
-  if (shape_.mesh.zero == 0) return {0, all.units[unit].size};
-  const auto sharer = static_cast<std::size_t>(place.sharer);
-  return {all.cuts[unit][sharer], all.cuts[unit][sharer + 1]};
+  if (shape_.mesh.zero == 0) return {0, column(place.tensor).units[unit].size};
+  return cut(place, unit);
 }
 
 int MeshPlan::stage() const { return shape_.mesh.sharers() == 1 ? 1 : shape_.mesh.zero; }
@@ -132,13 +159,12 @@ std::int64_t MeshPlan::gradient_bytes(const Place& place) const {
   return bytes;
 }
 
-// Of the elements of rows that are no operands: those in a sharer's cuts.
-std::int64_t MeshPlan::rows_cut(const Place& place, int sharer) const {
+// Of the elements of rows that are no operands: those in this rank's cuts.
+std::int64_t MeshPlan::rows_cut(const Place& place) const {
   const Column& all = column(place.tensor);
   std::int64_t count = 0;
   for (std::size_t u = 0; u < all.units.size(); ++u) {
-    const std::int64_t begin = all.cuts[u][static_cast<std::size_t>(sharer)],
-                       end = all.cuts[u][static_cast<std::size_t>(sharer) + 1];
+    const auto [begin, end] = cut(place, u);
     for (const ParameterRow& row : all.units[u].rows) {
       if (row.product) continue;
       count += std::max<std::int64_t>(
@@ -160,10 +186,9 @@ std::int64_t MeshPlan::exchange_bytes(const Place& place) const {
     space.scatter(mesh.replicas, last - first, wire);
   }
   std::int64_t bytes = space.terms * kFloat + space.rounded * 2;
-  if (mesh.zero > 0 && mesh.sharers() > 1 && !whole_masters()) {
-    for (int sharer = 0; sharer < mesh.sharers(); ++sharer)
-      bytes += rows_cut(place, sharer) * kFloat;
-  }
+  // The vectors of all sharers, which are all vectors.
+  if (mesh.zero > 0 && mesh.sharers() > 1 && !whole_masters())
+    bytes += column(place.tensor).vectors * kFloat;
   return bytes;
 }
 
@@ -176,21 +201,19 @@ RankMemory MeshPlan::memory(int rank) const {
   for (std::size_t u = 0; u < all.units.size(); ++u) {
     const Unit& unit = all.units[u];
     const auto [begin, end] = shard(place, u);
+    const auto [first, last] = cut(place, u);
     memory.masters += kFloat * (whole_masters() ? unit.size : end - begin);
     memory.moments += 2 * kFloat * (end - begin);
     for (const ParameterRow& row : unit.rows) {
       if (!whole_masters() && !row.product) memory.rows += kFloat * ((row.count() + 15) / 16 * 16);
       // Replica groups take turns, and one tensor rank writes what all of them have.
-      const auto& cuts = all.cuts[u];
-      const auto sharer = static_cast<std::size_t>(place.sharer);
       if (u % static_cast<std::size_t>(shape_.mesh.replicas) !=
               static_cast<std::size_t>(place.replica) ||
           (row.replicated() && place.tensor != 0))
         continue;
-      memory.snapshot +=
-          3 * kFloat *
-          std::max<std::int64_t>(0, std::min(row.offset + row.count(), cuts[sharer + 1]) -
-                                        std::max(row.offset, cuts[sharer]));
+      memory.snapshot += 3 * kFloat *
+                         std::max<std::int64_t>(0, std::min(row.offset + row.count(), last) -
+                                                       std::max(row.offset, first));
     }
     if (!has_products(unit) || whole_masters()) continue;
     if (on_demand() && u > 0) {

@@ -80,22 +80,27 @@ class MeshPlan {
   };
   struct Column {  // what ranks with one tensor slice have in common
     std::vector<parallel::Unit> units;
-    std::vector<std::vector<std::int64_t>> cuts;  // of every unit over the sharers
+    std::int64_t vectors = 0;                   // elements of rows that are no operands of products
+    mutable std::vector<std::int64_t> fetches;  // of fetches(), when asked
   };
   Place place_of(int rank) const;
   const Column& column(int tensor_rank) const;
   // Elements [begin, end) of a unit that the rank updates.
   std::pair<std::int64_t, std::int64_t> shard(const Place& place, std::size_t unit) const;
-  std::int64_t own(const Place& place, std::size_t unit) const;  // of the cuts
+  // Where a sharer's part of a unit begins and ends.
+  std::pair<std::int64_t, std::int64_t> cut(const Place& place, std::size_t unit) const;
+  std::int64_t own(const Place& place, std::size_t unit) const;  // the length of it
   int stage() const;  // of gradients: 1 where there is one sharer
   bool on_demand() const;
   bool whole_masters() const;
   std::int64_t gradient_bytes(const Place& place) const;
   std::int64_t exchange_bytes(const Place& place) const;
-  std::int64_t rows_cut(const Place& place, int sharer) const;
+  std::int64_t rows_cut(const Place& place) const;
   std::int64_t tensor_sums(const Place& place) const;
   // How often a step fetches each unit (ZeRO 3).
-  std::vector<std::int64_t> fetches(const Column& column) const;
+  const std::vector<std::int64_t>& fetches(const Column& column) const;
+  // A rank whose pass is the same, and for whom it is counted.
+  std::pair<int, int> stand_in(int context_rank, int tensor_rank) const;
 
   model::GriffinConfig config_;
   StepShape shape_;

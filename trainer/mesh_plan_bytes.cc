@@ -60,14 +60,16 @@ AxisBytes MeshPlan::passes_sent(int rank) const {
 
 // The slots of ParameterShards: a unit that is entered is fetched unless it is still in one of the
 // two, and so is the next one.
-std::vector<std::int64_t> MeshPlan::fetches(const Column& column) const {
+const std::vector<std::int64_t>& MeshPlan::fetches(const Column& column) const {
+  std::vector<std::int64_t>& counts = column.fetches;
+  if (!counts.empty()) return counts;
   struct Slot {
     std::size_t unit = 0;  // 0, the embedding, is never in one
     bool used = false;
     std::int64_t order = 0;
   };
   Slot slots[2];
-  std::vector<std::int64_t> counts(column.units.size(), 0);
+  counts.assign(column.units.size(), 0);
   const auto slot_of = [&](std::size_t unit) -> Slot* {
     for (Slot& slot : slots) {
       if (slot.unit == unit) return &slot;
@@ -112,7 +114,7 @@ AxisBytes MeshPlan::parameters_sent(int rank) const {
     if (!whole_masters() && !has_products(all.units[u])) continue;
     sent.sharing += (u == 0 ? 1 : fetched[u]) * own(place, u) * c * others;
   }
-  if (!whole_masters()) sent.sharing += rows_cut(place, place.sharer) * kFloat * others;
+  if (!whole_masters()) sent.sharing += rows_cut(place) * kFloat * others;
   return sent;
 }
 

@@ -95,8 +95,8 @@ OpenedModel open_model(const std::string& place, const OpenModelOptions& options
         fmt::format("{}: the tokenizer has {} pieces, the model a vocabulary of {}", place,
                     opened.tokenizer->size(), config.vocabulary));
   }
-  opened.description +=
-      fmt::format(" ({}, {})", config.preset, name_of(opened.parameters->compute()));
+  opened.description += fmt::format(" ({}, {})", model::title_of(config, false),
+                                    name_of(opened.parameters->compute()));
   opened.model =
       std::make_unique<model::Scorer>(*opened.griffin, *opened.parameters, options.batch_tokens);
   return opened;

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <set>
 
+#include "base/checked.h"
+#include "base/config_range.h"
 #include "text/task.h"
 #include "trainer/bytes.h"
 
@@ -14,19 +16,25 @@ namespace {
 
 using base::Config;
 
-std::int64_t at_least(Config& section, const std::string& key, std::int64_t value,
-                      std::int64_t least) {
-  if (value < least)
-    throw section.error(key, fmt::format("{} is too small; it must be at least {}", value, least));
-  return value;
+constexpr std::int64_t kMostSteps = 1'000'000'000'000;
+constexpr std::int64_t kMostTokens = std::int64_t{1} << 31;  // of a sequence, or of a micro-shard
+constexpr std::int64_t kMostRanks = 1 << 20;
+
+// A name that is a folder's: of a run, of a stage.
+std::string folder_name(Config& section, const char* what) {
+  const std::string name = section.get<std::string>("name");
+  const auto unfit = [](unsigned char c) { return c <= ' ' || c == '/' || c == 0x7F; };
+  if (name.empty() || name == "." || name == ".." || std::any_of(name.begin(), name.end(), unfit))
+    throw section.error("name", fmt::format("{}: no blanks and no slashes", what));
+  return name;
 }
 
-double between(Config& section, const std::string& key, double value, double low, double high) {
-  if (!(value >= low && value <= high)) {
-    throw section.error(
-        key, fmt::format("{} is out of range; it must lie in [{}, {}]", value, low, high));
-  }
-  return value;
+// A learning rate: nothing, or a number that means something in fp32.
+double rate_in(Config& section, const std::string& key, double fallback, double most) {
+  const double rate = base::get_number(section, key, fallback, 0, most);
+  if (rate > 0 && rate < 1e-20)
+    throw section.error(key, fmt::format("{} is next to nothing; write 0 to learn nothing", rate));
+  return rate;
 }
 
 std::string one_of(Config& section, const std::string& key, const std::string& fallback,
@@ -49,30 +57,35 @@ void only(Config& section, const std::string& key, const std::string& fallback) 
   }
 }
 
-ScheduleConfig read_schedule(Config section, std::int64_t steps) {
+ScheduleConfig read_schedule(Config& stage, std::int64_t steps) {
+  Config section = stage.map("learning_rate");
   ScheduleConfig schedule;
-  schedule.peak = between(section, "peak", section.get<double>("peak", schedule.peak), 0, 10);
-  schedule.final =
-      between(section, "final", section.get<double>("final", schedule.peak / 10), 0, schedule.peak);
-  schedule.warmup = at_least(section, "warmup", section.get<std::int64_t>("warmup", 0), 0);
+  schedule.peak = rate_in(section, "peak", schedule.peak, 10);
+  schedule.final = rate_in(section, "final", schedule.peak / 10, 10);
+  if (schedule.final > schedule.peak) {
+    throw section.error_at({"final", "peak"},
+                           fmt::format("final {} is out of range; it must lie in [0, {}], the peak",
+                                       schedule.final, schedule.peak));
+  }
+  schedule.warmup = base::get_whole(section, "warmup", 0, 0, kMostSteps);
   if (schedule.warmup > steps) {
-    throw section.error("warmup", fmt::format("{} steps of warm-up in a stage of {} steps; at most "
-                                              "{} fit",
-                                              schedule.warmup, steps, steps));
+    throw stage.error_at(
+        {"learning_rate.warmup", "steps", "tokens"},
+        fmt::format("{} steps of warm-up (learning_rate.warmup) in a stage of {} steps; at most {} "
+                    "fit",
+                    schedule.warmup, steps, steps));
   }
   schedule.shape =
       one_of(section, "shape", schedule.shape, {"cosine", "linear", "constant", "wsd"});
-  if (schedule.shape == "wsd") {
-    schedule.decay_share = between(section, "decay_share",
-                                   section.get<double>("decay_share", schedule.decay_share), 0, 1);
-  }
+  if (schedule.shape == "wsd")
+    schedule.decay_share = base::get_number(section, "decay_share", schedule.decay_share, 0, 1);
   return schedule;
 }
 
 void read_limits(Config section, StageConfig& stage) {
   if (!section.has("limit")) return;
   if (section.is_scalar("limit")) {
-    stage.limits[""] = at_least(section, "limit", section.get<std::int64_t>("limit"), 1);
+    stage.limits[""] = base::get_whole(section, "limit", 1, base::kLargestWhole);
     return;
   }
   Config limits = section.map("limit");
@@ -81,56 +94,72 @@ void read_limits(Config section, StageConfig& stage) {
       throw limits.error(task, fmt::format("not one of the tasks evaluated here: {}",
                                            fmt::join(stage.tasks, ", ")));
     }
-    stage.limits[task] = at_least(limits, task, limit, 1);
+    stage.limits[task] = base::in_range(limits, task, limit, 1, base::kLargestWhole);
+  }
+}
+
+// Steps of a stage, and that its sizes can be counted.
+void read_length(Config& section, StageConfig& stage) {
+  stage.batch_sequences = base::get_whole(section, "batch_sequences", 1, kMostTokens);
+  stage.micro_shards = base::get_whole(section, "micro_shards", 8, 1, kMostRanks);
+  stage.sequence_length = base::get_whole(section, "sequence_length", 2, kMostTokens);
+  if (stage.batch_sequences % stage.micro_shards != 0) {
+    throw section.error_at({"micro_shards", "batch_sequences"},
+                           fmt::format("{} micro_shards do not divide batch_sequences {}",
+                                       stage.micro_shards, stage.batch_sequences));
+  }
+  const std::vector<std::string> sizes = {"batch_sequences", "sequence_length", "micro_shards"};
+  std::int64_t a_step = 0;
+  try {
+    base::checked_product("the tokens of a micro-shard",
+                          {stage.batch_sequences / stage.micro_shards, stage.sequence_length},
+                          kMostTokens);
+    a_step = stage.batch_sequences * stage.sequence_length;
+  } catch (const base::InputError& error) {
+    throw section.error_at(sizes, error.what());
+  }
+  if (section.has("tokens")) {
+    if (section.has("steps"))
+      throw section.error_at({"tokens", "steps"}, "give either steps or tokens, not both");
+    const std::int64_t tokens = base::get_whole(section, "tokens", 1, base::kLargestWhole);
+    stage.steps = tokens / a_step + (tokens % a_step == 0 ? 0 : 1);
+    if (stage.steps > kMostSteps)
+      throw section.error("tokens", fmt::format("{} are {} steps of {}; at most {} steps can be",
+                                                tokens, stage.steps, a_step, kMostSteps));
+  } else {
+    stage.steps = base::get_whole(section, "steps", 1, kMostSteps);
+  }
+  try {
+    base::checked_product("the tokens of the stage", {stage.steps, a_step},
+                          base::kLargestWhole / 64);
+  } catch (const base::InputError& error) {
+    throw section.error_at({"steps", "tokens", "batch_sequences", "sequence_length"}, error.what());
   }
 }
 
 StageConfig read_stage(Config section) {
   StageConfig stage;
-  stage.name = section.get<std::string>("name");
-  if (stage.name.empty() || stage.name.find_first_of("/ \t") != std::string::npos) {
-    throw section.error("name", "a stage's name is part of file names: no blanks and no slashes");
-  }
+  stage.name = folder_name(section, "a stage's name is part of file names");
   only(section, "objective", "next_token");
-  stage.batch_sequences =
-      at_least(section, "batch_sequences", section.get<std::int64_t>("batch_sequences"), 1);
-  stage.micro_shards =
-      at_least(section, "micro_shards", section.get<std::int64_t>("micro_shards", 8), 1);
-  stage.sequence_length =
-      at_least(section, "sequence_length", section.get<std::int64_t>("sequence_length"), 2);
-  if (stage.batch_sequences % stage.micro_shards != 0) {
-    throw section.error("micro_shards",
-                        fmt::format("{} micro_shards do not divide batch_sequences {}",
-                                    stage.micro_shards, stage.batch_sequences));
-  }
-  if (section.has("tokens")) {
-    if (section.has("steps"))
-      throw section.error("tokens", "give either steps or tokens, not both");
-    const std::int64_t tokens = section.get<std::int64_t>("tokens");
-    const std::int64_t a_step = stage.batch_sequences * stage.sequence_length;
-    stage.steps = at_least(section, "tokens", (tokens + a_step - 1) / a_step, 1);
-  } else {
-    stage.steps = at_least(section, "steps", section.get<std::int64_t>("steps"), 1);
-  }
+  read_length(section, stage);
   Config data = section.map("data");
   stage.shards = data.get<std::string>("shards");
   if (data.has("mixture")) {
     Config mixture = data.map("mixture");
     double all = 0;
     for (const auto& [source, weight] : mixture.entries<double>()) {
-      all += between(mixture, source, weight, 0, 1e9);
+      all += base::in_range(mixture, source, weight, 0.0, 1e9);
       stage.mixture.emplace_back(source, weight);
     }
     if (!(all > 0)) throw data.error("mixture", "at least one source needs a weight above 0");
   }
-  stage.best = between(data, "best", data.get<double>("best", 1.0), 1e-6, 1.0);
+  stage.best = base::get_number(data, "best", 1.0, 1e-6, 1.0);
   stage.windows = one_of(data, "packing", "documents", {"documents", "windows"}) == "windows";
   stage.reset_moments = one_of(section, "moments", "keep", {"keep", "reset"}) == "reset";
-  stage.learning_rate = read_schedule(section.map("learning_rate"), stage.steps);
+  stage.learning_rate = read_schedule(section, stage.steps);
   Config validate = section.map("validate");
-  stage.validate_every = at_least(validate, "every", validate.get<std::int64_t>("every", 0), 0);
-  stage.validate_sequences =
-      at_least(validate, "sequences", validate.get<std::int64_t>("sequences", 64), 0);
+  stage.validate_every = base::get_whole(validate, "every", 0, 0, kMostSteps);
+  stage.validate_sequences = base::get_whole(validate, "sequences", 64, 0, kMostTokens);
   Config evaluate = section.map("evaluate");
   stage.tasks = evaluate.get<std::vector<std::string>>("tasks", {});
   only(evaluate, "every", "end");
@@ -139,30 +168,35 @@ StageConfig read_stage(Config section) {
 }
 
 void read_mesh(Config mesh, parallel::MeshShape& shape) {
-  const auto ranks = [&](const std::string& key, std::int64_t fallback) {
-    const std::int64_t count = at_least(mesh, key, mesh.get<std::int64_t>(key, fallback), 1);
-    return static_cast<int>(std::min<std::int64_t>(count, 1 << 20));
+  const auto ranks = [&](const std::string& key) {
+    return static_cast<int>(base::get_whole(mesh, key, 1, 1, kMostRanks));
   };
-  shape.data = mesh.get<std::string>("data", "auto") == "auto" ? 0 : ranks("data", 1);
-  shape.context = ranks("context", 1);
-  shape.tensor = ranks("tensor", 1);
+  shape.data = mesh.get<std::string>("data", "auto") == "auto" ? 0 : ranks("data");
+  shape.context = ranks("context");
+  shape.tensor = ranks("tensor");
+  try {
+    base::checked_product("the ranks of the mesh",
+                          {std::max(shape.data, 1), shape.context, shape.tensor}, kMostRanks);
+  } catch (const base::InputError& error) {
+    throw mesh.error_at({"data", "context", "tensor"}, error.what());
+  }
   shape.sequence = mesh.get<bool>("sequence", false);
-  shape.zero = static_cast<int>(at_least(mesh, "zero", mesh.get<std::int64_t>("zero", 1), 0));
-  if (shape.zero > 3) {
+  const std::int64_t zero = base::get_whole(mesh, "zero", 1, 0, base::kLargestWhole);
+  if (zero > 3) {
     throw mesh.error("zero", fmt::format("{} is no stage of ZeRO; 1 shares out the optimizer's "
                                          "moments, 2 gradients too, 3 parameters too, 0 nothing",
-                                         shape.zero));
+                                         zero));
   }
-  shape.replicas = mesh.get<std::string>("replicas", "1") == "nodes" ? 0 : ranks("replicas", 1);
+  shape.zero = static_cast<int>(zero);
+  shape.replicas = mesh.get<std::string>("replicas", "1") == "nodes" ? 0 : ranks("replicas");
   shape.bf16_gradients = one_of(mesh, "gradients", "fp32", {"fp32", "bf16"}) == "bf16";
 }
 
 Retention read_retention(Config& checkpoint, std::int64_t best) {
   Retention retention;
-  retention.keep = at_least(checkpoint, "keep", checkpoint.get<std::int64_t>("keep", 3), 1);
-  retention.keep_every =
-      at_least(checkpoint, "keep_every", checkpoint.get<std::int64_t>("keep_every", 0), 0);
-  retention.best = at_least(checkpoint, "best", checkpoint.get<std::int64_t>("best", best), 0);
+  retention.keep = base::get_whole(checkpoint, "keep", 3, 1, kMostSteps);
+  retention.keep_every = base::get_whole(checkpoint, "keep_every", 0, 0, kMostSteps);
+  retention.best = base::get_whole(checkpoint, "best", best, 0, kMostSteps);
   return retention;
 }
 
@@ -179,69 +213,103 @@ std::int64_t RunConfig::total_steps() const {
   return steps;
 }
 
+base::InputError RunConfig::error(const std::string& path, const std::string& message) const {
+  return file ? file->error_at({path}, message) : base::InputError(path + ": " + message);
+}
+
+namespace {
+
+void read_optimizer(Config optimizer, OptimizerConfig& to) {
+  only(optimizer, "name", "adamw");
+  to.beta1 = base::get_number(optimizer, "beta1", 0.9, 0, 0.999999);
+  to.beta2 = base::get_number(optimizer, "beta2", 0.95, 0, 0.999999);
+  // Not 0: gradients that are 0, as of words that a batch does not hold, would be divided by it.
+  to.epsilon = base::get_number(optimizer, "epsilon", 1e-8, 1e-20, 1);
+  to.weight_decay = base::get_number(optimizer, "weight_decay", 0.1, 0, 10);
+  to.clip = base::get_number(optimizer, "clip", 1.0, 0, 1e9);
+  to.decay_all = one_of(optimizer, "decay", "matrices", {"matrices", "all"}) == "all";
+}
+
+void read_stages(Config& file, RunConfig& run) {
+  std::set<std::string> names;
+  std::int64_t tokens = 0;
+  for (Config section : file.list("stages")) {
+    run.stages.push_back(read_stage(section));
+    const StageConfig& stage = run.stages.back();
+    if (!names.insert(stage.name).second) throw section.error("name", "two stages have this name");
+    const auto all =
+        base::sum({tokens, stage.steps * stage.batch_sequences * stage.sequence_length});
+    if (!all) throw section.error("steps", "the run's tokens up to this stage are more than 2^63");
+    tokens = *all;
+  }
+  if (run.stages.empty()) throw file.error("stages", "a run needs at least one stage");
+}
+
+// What no rank of any machine holds is refused before it is planned, whose sums might not fit 64
+// bits. A rank keeps at least its part of the residual stream of every layer.
+void check_size(const Config& file, const RunConfig& run) {
+  constexpr double kMostBytes = 1e15;
+  for (std::size_t i = 0; i < run.stages.size(); ++i) {
+    const StageConfig& stage = run.stages[i];
+    const double tokens = static_cast<double>(stage.batch_sequences / stage.micro_shards) *
+                          static_cast<double>(stage.sequence_length) / run.mesh.context /
+                          run.mesh.tensor;
+    const double bytes = 4 * tokens * static_cast<double>(run.model.width) *
+                         static_cast<double>(run.model.layers.size());
+    if (bytes <= kMostBytes) continue;
+    const std::string at = fmt::format("stages.{}.", i);
+    throw file.error_at(
+        {at + "batch_sequences", at + "sequence_length", at + "micro_shards"},
+        fmt::format("micro-shards of {:.3g} tokens on a rank need more than {}; at "
+                    "most {} can be",
+                    tokens, bytes_text(static_cast<std::int64_t>(std::min(bytes, 9e18))),
+                    bytes_text(static_cast<std::int64_t>(kMostBytes))));
+  }
+}
+
+}  // namespace
+
 RunConfig read_run(const base::Path& path, const std::vector<std::string>& assignments) {
   Config file = Config::read(path);
   for (const std::string& assignment : assignments) file.set(assignment);
   RunConfig run;
-  run.name = file.get<std::string>("name");
-  if (run.name.empty() || run.name.find_first_of("/ \t") != std::string::npos) {
-    throw file.error("name", "a run's name is the name of its folder: no blanks and no slashes");
-  }
+  run.name = folder_name(file, "a run's name is the name of its folder");
   run.directory = file.get<std::string>("directory", "runs/" + run.name);
-  run.seed = at_least(file, "seed", file.get<std::int64_t>("seed", 1), 0);
+  if (run.directory.empty()) throw file.error("directory", "an empty text is no folder");
+  run.seed = base::get_whole(file, "seed", 1, 0, base::kLargestWhole);
   run.model = model::read_model(file.map("model"));
   run.tokenizer = file.get<std::string>("tokenizer");
-  if (file.get<std::string>("threads", "auto") != "auto") {
-    run.threads = at_least(file, "threads", file.get<std::int64_t>("threads"), 1);
-  }
+  if (file.get<std::string>("threads", "auto") != "auto")
+    run.threads = base::get_whole(file, "threads", 1, 4096);
   run.bf16 = one_of(file, "precision", "bf16", {"bf16", "fp32"}) == "bf16";
   const std::string device = one_of(file, "device", "auto", {"auto", "cpu", "cuda"});
   if (device == "cuda")
     throw file.error("device", "this build has no CUDA backend; use cpu or auto");
   read_mesh(file.map("mesh"), run.mesh);
   run.recompute = one_of(file, "recompute", "none", {"none", "blocks"}) == "blocks";
-  Config optimizer = file.map("optimizer");
-  only(optimizer, "name", "adamw");
-  run.optimizer.beta1 =
-      between(optimizer, "beta1", optimizer.get<double>("beta1", 0.9), 0, 0.999999);
-  run.optimizer.beta2 =
-      between(optimizer, "beta2", optimizer.get<double>("beta2", 0.95), 0, 0.999999);
-  run.optimizer.epsilon =
-      between(optimizer, "epsilon", optimizer.get<double>("epsilon", 1e-8), 0, 1);
-  run.optimizer.weight_decay =
-      between(optimizer, "weight_decay", optimizer.get<double>("weight_decay", 0.1), 0, 10);
-  run.optimizer.clip = between(optimizer, "clip", optimizer.get<double>("clip", 1.0), 0, 1e9);
-  run.optimizer.decay_all = one_of(optimizer, "decay", "matrices", {"matrices", "all"}) == "all";
+  read_optimizer(file.map("optimizer"), run.optimizer);
   Config outliers = file.map("outliers");
-  run.outliers.z_score =
-      between(outliers, "z_score", outliers.get<double>("z_score", run.outliers.z_score), 0, 1e9);
-  run.outliers.window =
-      at_least(outliers, "window", outliers.get<std::int64_t>("window", run.outliers.window), 2);
+  run.outliers.z_score = base::get_number(outliers, "z_score", run.outliers.z_score, 0, 1e9);
+  run.outliers.window = base::get_whole(outliers, "window", run.outliers.window, 2, 1 << 20);
   run.outliers.roll_back_after =
-      at_least(outliers, "roll_back_after",
-               outliers.get<std::int64_t>("roll_back_after", run.outliers.roll_back_after), 0);
-  std::set<std::string> names;
-  for (Config section : file.list("stages")) {
-    run.stages.push_back(read_stage(section));
-    if (!names.insert(run.stages.back().name).second)
-      throw section.error("name", "two stages have this name");
-  }
-  if (run.stages.empty()) throw file.error("stages", "a run needs at least one stage");
+      base::get_whole(outliers, "roll_back_after", run.outliers.roll_back_after, 0, kMostSteps);
+  read_stages(file, run);
   Config checkpoint = file.map("checkpoint");
-  run.checkpoint_every =
-      at_least(checkpoint, "every", checkpoint.get<std::int64_t>("every", 100), 1);
+  run.checkpoint_every = base::get_whole(checkpoint, "every", 100, 1, kMostSteps);
   const bool validates =
       std::any_of(run.stages.begin(), run.stages.end(),
                   [](const StageConfig& stage) { return stage.validate_sequences > 0; });
   run.retention = read_retention(checkpoint, validates ? 1 : 0);
   run.checkpoint_async = checkpoint.get<bool>("async", true);
-  run.watchdog_seconds = at_least(file, "watchdog", file.get<std::int64_t>("watchdog", 600), 0);
+  run.watchdog_seconds = base::get_whole(file, "watchdog", 600, 0, 100'000'000);
   if (file.get<std::string>("memory_limit", "none") != "none")
-    run.memory_limit = read_bytes(file, "memory_limit");
+    run.memory_limit = read_bytes(file, "memory_limit", 1'000'000);
   run.evaluation_data =
       file.map("evaluation").get<std::string>("data", text::default_evaluation_data().string());
   file.finish();
+  check_size(file, run);
   run.resolved = file.resolved();
+  run.file = std::make_shared<const Config>(file);
   return run;
 }
 

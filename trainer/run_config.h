@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -63,8 +64,12 @@ struct RunConfig {
   std::int64_t watchdog_seconds = 600;  // of waiting or silence that end the job; 0: never
   std::int64_t memory_limit = 0;        // bytes of a rank; 0: none
   std::string evaluation_data;
-  std::string resolved;  // the whole as YAML, defaults written out
+  std::string resolved;                      // the whole as YAML, defaults written out
+  std::shared_ptr<const base::Config> file;  // as it was read; null where nothing was
 
+  // To be thrown for what is found wrong later: with file and line of the value at `path`
+  // ("stages.0.data.mixture"), or the path alone where no file was read.
+  base::InputError error(const std::string& path, const std::string& message) const;
   std::int64_t total_steps() const;
 };
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <memory>
 
 #include "text/task.h"
@@ -41,13 +42,34 @@ std::vector<std::string> all_tasks(const RunConfig& run) {
   return tasks;
 }
 
-// Names the key that led to a wrong input.
-void named(const std::string& key, const std::function<void()>& work) {
+// Names the key that led to a wrong input, with its file and line.
+void named(const RunConfig& run, const std::string& key, const std::function<void()>& work) {
   try {
     work();
   } catch (const base::InputError& error) {
-    throw base::InputError(key + ": " + error.what());
+    throw run.error(key, error.what());
+  } catch (const base::Error& error) {  // what cannot be read, whoever's fault that is
+    throw base::Error(run.error(key, error.what()).what());
   }
+}
+
+// Leaf tasks by task. That a task is unknown or its files are missing is to be told now, not after
+// a stage.
+std::map<std::string, std::vector<std::string>> leaf_tasks(const RunConfig& run) {
+  std::map<std::string, std::vector<std::string>> leaves;
+  const text::TaskPlaces places{run.evaluation_data, {}};
+  text::TaskCatalog catalog;
+  for (std::size_t i = 0; i < run.stages.size(); ++i) {
+    for (const std::string& task : run.stages[i].tasks) {
+      if (leaves.contains(task)) continue;
+      if (leaves.empty()) catalog = text::read_tasks({});
+      named(run, fmt::format("stages.{}.evaluate.tasks", i), [&] {
+        for (const auto& leaf : text::open_tasks(task, catalog, places))
+          leaves[task].push_back(leaf->name());
+      });
+    }
+  }
+  return leaves;
 }
 
 }  // namespace
@@ -60,30 +82,27 @@ std::vector<std::string> RunData::fingerprints() const {
 
 RunData open_run_data(const RunConfig& run) {
   RunData data;
-  named("tokenizer", [&] { data.tokenizer = text::open_tokenizer(run.tokenizer); });
+  named(run, "tokenizer", [&] { data.tokenizer = text::open_tokenizer(run.tokenizer); });
   if (data.tokenizer->size() > run.model.vocabulary) {
-    throw base::InputError(fmt::format(
-        "tokenizer {} has {} pieces, but model.vocabulary is {}; set it to at least {}",
-        run.tokenizer, data.tokenizer->size(), run.model.vocabulary, data.tokenizer->size()));
+    throw run.error("model.vocabulary",
+                    fmt::format("tokenizer {} has {} pieces, but model.vocabulary is {}; set it to "
+                                "at least {}",
+                                run.tokenizer, data.tokenizer->size(), run.model.vocabulary,
+                                data.tokenizer->size()));
   }
-  data_pipeline::DataNeeds needs{run.tokenizer, data.tokenizer->hash(), all_tasks(run)};
-  if (!needs.tasks.empty()) {
-    // That a task is unknown or its files are missing is to be told now, not after a stage.
-    const text::TaskPlaces places{run.evaluation_data, {}};
-    const text::TaskCatalog catalog = text::read_tasks({});
-    for (const std::string& task : needs.tasks)
-      for (const auto& leaf : text::open_tasks(task, catalog, places))
-        needs.leaf_tasks[task].push_back(leaf->name());
-  }
+  const data_pipeline::DataNeeds needs{run.tokenizer, data.tokenizer->hash(), all_tasks(run),
+                                       leaf_tasks(run)};
   for (std::size_t i = 0; i < run.stages.size(); ++i) {
     std::shared_ptr<const data_pipeline::ShardSet> shards;
-    named(fmt::format("stages.{}.data.shards", i),
+    named(run, fmt::format("stages.{}.data.shards", i),
           [&] { shards = data_pipeline::ShardSet::open(run.stages[i].shards, needs); });
     auto config = stream_config(run, i);
     if (config.mixture.empty()) {  // all sources alike
       for (const auto& source : shards->sources()) config.mixture.emplace_back(source.name, 1.0);
     }
-    data.streams.push_back(std::make_unique<data_pipeline::BatchStream>(shards, config));
+    named(run, fmt::format("stages.{}.data", i), [&] {
+      data.streams.push_back(std::make_unique<data_pipeline::BatchStream>(shards, config));
+    });
     data.held_out.push_back(std::make_unique<data_pipeline::ValidationStream>(
         shards, run.stages[i].sequence_length, packing_of(run.stages[i])));
   }

@@ -84,6 +84,13 @@ void TrainingRun::log_step(const StageConfig& stage) {
                      {}};
   if (skipped_) line.numbers.emplace_back("skipped", 1.0);
   metrics_->append(line);
+  if (flops > peak_flops_ && !told_peak_) {
+    told_peak_ = true;
+    base::log_warning(fmt::format(
+        "mfu is {:.2f}, above 1: the step's products were faster than those measured at the start "
+        "({:.0f} GFLOP/s), when something else ran on this machine; take mfu as a comparison only",
+        flops / peak_flops_, peak_flops_ * 1e-9));
+  }
   if (seconds_since(last_line_) < 2.0 && stage_step_ != stage.steps && stage_step_ != 1) return;
   last_line_ = Clock::now();
   std::int64_t left = stage.steps - stage_step_;

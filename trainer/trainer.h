@@ -18,7 +18,9 @@ namespace eyrie::trainer {
 
 struct TrainOptions {
   bool fresh = false;  // refuse to touch a run that is there
-  bool check = false;  // validate everything, then stop
+  bool check = false;  // validate everything, then stop; no model is made
+  // With `check`: of the job that is to come, on how many hosts; 0: of this one.
+  int ranks = 0, hosts = 0;
   std::int64_t stop_after =
       0;  // steps of this process, then save and stop as on a signal; 0: never
   // For tests: multiplies the loss of a batch (its number in the stage); the same on all ranks.

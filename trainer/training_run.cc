@@ -49,19 +49,35 @@ void refuse_damaged_run(const base::Path& run) {
       (run / "checkpoints").string(), fmt::join(damaged, ", ")));
 }
 
-int count_hosts(parallel::Communicator& world) {
-  const auto hosts = world.all_gather(base::host_name());
-  return static_cast<int>(std::set<std::string>(hosts.begin(), hosts.end()).size());
-}
-
 }  // namespace
 
+// On the ranks and hosts that there are, or (for a check alone) are to be. `names`: the host of
+// every rank.
+parallel::MeshShape TrainingRun::fitted(const std::vector<std::string>& names) {
+  const bool elsewhere = options_.check && options_.ranks > 0;
+  int ranks = world_.size();
+  auto hosts = static_cast<int>(std::set<std::string>(names.begin(), names.end()).size());
+  auto here = static_cast<int>(
+      std::count(names.begin(), names.end(), names[static_cast<std::size_t>(world_.rank())]));
+  if (elsewhere) {
+    ranks = options_.ranks;
+    hosts = std::max(options_.hosts, 1);
+    here = (ranks + hosts - 1) / hosts;
+  }
+  const parallel::MeshShape shape = fit_mesh(run_, ranks, hosts);
+  check_memory(run_, shape);
+  std::vector<std::string> warnings = {
+      check_host_memory(run_, shape, base::host_memory(), here, elsewhere),
+      elsewhere ? "" : check_threads(run_, options_.check)};
+  for (const std::string& warning : warnings)
+    if (first() && !warning.empty()) base::log_warning(warning);
+  return shape;
+}
+
 void TrainingRun::open() {
-  parallel::MeshShape shape;
-  const int hosts = count_hosts(world_);
+  const auto names = world_.all_gather(base::host_name());
   parallel::agree(world_, [&] {
-    shape = fit_mesh(run_, world_.size(), hosts);
-    check_memory(run_, shape);
+    shape_ = fitted(names);
     if (first() && options_.fresh && std::filesystem::exists(directory_)) {
       throw base::InputError(
           fmt::format("{} is there already and --fresh does not touch it; choose another name (or "
@@ -70,17 +86,13 @@ void TrainingRun::open() {
     }
     data_ = open_run_data(run_);
   });
-  const std::string warning =
-      first() ? memory_warning(run_, shape, (world_.size() + hosts - 1) / hosts) : "";
-  if (!warning.empty()) base::log_warning(warning);
-  model_ = std::make_unique<TrainingModel>(run_, world_, shape);
+  if (!options_.check) model_ = std::make_unique<TrainingModel>(run_, world_, shape_);
   watch_ =
       std::make_unique<parallel::PeerWatch>(world_, static_cast<double>(run_.watchdog_seconds));
 }
 
 RunIdentity TrainingRun::identity() const {
-  return {run_, data_.tokenizer->hash(), data_.fingerprints(), tensor::thread_count(),
-          model_->mesh().shape()};
+  return {run_, data_.tokenizer->hash(), data_.fingerprints(), tensor::thread_count(), shape_};
 }
 
 std::string TrainingRun::state() const {
@@ -109,12 +121,11 @@ void TrainingRun::check() {
       refuse_damaged_run(directory_);
     }
   });
-  const parallel::MeshShape& shape = model_->mesh().shape();
   base::log_info(fmt::format(
       "{}: everything fits: {}, {} on {} ({}), {} a rank at the most; it would train {}", run_.name,
       base::counted(static_cast<std::int64_t>(run_.stages.size()), "stage"),
-      base::counted(run_.total_steps(), "step"), base::counted(world_.size(), "rank"),
-      parallel::describe(shape), bytes_text(memory_needed(run_, shape).all()), start));
+      base::counted(run_.total_steps(), "step"), base::counted(shape_.ranks(), "rank"),
+      parallel::describe(shape_), bytes_text(memory_needed(run_, shape_).all()), start));
 }
 
 void TrainingRun::resume_or_begin() {
@@ -144,17 +155,17 @@ void TrainingRun::resume_or_begin() {
   world_.all_reduce(std::span<double>(peaks), parallel::Reduce::kSum);
   peak_flops_ = peaks[0];
   base::log_info(fmt::format(
-      "model {}: {} parameters, {}; {} of {} ({}); products reach {:.0f} GFLOP/s, {:.0f} a rank",
-      run_.model.preset, model::whole_parameter_count(model_->griffin().units()), name_of(compute),
-      base::counted(world_.size(), "rank"), base::counted(tensor::thread_count(), "thread"),
-      parallel::describe(model_->mesh().shape()), peak_flops_ * 1e-9,
-      peak_flops_ * 1e-9 / world_.size()));
+      "model {}; {} parameters, {}; {} of {} ({}); products reach {:.0f} GFLOP/s, {:.0f} a rank",
+      model::title_of(run_.model, true), model::whole_parameter_count(model_->griffin().units()),
+      name_of(compute), base::counted(world_.size(), "rank"),
+      base::counted(tensor::thread_count(), "thread"), parallel::describe(model_->mesh().shape()),
+      peak_flops_ * 1e-9, peak_flops_ * 1e-9 / world_.size()));
 }
 
 RunPosition TrainingRun::position_in(const CheckpointReader& reader) const {
   std::vector<std::string> warnings;
   const RunPosition position = trainer::position_in(reader, identity(), warnings);
-  check_tensors(reader, model_->griffin().units());
+  check_tensors(reader, model_ ? model_->griffin().units() : model::Griffin(run_.model).units());
   if (first()) {
     for (const std::string& warning : warnings) base::log_warning(warning);
   }

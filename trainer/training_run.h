@@ -46,8 +46,9 @@ class TrainingRun {
   void step(const StageConfig& stage);
   void log_step(const StageConfig& stage);
   void validate(const StageConfig& stage);
-  void save(bool wait);  // wait: until it is committed
+  void save(bool wait);                           // wait: until it is committed
   std::optional<base::Path> newest_checkpoint();  // collective; warns of those passed over
+  parallel::MeshShape fitted(const std::vector<std::string>& names);  // InputError: none fits
   RunPosition position_in(const CheckpointReader& reader) const;
   void load(const base::Path& checkpoint);
   void finish_stage(const StageConfig& stage, const AfterStage& after_stage);
@@ -60,11 +61,13 @@ class TrainingRun {
   const TrainOptions& options_;
   const base::Path directory_;
   RunData data_;
-  std::unique_ptr<TrainingModel> model_;
+  parallel::MeshShape shape_;
+  std::unique_ptr<TrainingModel> model_;  // null in check()
   std::unique_ptr<Metrics> metrics_;
   std::unique_ptr<parallel::PeerWatch> watch_;
   std::unique_ptr<CheckpointWriter> writer_;  // after watch_, which its thread uses
   double peak_flops_ = 0;
+  bool told_peak_ = false;  // that it is less than what a step reaches
 
   // Where the run stands: after `step_` steps in all, `stage_step_` of them in stage `stage_`.
   std::int64_t step_ = 0, stage_step_ = 0, tokens_ = 0;

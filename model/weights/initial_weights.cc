@@ -13,7 +13,7 @@ InitialWeights::InitialWeights(const GriffinConfig& config, std::uint64_t seed)
 }
 
 std::string InitialWeights::description() const {
-  return fmt::format("random weights of {}, seed {}", config_.preset, seed_);
+  return fmt::format("random weights of {}, seed {}", title_of(config_, true), seed_);
 }
 
 void InitialWeights::read(const parallel::ParameterRow& row, std::int64_t first, std::int64_t count,

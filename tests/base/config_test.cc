@@ -194,7 +194,7 @@ TEST(Config, SetOverridesAndMakes) {
   config.set("model.preset=griffin-10m");
   config.set("tasks=[mmlu, piqa]");
   config.set("stages.0.data={mixture: {web: 1}}");
-  config.set("empty=");
+  config.set("empty=null");
   config.set("text=\"a=b\"");
   EXPECT_EQ(config.get<std::int64_t>("seed"), 2);
   std::vector<Config> stages = config.list("stages");
@@ -311,6 +311,49 @@ TEST(Config, ErrorsOfTheCallersOwn) {
 TEST(Config, PartsKeepTheDocumentAlive) {
   Config part = [] { return parse("a: {x: 1}\n").map("a"); }();
   EXPECT_EQ(part.get<std::int64_t>("x"), 1);
+}
+
+// Keys that contradict each other: the one that the command line set is the one to look at.
+TEST(Config, AnErrorOfSeveralKeysBlamesTheCommandLine) {
+  Config config = parse("stages:\n  - steps: 4\n    rate: {warmup: 9}\n");
+  const auto message = [&] {
+    return std::string(
+        config.error_at({"stages.0.rate.warmup", "stages[0].steps"}, "too long").what());
+  };
+  EXPECT_EQ(message(), "run.yaml:3: stages[0].rate.warmup: too long");
+  config.set("stages.0.steps=2");
+  EXPECT_EQ(message(), "command line: stages[0].steps: too long");
+}
+
+TEST(Config, MapsThatTheCommandLineMadeAreItsOwn) {
+  Config config = parse("name: a\n");
+  config.set("modle.width=3");
+  config.get<std::string>("name");
+  config.map("model");
+  EXPECT_EQ(message_of<InputError>([&] { config.finish(); }),
+            "command line: modle: unknown key; did you mean \"model\"?");
+}
+
+TEST(Config, AnEmptyAssignmentIsNoValue) {
+  Config config = parse("layers: RRA\n");
+  EXPECT_EQ(message_of<InputError>([&] { config.set("layers="); }),
+            "command line: layers: there is no value behind the =; write null for the default");
+  config.set("layers=null");
+  EXPECT_EQ(config.get<std::string>("layers", "R"), "R");
+}
+
+TEST(Config, ListsAreNotWrittenWithCommasAlone) {
+  EXPECT_EQ(refusal<std::vector<std::string>>("piqa, mmlu"),
+            "run.yaml:1: x: \"piqa, mmlu\" is one text with a comma in it; a list is written "
+            "[piqa, mmlu]");
+  EXPECT_EQ(parse("x: \"a,b\"").get<std::vector<std::string>>("x"),
+            std::vector<std::string>{"a,b"});
+}
+
+TEST(Config, MergeKeysAreNamed) {
+  EXPECT_EQ(message_of<InputError>([] { parse("a: &a {x: 1}\nb:\n  <<: *a\n"); }),
+            "run.yaml:3: merge keys (<<) are not read: write the keys out, or use an alias (*name) "
+            "for a whole value");
 }
 
 }  // namespace

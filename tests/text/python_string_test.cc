@@ -42,5 +42,20 @@ TEST(PythonString, ReplacesInOnePass) {
   EXPECT_EQ(replace_all("xx", "x", ""), "");
 }
 
+TEST(PythonString, Floats) {
+  const std::vector<std::pair<double, std::string>> cases = {{3.0, "3.0"},
+                                                             {2.5, "2.5"},
+                                                             {0.1, "0.1"},
+                                                             {-0.0, "-0.0"},
+                                                             {1e15, "1000000000000000.0"},
+                                                             {1e16, "1e+16"},
+                                                             {1.5e300, "1.5e+300"},
+                                                             {0.0001, "0.0001"},
+                                                             {0.00001, "1e-05"},
+                                                             {1.0 / 3, "0.3333333333333333"},
+                                                             {123456.789, "123456.789"}};
+  for (const auto& [value, text] : cases) EXPECT_EQ(float_text(value), text);
+}
+
 }  // namespace
 }  // namespace eyrie::text

@@ -253,7 +253,7 @@ TEST(WrongInput, TaskFilesAreChecked) {
   EXPECT_EQ(refusal(with(kQuiz, "version: 1", "version: 1\nsampler: firstn")),
             ":4: sampler: \"firstn\" is not one of default, first_n");
   EXPECT_EQ(refusal(with(kQuiz, "version: 1", "version: 1\nshots: -1")),
-            ":4: shots: must not be negative");
+            ":4: shots: -1 is too small; it must be at least 0");
   EXPECT_EQ(refusal(with(kQuiz, "{q} A:", "{q A:")),
             ": prompt: \"Q: {q A:\": a { without its }; a brace that is meant is written twice");
 }

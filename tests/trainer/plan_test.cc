@@ -7,6 +7,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/host_memory.h"
+#include "model/pass_size.h"
 #include "support/tiny_run.h"
 #include "trainer/bytes.h"
 #include "trainer/fit_mesh.h"
@@ -176,6 +178,59 @@ TEST(MemoryLimit, IsReadWithItsUnit) {
             std::string::npos);
 }
 
+// A number without its unit is told as that.
+TEST(MemoryLimit, IsNoSmallNumber) {
+  const std::string text = refusal([] { data().config("limited", {"memory_limit=24"}); });
+  EXPECT_NE(text.find("'24' is 24 bytes; it must be at least 1.0 MB (is the unit missing? write "
+                      "24GB or 24MB)"),
+            std::string::npos)
+      << text;
+}
+
+// Without a limit the host's memory is one, for the ranks on it; a limit is believed.
+TEST(HostMemory, IsComparedWithThePlan) {
+  RunConfig run = data().config("hosted");
+  const std::int64_t each = memory_needed(run, {.data = 2}).all();
+  const auto check = [&](std::int64_t most, std::int64_t left, bool elsewhere = false) {
+    return check_host_memory(run, {.data = 2}, {most, left, "this machine"}, 2, elsewhere);
+  };
+  EXPECT_EQ(check(3 * each, 3 * each), "");
+  EXPECT_NE(check(3 * each, each).find(" are free now"), std::string::npos);
+  const std::string text = refusal([&] { check(2 * each - 10, each); });
+  EXPECT_TRUE(
+      text.starts_with("2 ranks of data 2 × context 1 × tensor 1, ZeRO 1 on one host need "))
+      << text;
+  EXPECT_NE(text.find("but this machine has "), std::string::npos) << text;
+  EXPECT_NE(text.find("memory_limit"), std::string::npos) << text;
+  EXPECT_NE(check(2 * each - 10, each, true).find("Are those of the job larger?"),
+            std::string::npos);
+  EXPECT_EQ(check(0, 0), "");  // not known
+  run.memory_limit = each;
+  EXPECT_NE(check(2 * each - 10, each).find("allows it"), std::string::npos);
+  EXPECT_EQ(check(2 * each - 10, each, true), "");
+}
+
+TEST(HostMemory, AbsurdPlansAreRefusedWhereverTheyAreToRun) {
+  const RunConfig run = data().config(
+      "absurd", {"stages.0.batch_sequences=1Gi", "stages.0.micro_shards=1",
+                 "stages.0.sequence_length=2", "model.width=4096", "model.rnn_width=4096"});
+  EXPECT_NE(refusal([&] {
+              check_host_memory(run, {}, {1, 1, "this machine"}, 1, true);
+            }).find("the largest host has 70.37 TB"),
+            std::string::npos);
+}
+
+TEST(HostMemory, SoIsTheNumberOfThreads) {
+  RunConfig run = data().config("threads");
+  run.threads = base::host_processors();
+  EXPECT_EQ(check_threads(run, false), "");
+  run.threads = base::most_threads();
+  EXPECT_NE(check_threads(run, false), "");
+  ++run.threads;
+  EXPECT_NE(refusal([&] { check_threads(run, false); }).find("threads"), std::string::npos);
+  EXPECT_NE(check_threads(run, true), "");
+}
+
 Machine described(const std::string& yaml) {
   const auto file = data().path() / "machine.yaml";
   std::ofstream(file) << yaml;
@@ -197,6 +252,36 @@ TEST(Machine, IsReadAndChecked) {
             std::string::npos);
   EXPECT_NE(refusal([] { described("flops: {bf16: 1e12}\nefficiency: 50\n"); }).find("at most 1"),
             std::string::npos);
+}
+
+TEST(Machine, NumbersWithoutTheirUnitsAreRefused) {
+  for (const char* wrong :
+       {"flops: {bf16: 3}", "flops: {bf16: -1e12}", "flops: {bf16: 1e12}\nefficiency: 0",
+        "flops: {bf16: 1e12}\nmemory_bandwidth: 20", "flops: {bf16: 1e12}\nnode: {bandwidth: 20}",
+        "flops: {bf16: 1e12}\nnetwork: {latency: -1}", "flops: {bf16: 1e12}\nranks_a_node: -1",
+        "flops: {bf16: 1e12}\nranks_a_node: 9e18"})
+    EXPECT_NE(refusal([&] { described(wrong); }).find("machine.yaml:"), std::string::npos) << wrong;
+}
+
+// All pairs of ranks by the way that is long; and as many ranks as any job has, at once.
+TEST(Plan, LargeMeshesArePlannedByStandIns) {
+  const RunConfig run = data().config("large", {"stages.0.sequence_length=256", "model.window=20"});
+  const parallel::MeshShape mesh{.data = 1, .context = 16, .tensor = 2, .zero = 2};
+  const StepShape shape = step_shape(run, run.stages[0], mesh);
+  const MeshPlan plan(run.model, shape);
+  for (int context = 0; context < 16; ++context) {
+    const model::PassSize whole = model::pass_size(run.model, {.compute = shape.compute,
+                                                               .sequences = shape.sequences,
+                                                               .length = shape.length,
+                                                               .context_rank = context,
+                                                               .context_ranks = 16,
+                                                               .tensor_rank = 1,
+                                                               .tensor_ranks = 2});
+    EXPECT_EQ(plan.pass(context, 1).context_sent, whole.context_sent) << context;
+    EXPECT_EQ(plan.pass(context, 1).tensor_sent, whole.tensor_sent) << context;
+    EXPECT_EQ(plan.pass(context, 1).saved_touched, whole.saved_touched) << context;
+    EXPECT_EQ(plan.pass(context, 1).scratch_touched, whole.scratch_touched) << context;
+  }
 }
 
 TEST(Plan, TimeFollowsTheMachine) {

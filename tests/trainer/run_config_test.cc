@@ -120,6 +120,110 @@ TEST_F(RunFile, RefusalsNameFileLineKeyAndWhatToDo) {
   EXPECT_NE(refusal({"device=cuda"}).find("no CUDA backend"), std::string::npos);
 }
 
+// Every number has a range: each of these is refused, by a message that names the key.
+TEST_F(RunFile, NonsenseIsRefusedByKey) {
+  const std::vector<std::string> integers = {"seed",
+                                             "threads",
+                                             "mesh.data",
+                                             "mesh.context",
+                                             "mesh.tensor",
+                                             "mesh.zero",
+                                             "mesh.replicas",
+                                             "outliers.window",
+                                             "outliers.roll_back_after",
+                                             "checkpoint.every",
+                                             "checkpoint.keep",
+                                             "checkpoint.keep_every",
+                                             "checkpoint.best",
+                                             "watchdog",
+                                             "model.vocabulary",
+                                             "model.width",
+                                             "model.rnn_width",
+                                             "model.mlp_width",
+                                             "model.heads",
+                                             "model.gate_blocks",
+                                             "model.window",
+                                             "stages.0.steps",
+                                             "stages.0.batch_sequences",
+                                             "stages.0.micro_shards",
+                                             "stages.0.sequence_length",
+                                             "stages.0.learning_rate.warmup",
+                                             "stages.0.validate.every",
+                                             "stages.0.validate.sequences",
+                                             "stages.0.evaluate.limit.mmlu"};
+  const std::vector<std::string> numbers = {"optimizer.beta1",
+                                            "optimizer.beta2",
+                                            "optimizer.epsilon",
+                                            "optimizer.weight_decay",
+                                            "optimizer.clip",
+                                            "outliers.z_score",
+                                            "model.soft_cap",
+                                            "stages.0.data.best",
+                                            "stages.0.data.mixture.web",
+                                            "stages.0.learning_rate.peak",
+                                            "stages.0.learning_rate.final"};
+  const auto refused = [&](const std::string& key, const std::string& value) {
+    const std::string message = refusal({key + "=" + value});
+    const std::string last = key.substr(key.rfind('.') + 1);
+    EXPECT_NE(message.find("command line: "), std::string::npos)
+        << key << "=" << value << ": " << message;
+    EXPECT_NE(message.find(last), std::string::npos) << message;
+    EXPECT_LT(message.size(), 400u) << message;
+  };
+  for (const std::string& key : integers) {
+    for (const char* value : {"-1", "-9223372036854775808", "1.5", "1e30", "nan", "many", "[]", ""})
+      refused(key, value);
+  }
+  for (const std::string& key : integers) {
+    // 9e18 documents a task are all of them; a seed may be any number.
+    if (key != "seed" && !key.ends_with("mmlu")) refused(key, "9000000000000000000");
+  }
+  for (const std::string& key : numbers) {
+    for (const char* value : {"-1", "1e300", "1e400", "nan", "inf", ".inf", "much", "{}", ""})
+      refused(key, value);
+  }
+  for (const char* key :
+       {"threads", "mesh.context", "mesh.tensor", "outliers.window", "checkpoint.every",
+        "checkpoint.keep", "model.vocabulary", "model.width", "model.heads", "model.gate_blocks",
+        "model.window", "stages.0.steps", "stages.0.batch_sequences", "stages.0.micro_shards",
+        "stages.0.sequence_length", "optimizer.epsilon", "stages.0.data.best"})
+    refused(key, "0");
+  refused("stages.0.learning_rate.peak", "1e-310");
+  refused("memory_limit", "24");
+  refused("memory_limit", "-1GB");
+  refused("model.layers", "RAX");
+  refused("name", "..");
+  refused("stages.0.name", "'a/b'");
+}
+
+// What no 64 bits hold, or no machine, though every number by itself is in its range.
+TEST_F(RunFile, SizesThatCannotBeAreRefused) {
+  const auto expect = [&](const std::vector<std::string>& changes, const std::string& text) {
+    EXPECT_NE(refusal(changes).find(text), std::string::npos) << refusal(changes);
+  };
+  expect({"mesh.data=1048576", "mesh.tensor=1048576"}, "the ranks of the mesh would be");
+  expect({"stages.0.batch_sequences=2Gi", "stages.0.sequence_length=2Gi"},
+         "tokens of a micro-shard");
+  expect({"stages.0.batch_sequences=2Gi", "stages.0.sequence_length=1Ki",
+          "stages.0.micro_shards=1Mi", "stages.0.steps=1e12"},
+         "tokens of the stage");
+  expect({"stages.0.sequence_length=1Gi", "stages.0.batch_sequences=1", "stages.0.micro_shards=1",
+          "model.layers=" + std::string(1024, 'R'), "model.width=1Ki"},
+         "need more than");
+  expect({"model.width=1Mi", "model.layers=" + std::string(1000, 'R')}, "parameters; at most");
+}
+
+TEST_F(RunFile, TheCommandLineIsBlamedForWhatItChanged) {
+  EXPECT_TRUE(refusal({"stages.0.batch_sequences=6"})
+                  .starts_with("command line: stages[0].batch_sequences: 4 micro_shards do not"));
+  EXPECT_TRUE(refusal({"model.width=30"}).starts_with("command line: model.width: "))
+      << refusal({"model.width=30"});
+  std::string text = kRun;
+  text += "    learning_rate: {warmup: 9}\n";
+  EXPECT_TRUE(refusal({"stages.0.steps=3"}, text).starts_with("command line: stages[0].steps: 9"))
+      << refusal({"stages.0.steps=3"}, text);
+}
+
 TEST(Schedule, ShapesReachPeakAndFinal) {
   ScheduleConfig schedule{1.0, 0.1, 4, "cosine", 0.2};
   EXPECT_DOUBLE_EQ(learning_rate(schedule, 0, 20), 0.25);

@@ -1,0 +1,43 @@
+// Flags that hold numbers: each with its range, read as a configuration's numbers are (12, 16Ki,
+// 1e6). A value that is no number, or out of range, ends the command with a message that names flag
+// and value.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/host_memory.h"
+#include "base/number.h"
+
+namespace CLI {
+class App;
+class Option;
+}  // namespace CLI
+
+namespace eyrie::cli {
+
+using base::kLargestWhole;
+constexpr std::int64_t kMostTokens = std::int64_t{1} << 31;  // of one sequence, or of one pass
+
+// `value` keeps what it holds where the flag is not given; `help` then tells it as the default.
+CLI::Option* add_whole(CLI::App& app, const std::string& flag, std::int64_t& value,
+                       const std::string& help, std::int64_t least,
+                       std::int64_t most = kLargestWhole);
+CLI::Option* add_whole(CLI::App& app, const std::string& flag, int& value, const std::string& help,
+                       int least, int most);
+CLI::Option* add_number(CLI::App& app, const std::string& flag, double& value,
+                        const std::string& help, double least, double most);
+// Without a default of its own.
+CLI::Option* add_whole(CLI::App& app, const std::string& flag, std::optional<std::int64_t>& value,
+                       const std::string& help, std::int64_t least,
+                       std::int64_t most = kLargestWhole);
+CLI::Option* add_whole(CLI::App& app, const std::string& flag, std::optional<int>& value,
+                       const std::string& help, int least, int most);
+// 0 to 2^64 − 1.
+CLI::Option* add_seed(CLI::App& app, std::uint64_t& seed, const std::string& help);
+// An amount of bytes with its unit (500MB, 2GiB).
+CLI::Option* add_bytes(CLI::App& app, const std::string& flag, std::int64_t& bytes,
+                       const std::string& help, std::int64_t least);
+
+}  // namespace eyrie::cli
