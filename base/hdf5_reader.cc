@@ -86,6 +86,7 @@ void Hdf5Reader::read_structure(std::uint64_t end) {
   } catch (const InputError&) {
     throw;
   } catch (const Error& error) {
+    if (under.error) throw;  // the disk's: nothing is known of the file
     throw InputError(fmt::format("{}; {}", error.what(), advice_));
   }
 }

@@ -19,7 +19,7 @@ std::string marks_of(const trainer::CheckpointStatus& status) {
   if (status.newest) marks.emplace_back("newest");
   if (status.best) marks.emplace_back("best");
   if (!status.info.complete) marks.emplace_back("unfinished");
-  if (!status.fault.empty()) marks.emplace_back("damaged");
+  if (!status.fault.empty()) marks.emplace_back(status.readable ? "damaged" : "not readable");
   return fmt::format("{}", fmt::join(marks, ", "));
 }
 
@@ -61,7 +61,8 @@ int run_checkpoint_list(int argc, char** argv) {
     fmt::print("{}\n", line.substr(0, line.find_last_not_of(' ') + 1));
   }
   for (const auto& status : all) {
-    if (!status.fault.empty()) fmt::print("damaged: {}\n", status.fault);
+    if (!status.fault.empty())
+      fmt::print("{}: {}\n", status.readable ? "damaged" : "not readable", status.fault);
   }
   return base::kExitDone;
 }

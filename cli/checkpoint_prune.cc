@@ -3,9 +3,12 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "base/error.h"
+#include "base/listing.h"
+#include "base/owner.h"
 #include "cli/command.h"
 #include "cli/flags.h"
 #include "trainer/bytes.h"
@@ -35,16 +38,20 @@ int run_checkpoint_prune(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
   }
-  if (std::filesystem::exists(base::Path(run) / "manifest.json")) {
+  if (base::is_there(base::Path(run) / "manifest.json")) {
     throw base::InputError(run + ": this is one checkpoint; name the run's folder");
   }
   trainer::checkpoints_at(run);  // refuses what is no run
   trainer::Retention retention{3, 0, 1};
   const base::Path configuration = base::Path(run) / "run.yaml";
-  if (std::filesystem::exists(configuration)) retention = trainer::read_retention(configuration);
+  if (base::is_there(configuration)) retention = trainer::read_retention(configuration);
   retention.keep = keep.value_or(retention.keep);
   retention.keep_every = keep_every.value_or(retention.keep_every);
   retention.best = best.value_or(retention.best);
+  // A run that is under way removes by itself, and what it needs is for it alone to say.
+  std::optional<base::Owner> owner;
+  if (!dry_run)
+    owner.emplace(run, base::OwnerOptions{.what = "this run", .instead = "see with --dry-run"});
   const auto rows = trainer::apply_retention(run, retention, true);
   if (std::none_of(rows.begin(), rows.end(),
                    [](const auto& row) { return row.kept_for == "newest"; })) {
@@ -65,7 +72,10 @@ int run_checkpoint_prune(int argc, char** argv) {
       continue;
     }
     const std::uint64_t size = trainer::bytes_below(row.info.path);
-    if (!dry_run) trainer::remove_checkpoint(row.info.path);
+    if (owner) {
+      owner->check();
+      trainer::remove_checkpoint(row.info.path);
+    }
     fmt::print("{}: {} ({}{})\n", name, dry_run ? "would go" : "removed", trainer::bytes_text(size),
                !row.info.complete                ? ", unfinished"
                : damaged.contains(row.info.path) ? ", damaged"

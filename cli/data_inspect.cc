@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/listing.h"
 #include "cli/command.h"
 #include "cli/flags.h"
 #include "data_pipeline/dataset.h"
@@ -86,7 +87,7 @@ int run_data_inspect(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
   }
-  const bool folder = std::filesystem::is_directory(path);
+  const bool folder = base::is_folder(path);
   const base::Path directory = folder ? base::Path(path) : base::Path(path).parent_path();
   std::vector<base::Path> files;
   if (folder) {

@@ -2,11 +2,11 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
-#include <filesystem>
 #include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/listing.h"
 #include "cli/command.h"
 #include "cli/flags.h"
 #include "cli/generate.h"
@@ -95,7 +95,7 @@ int run_generate(int argc, char** argv) {
   for (const auto& [flag, file] :
        {std::pair{"--save-state", options.save_state}, {"--output", options.output}}) {
     const base::Path folder = base::Path(file).parent_path();
-    if (!folder.empty() && !std::filesystem::is_directory(folder))
+    if (!folder.empty() && !base::is_folder(folder))
       throw base::InputError(
           fmt::format("{} {}: there is no folder {}", flag, file, folder.string()));
   }

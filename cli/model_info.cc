@@ -9,6 +9,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/listing.h"
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/flags.h"
@@ -81,13 +82,12 @@ Described described_by_run(const base::Path& file) {
 
 Described describe(const std::string& place) {
   const base::Path path = place;
-  if (std::filesystem::is_regular_file(path)) return described_by_run(path);
-  if (std::filesystem::exists(path / "manifest.json")) return {config_of_checkpoint(path), {}};
-  if (std::filesystem::exists(path / "checkpoints")) {
+  if (base::is_regular_file(path)) return described_by_run(path);
+  if (base::is_there(path / "manifest.json")) return {config_of_checkpoint(path), {}};
+  if (base::is_there(path / "checkpoints")) {
     return {config_of_checkpoint(trainer::open_newest_checkpoint(path)), {}};
   }
-  if (std::filesystem::exists(path / "config.json"))
-    return {model::read_hugging_face_config(path), {}};
+  if (base::is_there(path / "config.json")) return {model::read_hugging_face_config(path), {}};
   throw base::InputError(
       fmt::format("{}: no model there: neither a run (checkpoints/), a checkpoint (manifest.json), "
                   "a Hugging Face directory (config.json) nor a RUN.yaml; for a model by its name "

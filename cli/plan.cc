@@ -5,11 +5,11 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "base/error.h"
+#include "base/listing.h"
 #include "cli/command.h"
 #include "cli/flags.h"
 #include "tensor/threads.h"
@@ -259,7 +259,7 @@ int run_plan(int argc, char** argv) {
     return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
   }
   for (const std::string& assignment : mesh_assignments(mesh)) assignments.push_back(assignment);
-  if (std::filesystem::is_directory(file)) file += "/run.yaml";  // as it ran
+  if (base::is_folder(file)) file += "/run.yaml";  // as it ran
   const trainer::RunConfig run = trainer::read_run(file, assignments);
   if (run.threads > 0) tensor::set_thread_count(static_cast<int>(run.threads));
   const trainer::Machine machine =

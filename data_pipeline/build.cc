@@ -2,23 +2,27 @@
 #include "data_pipeline/build.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstring>
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/listing.h"
 #include "base/log.h"
+#include "base/owner.h"
+#include "base/process_name.h"
+#include "base/version.h"
 #include "data_pipeline/exclusion.h"
 #include "data_pipeline/make_parts.h"
 #include "data_pipeline/part.h"
 #include "data_pipeline/shard.h"
+#include "parallel/same.h"
 #include "text/tokenizer.h"
 
 namespace eyrie::data_pipeline {
 namespace {
-
-namespace fs = std::filesystem;
 
 // Part of `build`: raise it whenever the same input would give other shards.
 constexpr int kRules = 1;
@@ -33,6 +37,20 @@ std::string file_hash(const base::Path& path) {
     hasher.add(piece);
   }
   return base::hex(hasher.value());
+}
+
+// The hash of a file's beginning and end: enough to tell apart files of two nodes that every rank
+// would otherwise have to read whole.
+std::string ends(const base::Path& path) {
+  constexpr std::uint64_t kEnd = 64 << 10;
+  if (!base::is_regular_file(path)) return "none: no ordinary file";
+  const base::File file = base::File::open(path);
+  const std::uint64_t size = file.size();
+  std::vector<std::byte> bytes(std::min(size, kEnd));
+  file.read_at(bytes, 0);
+  const std::uint64_t first = base::hash_bytes(bytes);
+  file.read_at(bytes, size - bytes.size());
+  return base::hex(base::hash_bytes(bytes, first));
 }
 
 // What one rank says to all in a few numbers.
@@ -54,21 +72,17 @@ class Builder {
 
   Dataset run() {
     parallel::agree(communicator_, [&] { prepare(); });
+    parallel::Facts facts;
+    parallel::agree(communicator_, [&] { facts = build_facts(); });
+    parallel::check_same(communicator_, facts, "Give every node the same files, or shared ones");
     hash_files();
-    if (is_finished()) {
-      if (first())
-        base::log_info(fmt::format("{} holds these shards already", config_.output.string()));
-      return read_dataset(config_.output);
-    }
+    if (is_finished()) return finished();
+    own();
+    if (is_finished()) return finished();  // by the owner before
     parallel::agree(communicator_, [&] {
       if (first()) clean_up();
     });
-    parallel::agree(communicator_, [&] {
-      PartMaker maker(config_, *tokenizer_, exclusion_, parts_, block_bytes_, communicator_);
-      maker.run();
-      blocks_ = maker.take_blocks();
-      findings_ = maker.take_findings();
-    });
+    make_parts();
     plan_shards();
     parallel::agree(communicator_, [&] { write_shards(); });
     summarise();
@@ -90,6 +104,81 @@ class Builder {
     return number % communicator_.size() == communicator_.rank();
   }
   bool first() const { return communicator_.rank() == 0; }
+
+  Dataset finished() {
+    if (first())
+      base::log_info(fmt::format("{} holds these shards already", config_.output.string()));
+    return read_dataset(config_.output);
+  }
+
+  // What every rank must have been given alike.
+  parallel::Facts build_facts() const {
+    if (communicator_.size() == 1) return {};
+    parallel::Facts facts = {{"the version of eyrie", base::kVersion},
+                             {"the tokenizer " + config_.tokenizer, tokenizer_->hash()},
+                             {"shard_tokens", std::to_string(config_.shard_tokens)},
+                             {"validation", fmt::format("{}", config_.validation)},
+                             {"exclude.method", config_.exclude_method},
+                             {"what the evaluation items are (exclude)", exclusion_.hash()}};
+    for (const SourceConfig& source : config_.sources) {
+      facts.emplace_back(
+          "source " + source.name,
+          fmt::format("text {}, format {}, hold_out {}, on_error {}, filters [{}]", source.text,
+                      source.format == Format::kText ? "text" : "jsonl",
+                      source.hold_out == HoldOut::kEnd ? "end" : "documents",
+                      source.skip_bad_lines ? "skip" : "stop", fmt::join(source.filters, ", ")));
+      for (const base::Path& path : source.files)
+        facts.emplace_back(fmt::format("source {}: {}", source.name, path.string()),
+                           fmt::format("{} bytes, ends {}", base::bytes_of_file(path), ends(path)));
+    }
+    return facts;
+  }
+
+  // One job at a time writes to the output.
+  void own() {
+    const auto processes = communicator_.gather(base::to_line(base::this_process()), 0);
+    parallel::agree(communicator_, [&] {
+      if (!first()) return;
+      owner_ = std::make_unique<base::Owner>(
+          config_.output, base::OwnerOptions{.what = "these shards",
+                                             .instead = "to build beside it, set another output",
+                                             .processes = processes});
+    });
+    owner_mark_ = communicator_.all_gather(first() ? owner_->mark() : "")[0];
+    parallel::agree(communicator_, [&] { base::see_owner(config_.output, owner_mark_); });
+  }
+
+  void check_owner() const { base::check_owner(config_.output, owner_mark_); }
+
+  // The mark of a failing rank carries the owner's name: one that an earlier start or somebody else
+  // left says nothing about this start.
+  void make_parts() {
+    std::int64_t stopped = 0;
+    std::vector<std::int64_t> counts;
+    parallel::agree(communicator_, [&] {
+      PartMaker maker(config_, *tokenizer_, exclusion_, parts_,
+                      parts_ / ("failed-" + base::hex(base::hash_text(owner_mark_))), block_bytes_,
+                      communicator_);
+      maker.run();
+      stopped = maker.stopped() ? 1 : 0;
+      counts = maker.block_counts();
+      blocks_ = maker.take_blocks();
+      findings_ = maker.take_findings();
+    });
+    // No rank failed, so none may have stopped; and all blocks of all files must be there.
+    communicator_.all_reduce(std::span(&stopped, 1), parallel::Reduce::kMax);
+    std::int64_t all = 0, made = static_cast<std::int64_t>(blocks_.size());
+    for (const std::int64_t count : counts) all += count;
+    communicator_.all_reduce(std::span(&made, 1), parallel::Reduce::kSum);
+    std::int64_t most = all, least = all;
+    communicator_.all_reduce(std::span(&most, 1), parallel::Reduce::kMax);
+    communicator_.all_reduce(std::span(&least, 1), parallel::Reduce::kMin);
+    if (stopped == 0 && made == most && most == least) return;
+    throw base::Error(fmt::format(
+        "{}: the build ended before all was read ({}): build again", config_.output.string(),
+        stopped != 0 ? "a mark of a failure lies there, though no rank of this start failed"
+                     : fmt::format("{} of {} blocks; files changed under it", made, most)));
+  }
 
   void prepare() {
     tokenizer_ = text::open_tokenizer(config_.tokenizer);
@@ -154,7 +243,7 @@ class Builder {
   bool is_finished() {
     std::int64_t finished = 0;
     parallel::agree(communicator_, [&] {
-      if (!first() || !fs::exists(config_.output / kDatasetFile)) return;
+      if (!first() || !base::is_there(config_.output / kDatasetFile)) return;
       try {
         const Dataset there = read_dataset(config_.output);
         if (there.build != dataset_.build) return;
@@ -163,7 +252,9 @@ class Builder {
             if (Shard(config_.output / entry.file).content() != entry.content) return;
         finished = 1;
       } catch (const base::InputError&) {
-        // Of another version, or damaged: it is made again.
+        // Of another version, or damaged: it is made again. What may not be read is neither.
+        for (const base::Path& entry : base::list_folder(config_.output))
+          base::check_readable(entry);
       }
     });
     communicator_.all_reduce(std::span(&finished, 1), parallel::Reduce::kMax);
@@ -173,11 +264,12 @@ class Builder {
   // Parts of other settings, and the summary: from here on the folder is an unfinished build.
   void clean_up() {
     base::make_directories(parts_);
-    fs::remove(config_.output / kDatasetFile);
-    fs::remove(PartMaker::failed_path(parts_));
-    for (const fs::directory_entry& entry : fs::directory_iterator(config_.output))
-      if (entry.path().filename().string().starts_with(".parts-") && entry.path() != parts_)
-        fs::remove_all(entry.path());
+    base::remove_tree(config_.output / kDatasetFile);
+    for (const base::Path& entry : base::list_folder(parts_))
+      if (entry.filename().string().starts_with("failed")) base::remove_tree(entry);
+    for (const base::Path& entry : base::list_folder(config_.output))
+      if (entry.filename().string().starts_with(".parts-") && entry != parts_)
+        base::remove_tree(entry);
   }
 
   // All ranks learn of all blocks and findings, and cut the blocks, in order, into shards.
@@ -234,11 +326,12 @@ class Builder {
 
   // A shard of this very build from before it was interrupted.
   bool is_written(const base::Path& path, const Plan& plan) const {
-    if (!fs::exists(path)) return false;
+    if (!base::is_there(path)) return false;
     try {
       const Shard shard(path);
       return shard.info().build == dataset_.build && shard.tokens() == plan.tokens;
     } catch (const base::InputError&) {
+      base::check_readable(path);
       return false;
     }
   }
@@ -252,6 +345,7 @@ class Builder {
       for (std::size_t b = plan.begin; b < plan.end; ++b)
         documents.append(part_of(blocks_[b]).documents);
       const SourceConfig& source = config_.sources[plan.source];
+      check_owner();
       write_shard(
           path,
           {source.name, plan.index, tokenizer_->size(), tokenizer_->bos(), tokenizer_->eos(),
@@ -288,17 +382,18 @@ class Builder {
 
   // The summary; then the parts and the shards of an earlier build go.
   void finish() {
+    check_owner();
     write_dataset(config_.output, dataset_);
-    for (const fs::directory_entry& entry : fs::directory_iterator(config_.output)) {
-      if (entry.path().extension() != ".h5") continue;
+    for (const base::Path& entry : base::list_folder(config_.output)) {
+      if (entry.extension() != ".h5") continue;
       try {
-        if (Shard(entry.path()).info().build != dataset_.build) fs::remove(entry.path());
+        if (Shard(entry).info().build != dataset_.build) base::remove_tree(entry);
       } catch (const base::InputError& e) {
         base::log_warning(
             fmt::format("not a shard of this build, and left where it is: {}", e.what()));
       }
     }
-    fs::remove_all(parts_);
+    base::remove_tree(parts_);
   }
 
   const DataConfig& config_;
@@ -308,6 +403,8 @@ class Builder {
   ExclusionIndex exclusion_;
   Dataset dataset_;
   base::Path parts_;
+  std::unique_ptr<base::Owner> owner_;  // of rank 0
+  std::string owner_mark_;              // the same on all ranks
   std::int64_t block_bytes_ = 0;
   std::vector<Block> blocks_;       // this rank's; after plan_shards() everybody's, in order
   std::vector<Findings> findings_;  // by source; in the same way

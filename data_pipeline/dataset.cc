@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/listing.h"
 
 namespace eyrie::data_pipeline {
 
@@ -78,11 +79,11 @@ void write_dataset(const base::Path& directory, const Dataset& d) {
 
 Dataset read_dataset(const base::Path& directory) {
   const base::Path path = directory / kDatasetFile;
-  if (!std::filesystem::exists(path))
-    throw base::InputError(fmt::format(
-        "{}: no {}: {}: run eyrie data build", directory.string(), kDatasetFile,
-        std::filesystem::is_directory(directory) ? "no shards here, or their build was not finished"
-                                                 : "there is no such folder"));
+  if (!base::is_there(path))
+    throw base::InputError(
+        fmt::format("{}: no {}: {}: run eyrie data build", directory.string(), kDatasetFile,
+                    base::is_folder(directory) ? "no shards here, or their build was not finished"
+                                               : "there is no such folder"));
   try {
     const Json all = Json::parse(base::read_file(path));
     if (all.at("format") != kFormat || all.at("version") != 1)

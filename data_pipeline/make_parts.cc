@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/listing.h"
 #include "base/log.h"
 #include "data_pipeline/documents.h"
 #include "data_pipeline/part_builder.h"
@@ -21,22 +22,24 @@ base::Path part_path(const base::Path& parts, const DataConfig& config, const Bl
 }
 
 PartMaker::PartMaker(const DataConfig& config, const text::Tokenizer& tokenizer,
-                     const ExclusionIndex& exclusion, base::Path parts, std::int64_t block_bytes,
-                     const parallel::Communicator& communicator)
+                     const ExclusionIndex& exclusion, base::Path parts, base::Path failed,
+                     std::int64_t block_bytes, const parallel::Communicator& communicator)
     : config_(config),
       tokenizer_(tokenizer),
       exclusion_(exclusion),
       parts_(std::move(parts)),
+      failed_(std::move(failed)),
       block_bytes_(block_bytes),
       communicator_(communicator),
       findings_(config.sources.size(), Findings(exclusion.groups().size())) {}
 
-bool PartMaker::failed_elsewhere() const { return fs::exists(failed_path(parts_)); }
+bool PartMaker::failed_elsewhere() { return stopped_ = stopped_ || base::is_there(failed_); }
 
 void PartMaker::run() {
   try {
     for (std::size_t s = 0; s < config_.sources.size(); ++s)
-      for (const base::Path& file : config_.sources[s].files) total_bytes_ += fs::file_size(file);
+      for (const base::Path& file : config_.sources[s].files)
+        total_bytes_ += base::bytes_of_file(file);
     std::int64_t number = 0;
     for (std::size_t s = 0; s < config_.sources.size(); ++s)
       for (std::size_t f = 0; f < config_.sources[s].files.size(); ++f) {
@@ -49,7 +52,7 @@ void PartMaker::run() {
       }
   } catch (...) {
     std::error_code ignored;
-    fs::create_directory(failed_path(parts_), ignored);
+    fs::create_directory(failed_, ignored);
     throw;
   }
 }
@@ -92,7 +95,8 @@ void PartMaker::read_blocks(std::int64_t source, std::int64_t file, std::int64_t
     if (bytes >= block_bytes_) end_block();
   }
   if (in_block) end_block();
-  read_bytes_ += fs::file_size(path);
+  block_counts_.push_back(place.block);
+  read_bytes_ += base::bytes_of_file(path);
 }
 
 // A plain-text file is one block, whatever its size.
@@ -109,7 +113,8 @@ void PartMaker::read_whole(std::int64_t source, std::int64_t file, std::int64_t 
     }
     keep(place, *part);
   }
-  read_bytes_ += fs::file_size(path);
+  block_counts_.push_back(1);
+  read_bytes_ += base::bytes_of_file(path);
   report_progress(config, 0);
 }
 

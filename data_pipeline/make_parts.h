@@ -31,27 +31,31 @@ base::Path part_path(const base::Path& parts, const DataConfig& config, const Bl
 
 class PartMaker {
  public:
-  // `parts`: the folder of the part files, which is there. What is given must outlive this.
+  // `parts`: the folder of the part files, which is there. `failed`: the mark of a rank that fails,
+  // a path of this very start's own. What is given must outlive this.
   PartMaker(const DataConfig& config, const text::Tokenizer& tokenizer,
-            const ExclusionIndex& exclusion, base::Path parts, std::int64_t block_bytes,
-            const parallel::Communicator& communicator);
+            const ExclusionIndex& exclusion, base::Path parts, base::Path failed,
+            std::int64_t block_bytes, const parallel::Communicator& communicator);
 
   // The blocks that are dealt to this rank. A rank that fails leaves a mark that the others see at
   // their next block, so that a bad line ends the build within seconds.
   void run();
 
+  // After run(): whether it ended early because of the mark. What was made is then not all.
+  bool stopped() const { return stopped_; }
+  // After run(): blocks of every file, in the order of the configuration, all ranks' together: the
+  // same on every rank, unless files changed under the build or differ between nodes.
+  const std::vector<std::int64_t>& block_counts() const { return block_counts_; }
+
   // After run(), once.
   std::vector<Block> take_blocks() { return std::move(blocks_); }
   std::vector<Findings> take_findings() { return std::move(findings_); }  // by source
-
-  // The mark.
-  static base::Path failed_path(const base::Path& parts) { return parts / "failed"; }
 
  private:
   bool mine(std::int64_t number) const {
     return number % communicator_.size() == communicator_.rank();
   }
-  bool failed_elsewhere() const;
+  bool failed_elsewhere();
   void read_blocks(std::int64_t source, std::int64_t file, std::int64_t file_number);
   void read_whole(std::int64_t source, std::int64_t file, std::int64_t file_number);
   void report_progress(const SourceConfig& source, std::uint64_t consumed);
@@ -60,7 +64,9 @@ class PartMaker {
   const DataConfig& config_;
   const text::Tokenizer& tokenizer_;
   const ExclusionIndex& exclusion_;
-  base::Path parts_;
+  base::Path parts_, failed_;
+  bool stopped_ = false;
+  std::vector<std::int64_t> block_counts_;
   std::int64_t block_bytes_;
   const parallel::Communicator& communicator_;
   std::vector<Block> blocks_;

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/hash.h"
+#include "base/listing.h"
 
 namespace eyrie::data_pipeline {
 namespace {
@@ -57,7 +58,7 @@ void write_part(const base::Path& path, const Part& part) {
 }
 
 std::optional<Part> read_part(const base::Path& path) {
-  if (!std::filesystem::exists(path)) return std::nullopt;
+  if (!base::is_there(path)) return std::nullopt;
   const std::string all = base::read_file(path);
   std::string_view in = all;
   std::vector<std::uint64_t> number;

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/listing.h"
 #include "data_pipeline/dataset.h"
 
 namespace eyrie::data_pipeline {
@@ -63,7 +64,7 @@ std::shared_ptr<const ShardSet> ShardSet::open(const base::Path& directory,
         return base::InputError(
             fmt::format("{}: {}: build the shards again (eyrie data build)", path.string(), what));
       };
-      if (!std::filesystem::exists(path))
+      if (!base::is_there(path))
         throw refuse(fmt::format("{} names it, but it is not there", kDatasetFile));
       Shard shard(path);
       if (shard.info().build != dataset.build || shard.content() != entry.content ||
@@ -80,12 +81,12 @@ std::shared_ptr<const ShardSet> ShardSet::open(const base::Path& directory,
     }
     set->sources_.push_back(std::move(source));
   }
-  for (const auto& entry : std::filesystem::directory_iterator(directory))
-    if (entry.path().extension() == ".h5" && !named.contains(entry.path().filename().string()))
+  for (const base::Path& entry : base::list_folder(directory))
+    if (entry.extension() == ".h5" && !named.contains(entry.filename().string()))
       throw base::InputError(fmt::format(
           "{}: {} does not name it, so nobody knows what it was screened for: remove it, "
           "or build the shards again",
-          entry.path().string(), kDatasetFile));
+          entry.string(), kDatasetFile));
   return set;
 }
 

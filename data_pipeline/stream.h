@@ -63,6 +63,7 @@ class BatchStream {
   std::vector<std::pair<std::string, double>> epochs(std::int64_t stage_steps) const;
   // Of the shards that the mixture draws on.
   const std::string& fingerprint() const { return fingerprint_; }
+  const ShardSet& shards() const { return *shards_; }
 
  private:
   std::shared_ptr<const ShardSet> shards_;

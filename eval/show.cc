@@ -3,10 +3,10 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <set>
 
 #include "base/error.h"
+#include "base/listing.h"
 #include "eval/prompt.h"
 #include "eval/shots.h"
 
@@ -19,7 +19,7 @@ std::string describe(const text::TaskDefinition& task, const base::Path& data) {
   for (const auto& split : task.data) {
     for (const std::string& file : {split.file, split.labels}) {
       if (file.empty()) continue;
-      const bool there = std::filesystem::is_regular_file(data / file);
+      const bool there = base::is_regular_file(data / file);
       text += fmt::format("    {:12} {}{}\n", split.name, (data / file).string(),
                           there ? "" : "   NOT THERE");
     }
@@ -45,7 +45,7 @@ std::string list_tasks(const text::TaskPlaces& places) {
     for (const std::string& leaf : leaves) {
       for (const auto& split : catalog.tasks.at(leaf).data) {
         ++files;
-        missing += !std::filesystem::is_regular_file(places.data / split.file);
+        missing += !base::is_regular_file(places.data / split.file);
       }
     }
     text += fmt::format("    {} data files, {}\n", files,

@@ -10,6 +10,7 @@
 #include <mutex>
 
 #include "base/error.h"
+#include "base/listing.h"
 #include "text/csv.h"
 #include "text/python_string.h"
 
@@ -191,7 +192,7 @@ class FileTask final : public Task {
  private:
   std::string find(const std::string& file) const {
     const base::Path path = data_ / file;
-    if (!fs::is_regular_file(path)) {
+    if (!base::is_regular_file(path)) {
       throw base::InputError(
           fmt::format("{}: not there; the task {} needs it. Evaluation data was looked for in {}; "
                       "choose another folder with --data "
@@ -242,10 +243,10 @@ base::Path default_evaluation_data() {
   if (chosen != nullptr && *chosen != '\0') return chosen;
   std::error_code ignored;
   const base::Path usual = "data/eval";
-  if (fs::is_directory(usual, ignored)) return usual;
+  if (base::is_folder(usual)) return usual;
   for (base::Path at = fs::read_symlink("/proc/self/exe", ignored); at.has_relative_path();) {
     at = at.parent_path();
-    if (fs::is_directory(at / usual, ignored)) return at / usual;
+    if (base::is_folder(at / usual)) return at / usual;
   }
   return usual;
 }

@@ -10,6 +10,7 @@
 
 #include "base/config_range.h"
 #include "base/error.h"
+#include "base/listing.h"
 
 namespace eyrie::text {
 namespace {
@@ -238,7 +239,7 @@ std::vector<std::string> TaskCatalog::leaves(const std::string& name) const {
 
 base::Path own_task_directory() {
   if (const char* chosen = std::getenv("EYRIE_TASKS"); chosen != nullptr && *chosen != '\0') {
-    if (!fs::is_directory(chosen)) {
+    if (!base::is_folder(chosen)) {
       throw base::InputError(fmt::format(
           "EYRIE_TASKS: {} is not a folder; name the folder with the task files (*.yaml)", chosen));
     }
@@ -252,7 +253,7 @@ base::Path own_task_directory() {
   }
   for (const base::Path& folder : above) {
     for (const char* below : {"eval/tasks", "share/eyrie/tasks"}) {
-      if (fs::is_directory(folder / below, ignored)) return folder / below;
+      if (base::is_folder(folder / below)) return folder / below;
     }
   }
   throw base::InputError(
@@ -266,15 +267,14 @@ TaskCatalog read_tasks(const std::vector<base::Path>& directories) {
   std::vector<base::Path> all = directories;
   all.push_back(own_task_directory());
   for (const base::Path& directory : all) {
-    if (!fs::is_directory(directory)) {
+    if (!base::is_folder(directory)) {
       throw base::InputError(fmt::format(
           "{}: not a folder; task files (*.yaml) were looked for there", directory.string()));
     }
     std::vector<base::Path> files;
-    for (const auto& entry : fs::directory_iterator(directory)) {
-      if (entry.path().extension() == ".yaml") files.push_back(entry.path());
+    for (const base::Path& entry : base::list_folder(directory)) {
+      if (entry.extension() == ".yaml") files.push_back(entry);
     }
-    std::sort(files.begin(), files.end());
     for (const base::Path& file : files) read_file(file, catalog);
   }
   return catalog;

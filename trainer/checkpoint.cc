@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/hdf5_file.h"
+#include "base/listing.h"
 #include "base/log.h"
 #include "base/version.h"
 #include "trainer/checkpoint_format.h"
@@ -85,7 +86,8 @@ Checked check_pieces(std::span<const TensorPiece> mine) {
 
 // Writes this rank's shard, if it has anything to write. Returns what rank 0 needs for the
 // manifest.
-Json write_shard(const base::Path& directory, int rank, const Checked& checked, std::int64_t step) {
+Json write_shard(const base::Path& directory, int rank, const Checked& checked, std::int64_t step,
+                 const std::function<void()>& may_write) {
   Json report = {{"file", nullptr}, {"tensors", checked.tensors}};
   if (checked.pieces.empty()) return report;
 
@@ -115,11 +117,12 @@ Json write_shard(const base::Path& directory, int rank, const Checked& checked, 
         describe_piece(piece.name, piece.type, piece.global_shape,
                        {piece.start, piece.extent, piece.flat_begin, piece.flat_count}, checksum);
   }
+  if (may_write) may_write();
   writer.commit();
   base::Hasher fingerprint;
   for (const auto& [data_set, line] : lines) fingerprint.add(line);
   report["file"] = {{"name", name},
-                    {"bytes", std::filesystem::file_size(directory / name)},
+                    {"bytes", base::bytes_of_file(directory / name)},
                     {"pieces", checked.pieces.size()},
                     {"fingerprint", base::hex(fingerprint.value())}};
   return report;
@@ -184,19 +187,19 @@ std::string make_manifest(const std::vector<std::string>& reports, std::int64_t 
                         {"state", state}});
 }
 
-bool is_complete(const base::Path& directory) {
-  return std::filesystem::exists(directory / kManifestName);
-}
+bool is_complete(const base::Path& directory) { return base::is_there(directory / kManifestName); }
 
 // Takes away what a failed save left. Never throws: the failure itself is what is to be told.
-void undo(const base::Path& directory, const base::Path& aside, bool ours) {
+void undo(const base::Path& directory, const base::Path& aside, bool ours,
+          const std::function<void()>& may_write) {
   try {
+    if (may_write) may_write();
     if (ours) {
       base::remove_tree(directory /
                         kManifestName);  // first, so that no half checkpoint looks whole
       base::remove_tree(directory);
     }
-    if (!std::filesystem::exists(directory) && is_complete(aside)) {
+    if (!base::is_there(directory) && is_complete(aside)) {
       base::rename_file(aside, directory);
     }
   } catch (const std::exception& error) {
@@ -212,7 +215,7 @@ base::Path checkpoint_path(const base::Path& run_directory, std::int64_t step) {
 
 void save_checkpoint(const base::Path& directory, parallel::Communicator& communicator,
                      std::span<const TensorPiece> mine, std::int64_t step,
-                     const std::string& state_json) {
+                     const std::string& state_json, const std::function<void()>& may_write) {
   const bool first = communicator.rank() == 0;
   base::Path aside = directory;
   aside += kReplacedSuffix;
@@ -228,6 +231,7 @@ void save_checkpoint(const base::Path& directory, parallel::Communicator& commun
     });
     parallel::agree(communicator, [&] {
       if (!first) return;
+      if (may_write) may_write();
       if (is_complete(directory)) {
         base::remove_tree(aside);
         base::rename_file(directory, aside);
@@ -238,15 +242,18 @@ void save_checkpoint(const base::Path& directory, parallel::Communicator& commun
     });
     std::string report;
     parallel::agree(communicator, [&] {
-      report = write_shard(directory, communicator.rank(), checked, step).dump();
+      report = write_shard(directory, communicator.rank(), checked, step, may_write).dump();
     });
     const std::vector<std::string> reports = communicator.gather(report, 0);
     parallel::agree(communicator, [&] {
-      if (first) base::write_file(directory / kManifestName, make_manifest(reports, step, state));
+      if (!first) return;
+      const std::string manifest = make_manifest(reports, step, state);
+      if (may_write) may_write();
+      base::write_file(directory / kManifestName, manifest);
     });
   } catch (...) {
     // A failure is thrown on all ranks at once, so nobody is writing any more.
-    if (first) undo(directory, aside, ours);
+    if (first) undo(directory, aside, ours, may_write);
     throw;
   }
   if (!first) return;

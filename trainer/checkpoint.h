@@ -43,9 +43,12 @@ base::Path checkpoint_path(const base::Path& run_directory, std::int64_t step);
 // Throws on all ranks alike: base::Error for a full or failing disk, for values that are not
 // finite, and for tensors that are not covered. Then `directory` is as it was before (or absent, if
 // it held an unfinished save), and no other checkpoint was touched.
+// `may_write` (may be empty) is called on every rank before it changes anything below `directory`
+// and before each file appears there; what it throws ends the save, and nothing is touched any
+// more.
 void save_checkpoint(const base::Path& directory, parallel::Communicator& communicator,
                      std::span<const TensorPiece> mine, std::int64_t step,
-                     const std::string& state_json);
+                     const std::string& state_json, const std::function<void()>& may_write = {});
 
 // A committed checkpoint, open for reading at any layout. Thread-safe. Everything wrong with it is
 // a base::InputError that names file and tensor and says to use an older checkpoint.

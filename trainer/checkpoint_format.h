@@ -16,8 +16,7 @@ constexpr const char* kCheckpointFormat = "eyrie-checkpoint";
 constexpr std::int64_t kCheckpointVersion = 1;
 constexpr const char* kManifestName = "manifest.json";
 constexpr const char* kReplacedSuffix = ".replaced";
-constexpr const char* kCheckpointAdvice =
-    "use an older checkpoint, or put back a copy of this one";
+constexpr const char* kCheckpointAdvice = "use an older checkpoint, or put back a copy of this one";
 
 const char* name_of(PieceType type);
 PieceType piece_type_from(const std::string& name);  // InputError
@@ -25,6 +24,10 @@ base::Hdf5Type stored_type(PieceType type);
 
 // The trainer's state (JSON) in a manifest whose checksum holds. Looks at no other file.
 std::string read_state(const base::Path& directory);  // InputError
+
+// Why a checkpoint is damaged or unfinished, or "". `thorough`: every checksum too, of the files of
+// this part. Error where it cannot be looked at (the disk, permissions): then nothing is known.
+std::string fault_of(const base::Path& directory, bool thorough, int part = 0, int parts = 1);
 
 // The axes' product; 1 for none.
 std::int64_t elements_of(const std::vector<std::int64_t>& shape);

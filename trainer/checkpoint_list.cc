@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/listing.h"
 #include "base/log.h"
 #include "trainer/checkpoint.h"
 #include "trainer/checkpoint_format.h"
@@ -26,16 +27,6 @@ std::int64_t step_of(std::string name, bool* replaced) {
   return error == std::errc() && end == name.data() + name.size() ? step : -1;
 }
 
-// Why a checkpoint cannot be used, or "".
-std::string fault_of(const base::Path& path, int part, int parts) {
-  try {
-    CheckpointReader(path).verify(part, parts);
-    return "";
-  } catch (const base::Error& error) {
-    return error.what();
-  }
-}
-
 // Newest first; `fault` tells why one cannot be used.
 std::optional<base::Path> newest(const std::vector<CheckpointInfo>& all,
                                  std::vector<std::string>* why_not,
@@ -50,18 +41,35 @@ std::optional<base::Path> newest(const std::vector<CheckpointInfo>& all,
 
 }  // namespace
 
+std::string fault_of(const base::Path& path, bool thorough, int part, int parts) {
+  try {
+    const CheckpointReader reader(path);
+    if (thorough) reader.verify(part, parts);
+    return "";
+  } catch (const base::InputError& error) {
+    const std::string fault = error.what();
+    // A file that may not be read is not one that is damaged.
+    for (const base::Path& file : base::list_folder(path)) base::check_readable(file);
+    return fault;
+  } catch (const base::Error& error) {
+    throw base::Error(fmt::format(
+        "{}; the checkpoint {} may be sound, so no other is taken in its place. If it stays so, "
+        "move that folder away: the run then goes on from the checkpoint before it",
+        error.what(), path.string()));
+  }
+}
+
 std::vector<CheckpointInfo> list_checkpoints(const base::Path& checkpoints_directory) {
   std::map<std::int64_t, CheckpointInfo> found;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(checkpoints_directory, error)) {
+  for (const base::Path& entry : base::list_folder(checkpoints_directory)) {
     bool replaced = false;
-    const std::int64_t step = step_of(entry.path().filename().string(), &replaced);
-    if (step < 0 || !entry.is_directory()) continue;
-    const bool complete = std::filesystem::exists(entry.path() / kManifestName);
+    const std::int64_t step = step_of(entry.filename().string(), &replaced);
+    if (step < 0 || !base::is_folder(entry)) continue;
+    const bool complete = base::is_there(entry / kManifestName);
     // One that was moved aside counts only where its successor was never finished.
-    const auto [other, added] = found.emplace(step, CheckpointInfo{entry.path(), step, complete});
+    const auto [other, added] = found.emplace(step, CheckpointInfo{entry, step, complete});
     if (!added && complete && (!replaced || !other->second.complete)) {
-      other->second = {entry.path(), step, complete};
+      other->second = {entry, step, complete};
     }
   }
   std::vector<CheckpointInfo> all;
@@ -83,7 +91,7 @@ base::Path open_newest_checkpoint(const base::Path& run_directory) {
 std::optional<base::Path> newest_valid_checkpoint(const base::Path& run_directory,
                                                   std::vector<std::string>* why_not) {
   return newest(list_checkpoints(run_directory / "checkpoints"), why_not,
-                [](const base::Path& path) { return fault_of(path, 0, 1); });
+                [](const base::Path& path) { return fault_of(path, true); });
 }
 
 std::optional<base::Path> newest_valid_checkpoint(const base::Path& run_directory,
@@ -92,11 +100,12 @@ std::optional<base::Path> newest_valid_checkpoint(const base::Path& run_director
                                                   const std::function<bool(std::int64_t)>& wanted) {
   // Rank 0's list counts: others may see a shared directory later.
   std::string names;
-  if (communicator.rank() == 0) {
+  parallel::agree(communicator, [&] {
+    if (communicator.rank() != 0) return;
     for (const CheckpointInfo& info : list_checkpoints(run_directory / "checkpoints")) {
       if (!wanted || wanted(info.step)) names += info.path.filename().string() + "\n";
     }
-  }
+  });
   names = communicator.all_gather(names)[0];
   std::vector<CheckpointInfo> all;
   for (std::size_t at = 0; at < names.size();) {
@@ -105,7 +114,9 @@ std::optional<base::Path> newest_valid_checkpoint(const base::Path& run_director
     at = end + 1;
   }
   return newest(all, why_not, [&](const base::Path& path) {
-    const std::string mine = fault_of(path, communicator.rank(), communicator.size());
+    std::string mine;
+    parallel::agree(communicator,
+                    [&] { mine = fault_of(path, true, communicator.rank(), communicator.size()); });
     for (std::string& reason : communicator.all_gather(mine)) {
       if (!reason.empty()) return std::move(reason);
     }

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/hdf5_file.h"
+#include "base/listing.h"
 #include "trainer/checkpoint.h"
 #include "trainer/checkpoint_format.h"
 
@@ -25,8 +26,8 @@ base::InputError bad(const base::Path& path, const std::string& message) {
 // The manifest without its checksum, which is compared.
 Json read_manifest(const base::Path& directory) {
   const base::Path path = directory / kManifestName;
-  if (!std::filesystem::exists(path)) {
-    if (!std::filesystem::is_directory(directory)) {
+  if (!base::is_there(path)) {
+    if (!base::is_folder(directory)) {
       throw base::InputError(
           fmt::format("{}: there is no such checkpoint directory", directory.string()));
     }
@@ -98,9 +99,9 @@ CheckpointReader::CheckpointReader(const base::Path& directory) : directory_(dir
 void CheckpointReader::read_file(std::size_t number, std::uint64_t bytes, std::int64_t pieces,
                                  const std::string& fingerprint) {
   const base::Path path = directory_ / files_[number];
-  std::error_code error;
-  const std::uint64_t size = std::filesystem::file_size(path, error);
-  if (error) throw bad(path, fmt::format("the shard cannot be read ({})", error.message()));
+  if (!base::is_there(path))
+    throw bad(path, "the shard cannot be read (No such file or directory)");
+  const std::uint64_t size = base::bytes_of_file(path);
   if (size != bytes) {
     throw bad(path, fmt::format("the shard has {} bytes instead of {}: it is cut off or of another "
                                 "save",

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/listing.h"
 #include "trainer/checkpoint_format.h"
 
 namespace eyrie::trainer {
@@ -23,13 +24,7 @@ class Soundness {
   bool operator()(const base::Path& path) {
     const auto [found, added] = known_.emplace(path, false);
     if (!added) return found->second;
-    try {
-      const CheckpointReader reader(path);
-      if (thorough_) reader.verify();
-      return found->second = true;
-    } catch (const base::Error&) {
-      return false;
-    }
+    return found->second = fault_of(path, thorough_).empty();
   }
 
  private:
@@ -38,14 +33,14 @@ class Soundness {
 };
 
 // By loss, the lowest first; of equal ones the newer first.
-std::vector<std::size_t> by_loss(const std::vector<RetentionRow>& rows) {
+std::vector<std::size_t> by_loss(const std::vector<RetentionRow>& rows, const InUse& in_use) {
   std::vector<std::pair<double, std::size_t>> losses;
   for (std::size_t i = rows.size(); i-- > 0;) {
-    if (!rows[i].info.complete) continue;
+    if (!rows[i].info.complete || in_use.passed_over.contains(rows[i].info.step)) continue;
     try {
       const auto loss = validation_loss_of(read_state(rows[i].info.path));
       if (loss) losses.emplace_back(*loss, i);
-    } catch (const base::Error&) {  // damaged: none of the best
+    } catch (const base::InputError&) {  // damaged: none of the best
     }
   }
   std::stable_sort(losses.begin(), losses.end(),
@@ -66,8 +61,16 @@ std::optional<double> validation_loss_of(const std::string& state) {
   return std::isfinite(loss) ? std::optional(loss) : std::nullopt;
 }
 
+std::int64_t roll_back_target_of(const std::string& state) {
+  const auto json = nlohmann::json::parse(state, nullptr, false);
+  if (!json.is_object()) return 0;
+  const auto found = json.find("roll_back_to");
+  return found != json.end() && found->is_number_integer() ? found->get<std::int64_t>() : 0;
+}
+
 std::vector<RetentionRow> apply_retention(const base::Path& run_directory,
-                                          const Retention& retention, bool thorough) {
+                                          const Retention& retention, bool thorough,
+                                          const InUse& in_use) {
   std::vector<RetentionRow> rows;
   for (const CheckpointInfo& info : list_checkpoints(run_directory / "checkpoints"))
     rows.push_back({info, ""});
@@ -78,7 +81,7 @@ std::vector<RetentionRow> apply_retention(const base::Path& run_directory,
     if (!row->info.complete) {
       if (newest == 0) row->kept_for = "unfinished, may be under way";
     } else if (newest < keep) {
-      const bool counts = sound(row->info.path);
+      const bool counts = !in_use.passed_over.contains(row->info.step) && sound(row->info.path);
       row->kept_for = counts ? "newest" : "damaged, too few others are sound";
       newest += counts ? 1 : 0;
     } else if (retention.keep_every > 0 && row->info.step % retention.keep_every == 0) {
@@ -87,12 +90,23 @@ std::vector<RetentionRow> apply_retention(const base::Path& run_directory,
   }
   std::int64_t best = 0;
   if (retention.best > 0) {
-    for (const std::size_t i : by_loss(rows)) {
+    for (const std::size_t i : by_loss(rows, in_use)) {
       if (best == retention.best) break;
       if (!sound(rows[i].info.path)) continue;
       if (rows[i].kept_for.empty()) rows[i].kept_for = "best";
       ++best;
     }
+  }
+  std::set<std::int64_t> targets;
+  for (const RetentionRow& row : rows) {
+    if (row.kept_for != "newest") continue;
+    const std::int64_t target = roll_back_target_of(read_state(row.info.path));
+    if (target != 0) targets.insert(target);
+  }
+  for (RetentionRow& row : rows) {
+    if (!row.kept_for.empty() || !row.info.complete) continue;
+    if (targets.contains(row.info.step)) row.kept_for = "where a roll-back goes to";
+    if (in_use.kept.contains(row.info.step)) row.kept_for = "in use";
   }
   return rows;
 }
@@ -107,9 +121,10 @@ void remove_checkpoint(const base::Path& path) {
 }
 
 std::vector<base::Path> prune_checkpoints(const base::Path& run_directory,
-                                          const Retention& retention, bool thorough) {
+                                          const Retention& retention, bool thorough,
+                                          const InUse& in_use) {
   std::vector<base::Path> removed;
-  for (const RetentionRow& row : apply_retention(run_directory, retention, thorough)) {
+  for (const RetentionRow& row : apply_retention(run_directory, retention, thorough, in_use)) {
     if (row.kept_for.empty()) {
       remove_checkpoint(row.info.path);
       removed.push_back(row.info.path);
@@ -117,7 +132,7 @@ std::vector<base::Path> prune_checkpoints(const base::Path& run_directory,
     }
     base::Path aside = row.info.path;
     aside += kReplacedSuffix;
-    if (row.info.complete && std::filesystem::exists(aside)) base::remove_tree(aside);
+    if (row.info.complete && base::is_there(aside)) base::remove_tree(aside);
   }
   return removed;
 }

@@ -4,9 +4,12 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <cerrno>
 #include <nlohmann/json.hpp>
+#include <system_error>
 
 #include "base/error.h"
+#include "base/listing.h"
 #include "trainer/checkpoint_format.h"
 #include "trainer/checkpoint_retention.h"
 
@@ -35,6 +38,11 @@ void open(CheckpointStatus& status) {
     status.ranks = ranks_of(state);
   } catch (const base::Error& error) {
     status.fault = error.what();
+    try {
+      fault_of(status.info.path, false);
+    } catch (const base::Error&) {
+      status.readable = false;
+    }
   }
 }
 
@@ -47,7 +55,7 @@ std::vector<CheckpointStatus> describe_checkpoints(const base::Path& run_directo
     status.info = info;
     status.bytes = bytes_below(info.path);
     struct stat manifest {};
-    if (::stat((info.path / kManifestName).c_str(), &manifest) == 0)
+    if (info.complete && ::stat((info.path / kManifestName).c_str(), &manifest) == 0)
       status.written = manifest.st_mtime;
     if (info.complete) open(status);
   }
@@ -66,7 +74,7 @@ std::vector<CheckpointStatus> describe_checkpoints(const base::Path& run_directo
 }
 
 std::vector<CheckpointInfo> checkpoints_at(const base::Path& place) {
-  if (std::filesystem::exists(place / kManifestName)) {
+  if (base::is_there(place / kManifestName)) {
     CheckpointInfo one{place, 0, true};
     try {
       one.step = CheckpointReader(place).step();
@@ -74,9 +82,8 @@ std::vector<CheckpointInfo> checkpoints_at(const base::Path& place) {
     }
     return {one};
   }
-  if (!std::filesystem::exists(place))
-    throw base::InputError(place.string() + ": there is no such folder");
-  if (!std::filesystem::is_directory(place / "checkpoints")) {
+  if (!base::is_there(place)) throw base::InputError(place.string() + ": there is no such folder");
+  if (!base::is_folder(place / "checkpoints")) {
     throw base::InputError(
         fmt::format("{}: neither a run (a folder with checkpoints/) nor a checkpoint (a folder "
                     "with manifest.json)",
@@ -106,12 +113,15 @@ std::vector<std::string> faults_of(const base::Path& checkpoint) {
 
 std::uint64_t bytes_below(const base::Path& directory) {
   std::uint64_t bytes = 0;
-  std::error_code error;
-  for (std::filesystem::recursive_directory_iterator at(directory, error), end; at != end && !error;
-       at.increment(error)) {
-    std::error_code gone;
-    const std::uint64_t size = at->is_regular_file(gone) ? at->file_size(gone) : 0;
-    if (!gone) bytes += size;
+  for (const base::Path& entry : base::list_folder(directory)) {
+    struct stat status {};
+    if (::lstat(entry.c_str(), &status) != 0) {
+      if (errno == ENOENT) continue;  // removed meanwhile
+      throw base::Error(fmt::format("looking at {} failed: {}", entry.string(),
+                                    std::generic_category().message(errno)));
+    }
+    if (S_ISREG(status.st_mode)) bytes += static_cast<std::uint64_t>(status.st_size);
+    if (S_ISDIR(status.st_mode)) bytes += bytes_below(entry);
   }
   return bytes;
 }

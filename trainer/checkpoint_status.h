@@ -21,6 +21,7 @@ struct CheckpointStatus {
   std::uint64_t bytes = 0;             // of its files
   std::optional<std::time_t> written;  // when the manifest was; none without one
   std::string fault;                   // why it cannot be opened; "" where it can, or is unfinished
+  bool readable = true;                // false: the disk or its permissions are at fault
   bool newest = false, best = false;   // of those that can be opened; best by validation loss
 };
 

@@ -95,24 +95,25 @@ CheckpointWriter::~CheckpointWriter() {
 
 void CheckpointWriter::begin(const base::Path& directory, std::span<const TensorPiece> pieces,
                              std::int64_t step, const std::string& state_json,
-                             std::function<void()> after_commit) {
+                             std::function<void()> after_commit, std::function<void()> may_write) {
   finish();
   const std::span<const TensorPiece> copies = snapshot_.take(pieces);
   ended_ = alone_ = false;
   begun_ = true;
   thread_ = std::thread([=, this, rank = base::rank()] {
     base::set_rank(rank);
-    save(directory, copies, step, state_json, after_commit);
+    save(directory, copies, step, state_json, after_commit, may_write);
   });
 }
 
 void CheckpointWriter::save(const base::Path& directory, std::span<const TensorPiece> pieces,
                             std::int64_t step, const std::string& state_json,
-                            const std::function<void()>& after_commit) {
+                            const std::function<void()>& after_commit,
+                            const std::function<void()>& may_write) {
   std::exception_ptr failure;
   bool alone = false;
   try {
-    save_checkpoint(directory, *own_, pieces, step, state_json);
+    save_checkpoint(directory, *own_, pieces, step, state_json, may_write);
   } catch (const std::exception& error) {
     failure = std::current_exception();
     alone = own_->size() > 1 && dynamic_cast<const parallel::AgreedFailure*>(&error) == nullptr;

@@ -53,8 +53,10 @@ class CheckpointWriter {
   // Waits for the save before, copies the pieces and returns; the pieces may change at once.
   // `after_commit` (may be empty, must not throw) is called by the save's thread on every rank once
   // the checkpoint is committed. Error: this rank has no memory for the copy.
+  // `may_write`: as save_checkpoint() calls it, from the save's thread.
   void begin(const base::Path& directory, std::span<const TensorPiece> pieces, std::int64_t step,
-             const std::string& state_json, std::function<void()> after_commit);
+             const std::string& state_json, std::function<void()> after_commit,
+             std::function<void()> may_write = {});
 
   // At every step's border: costs nothing without a save under way, else one small reduction.
   void poll();
@@ -65,7 +67,8 @@ class CheckpointWriter {
 
  private:
   void save(const base::Path& directory, std::span<const TensorPiece> pieces, std::int64_t step,
-            const std::string& state_json, const std::function<void()>& after_commit);
+            const std::string& state_json, const std::function<void()>& after_commit,
+            const std::function<void()>& may_write);
 
   parallel::Communicator& ranks_;
   std::unique_ptr<parallel::Communicator> own_;  // the save's thread's

@@ -1,5 +1,6 @@
 // Writing and cutting metrics.jsonl.
 #include "trainer/metrics.h"
+#include "base/listing.h"
 
 #include <cmath>
 #include <filesystem>
@@ -12,7 +13,7 @@ namespace {
 using nlohmann::ordered_json;
 
 std::string kept_lines(const base::Path& path, std::int64_t last_step) {
-  if (!std::filesystem::exists(path)) return "";
+  if (!base::is_there(path)) return "";
   std::istringstream lines(base::read_file(path));
   std::string line, kept;
   while (std::getline(lines, line)) {

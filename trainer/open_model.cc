@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "base/listing.h"
 #include "base/log.h"
 #include "model/scorer.h"
 #include "model/weights/hugging_face.h"
@@ -28,7 +29,7 @@ tensor::DType dtype_of(const std::string& precision, model::StoredType stored) {
 // again.
 std::string tokenizer_of(const CheckpointWeights& weights) {
   const std::string& name = weights.tokenizer();
-  if (name == "bytes" || std::filesystem::exists(name)) return name;
+  if (name == "bytes" || base::is_there(name)) return name;
   throw base::InputError(
       fmt::format("{} was trained with tokenizer '{}', which is not found from here; run from the "
                   "folder of the training, or name it with --tokenizer",
@@ -59,7 +60,7 @@ OpenedModel open_hugging_face(const base::Path& path, const OpenModelOptions& op
   opened.parameters = std::make_unique<model::Parameters>(model::Parameters::for_inference(
       opened.griffin->units(), dtype_of(options.precision, weights.type())));
   const base::Path beside = path / "tokenizer.model";
-  if (options.tokenizer.empty() && !std::filesystem::exists(beside)) {
+  if (options.tokenizer.empty() && !base::is_there(beside)) {
     throw base::InputError(fmt::format(
         "{} has no tokenizer.model; name one with --tokenizer: a SentencePiece file, or bytes",
         path.string()));
@@ -76,11 +77,11 @@ OpenedModel open_hugging_face(const base::Path& path, const OpenModelOptions& op
 OpenedModel open_model(const std::string& place, const OpenModelOptions& options) {
   const base::Path path = place;
   OpenedModel opened;
-  if (std::filesystem::exists(path / "manifest.json")) {
+  if (base::is_there(path / "manifest.json")) {
     opened = open_checkpoint(path, options);
-  } else if (std::filesystem::exists(path / "checkpoints")) {
+  } else if (base::is_there(path / "checkpoints")) {
     opened = open_checkpoint(open_newest_checkpoint(path), options);
-  } else if (std::filesystem::exists(path / "config.json")) {
+  } else if (base::is_there(path / "config.json")) {
     opened = open_hugging_face(path, options);
   } else {
     throw base::InputError(

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/listing.h"
 #include "base/log.h"
 #include "model/weights/official_weights.h"
 #include "text/tokenizer.h"
@@ -26,7 +27,7 @@ void open_checkpoint(const base::Path& path, const OpenWeightsOptions& options,
   std::string tokenizer = options.tokenizer;
   if (tokenizer.empty()) {
     tokenizer = weights->tokenizer();
-    if (tokenizer != "bytes" && !std::filesystem::exists(tokenizer)) {
+    if (tokenizer != "bytes" && !base::is_there(tokenizer)) {
       throw base::InputError(
           fmt::format("{} was trained with tokenizer '{}', which is not found from here; run from "
                       "the folder of the training, or name it with --tokenizer",
@@ -46,7 +47,7 @@ void open_hugging_face(const base::Path& path, const OpenWeightsOptions& options
   opened.weights = std::make_unique<model::HuggingFaceWeights>(path);
   opened.tokens = model::read_special_tokens(path);
   for (const char* name : kBeside) {
-    if (std::filesystem::exists(path / name)) opened.files[name] = base::read_file(path / name);
+    if (base::is_there(path / name)) opened.files[name] = base::read_file(path / name);
   }
   if (opened.files.contains("tokenizer.model")) opened.tokenizer = path / "tokenizer.model";
   if (options.tokenizer.empty()) return;
@@ -93,18 +94,18 @@ void add_tokenizer(const std::string& tokenizer, OpenedWeights& opened) {
 OpenedWeights open_weights(const std::string& place, const OpenWeightsOptions& options) {
   const base::Path path = place;
   OpenedWeights opened;
-  if (!options.preset.empty() && std::filesystem::is_directory(path)) {
+  if (!options.preset.empty() && base::is_folder(path)) {
     throw base::InputError(fmt::format(
         "{} has a configuration of its own; --preset is for the files of official releases",
         place));
   }
-  if (std::filesystem::exists(path / "manifest.json")) {
+  if (base::is_there(path / "manifest.json")) {
     open_checkpoint(path, options, opened);
-  } else if (std::filesystem::exists(path / "checkpoints")) {
+  } else if (base::is_there(path / "checkpoints")) {
     open_checkpoint(open_newest_checkpoint(path), options, opened);
-  } else if (std::filesystem::exists(path / "config.json")) {
+  } else if (base::is_there(path / "config.json")) {
     open_hugging_face(path, options, opened);
-  } else if (std::filesystem::is_regular_file(path)) {
+  } else if (base::is_regular_file(path)) {
     opened.weights = std::make_unique<model::OfficialWeights>(
         path, options.preset.empty() ? std::nullopt : std::optional(model::preset(options.preset)));
     if (!options.tokenizer.empty()) add_tokenizer(options.tokenizer, opened);

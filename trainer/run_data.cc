@@ -80,6 +80,12 @@ std::vector<std::string> RunData::fingerprints() const {
   return all;
 }
 
+std::vector<const data_pipeline::ShardSet*> RunData::shards() const {
+  std::vector<const data_pipeline::ShardSet*> all;
+  for (const auto& stream : streams) all.push_back(&stream->shards());
+  return all;
+}
+
 RunData open_run_data(const RunConfig& run) {
   RunData data;
   named(run, "tokenizer", [&] { data.tokenizer = text::open_tokenizer(run.tokenizer); });

@@ -51,6 +51,76 @@ std::string differing(const json& before, const json& now) {
   return fmt::format("{}", fmt::join(keys, "; "));
 }
 
+using Names = std::vector<std::string>;
+
+// The sources that a stage of an earlier configuration drew on, in its order; none where it has no
+// mixture, or no such stage: all of the folder.
+Names mixture_of(const std::string& resolved, const std::string& stage) {
+  Names names;
+  auto config = base::Config::parse(resolved, "the configuration before");
+  for (base::Config& section : config.list("stages")) {
+    if (section.get<std::string>("name", "") != stage) continue;
+    base::Config data = section.map("data");
+    if (!data.has("mixture")) continue;
+    base::Config mixture = data.map("mixture");
+    for (const auto& [source, weight] : mixture.entries<double>())
+      if (weight > 0) names.push_back(source);
+  }
+  return names;
+}
+
+Names names_of(const data_pipeline::ShardSet& shards) {
+  Names names;
+  for (const auto& source : shards.sources()) names.push_back(source.name);
+  return names;
+}
+
+bool contains(const Names& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+// Whether the stage may go on with the data as it is now. A mixture is the user's to change: order,
+// weights, sources that are new or gone. The documents of a source are not.
+// Returns what has changed, "" where nothing has; calls `differs` where it is another data set.
+template <class Differs>
+std::string check_data(const json& state, std::size_t stage, const RunIdentity& identity,
+                       const Differs& differs) {
+  if (state.at("data").at(stage) == identity.data[stage]) return "";
+  const StageConfig& config = identity.run.stages[stage];
+  const std::string what = fmt::format("data in stage '{}'", config.name);
+  if (stage >= identity.shards.size()) differs(what);
+  const data_pipeline::ShardSet& shards = *identity.shards[stage];
+  const Names here = names_of(shards);
+  const json sources = state.value("sources", json::array());
+  const json then = sources.size() > stage ? sources.at(stage) : json::object();
+  Names before = mixture_of(state.at("run").get<std::string>(), config.name);
+  if (before.empty()) {
+    for (const std::string& name : here)
+      if (then.empty() || then.contains(name)) before.push_back(name);
+    for (const auto& [name, hash] : then.items())
+      if (!contains(before, name)) before.push_back(name);
+  }
+  if (std::all_of(before.begin(), before.end(),
+                  [&](const std::string& name) { return contains(here, name); })) {
+    // The fingerprint as it was made then.
+    if (shards.fingerprint(before) != state.at("data").at(stage)) differs(what);
+  } else {
+    bool any = false;
+    for (const std::string& name : here) {
+      if (!then.contains(name)) continue;
+      if (then[name] != shards.fingerprint({name})) differs(what + ", source " + name);
+      any = true;
+    }
+    if (!any) differs(what);
+  }
+  Names now;
+  for (const auto& [name, weight] : config.mixture)
+    if (weight > 0) now.push_back(name);
+  if (config.mixture.empty()) now = here;
+  return fmt::format("another mixture in stage '{}': {} then, {} now", config.name,
+                     fmt::join(before, ", "), fmt::join(now, ", "));
+}
+
 RunPosition read_position(const json& state, const CheckpointReader& checkpoint,
                           const RunIdentity& identity, std::vector<std::string>& warnings) {
   const RunConfig& run = identity.run;
@@ -75,12 +145,16 @@ RunPosition read_position(const json& state, const CheckpointReader& checkpoint,
       state.at("stage_name") != run.stages[position.stage].name) {
     differs("list of stages (it stands in '" + state.at("stage_name").get<std::string>() + "')");
   }
-  if (state.at("data").at(position.stage) != identity.data[position.stage])
-    differs("data in stage '" + run.stages[position.stage].name + "'");
+  if (const std::string data = check_data(state, position.stage, identity, differs); !data.empty())
+    warnings.push_back(fmt::format("{} was written with {}; it counts as it is now", here, data));
   position.step = state.at("step").get<std::int64_t>();
   position.stage_step = state.at("stage_step").get<std::int64_t>();
   position.data_offset = state.value("data_offset", std::int64_t{0});
   if (state.contains("outliers")) position.outliers = state["outliers"].get<std::vector<double>>();
+  position.roll_backs = {state.value("roll_back_to", std::int64_t{-1}),
+                         state.value("roll_back_tries", std::int64_t{0}),
+                         state.value("rolled_back_to", std::int64_t{0}),
+                         state.value("rolled_back_times", std::int64_t{0})};
   position.tokens = state.at("tokens").get<std::int64_t>();
   position.updates = state.at("updates").get<std::int64_t>();
   position.ranks = state.at("ranks").get<std::int64_t>();
@@ -125,6 +199,10 @@ std::string state_json(const RunPosition& position, const RunIdentity& identity)
              {"stage_step", position.stage_step},
              {"data_offset", position.data_offset},
              {"outliers", position.outliers},
+             {"roll_back_to", position.roll_backs.target},
+             {"roll_back_tries", position.roll_backs.tries},
+             {"rolled_back_to", position.roll_backs.last},
+             {"rolled_back_times", position.roll_backs.times_last},
              {"tokens", position.tokens},
              {"updates", position.updates},
              {"data", identity.data},
@@ -134,6 +212,13 @@ std::string state_json(const RunPosition& position, const RunIdentity& identity)
              {"threads", identity.threads},
              {"ranks", identity.mesh.ranks()},
              {"mesh", parallel::describe(identity.mesh)}};
+  json sources = json::array();  // of each stage's folder, drawn on or not
+  for (const data_pipeline::ShardSet* shards : identity.shards) {
+    json& hashes = sources.emplace_back(json::object());
+    for (const auto& source : shards->sources())
+      hashes[source.name] = shards->fingerprint({source.name});
+  }
+  state["sources"] = sources;
   if (position.validation_loss) state["validation_loss"] = *position.validation_loss;
   return state.dump();
 }

@@ -7,11 +7,20 @@
 #include <string>
 #include <vector>
 
+#include "data_pipeline/shard_set.h"
 #include "parallel/unit.h"
 #include "trainer/checkpoint.h"
 #include "trainer/run_config.h"
 
 namespace eyrie::trainer {
+
+// How often the run went back, and where to. Steps of 0: none.
+struct RollBacks {
+  std::int64_t target = 0;      // the checkpoint to go back to from here; -1: not known
+  std::int64_t tries = 0;       // since a step was last learnt from
+  std::int64_t last = 0;        // the checkpoint that was gone back to last
+  std::int64_t times_last = 0;  // how often in all
+};
 
 // After `step` steps in all, `stage_step` of them in stage `stage`.
 struct RunPosition {
@@ -23,7 +32,8 @@ struct RunPosition {
   std::int64_t updates = 0;               // AdamW's own count of steps
   std::optional<double> validation_loss;  // none where this step was not validated
   std::vector<double> outliers = {0};     // Outliers::state()
-  std::int64_t ranks = 0;                 // that wrote it; of position_in() alone
+  RollBacks roll_backs;
+  std::int64_t ranks = 0;  // that wrote it; of position_in() alone
 };
 
 // What must be the same for a run to go on as itself, and who computes it.
@@ -33,6 +43,7 @@ struct RunIdentity {
   std::vector<std::string> data;  // fingerprints by stage
   int threads = 1;                // of a rank; with the mesh, for the reader alone
   parallel::MeshShape mesh;
+  std::vector<const data_pipeline::ShardSet*> shards = {};  // by stage
 };
 
 std::string state_json(const RunPosition& position, const RunIdentity& identity);
@@ -40,7 +51,8 @@ std::string state_json(const RunPosition& position, const RunIdentity& identity)
 // The position that a checkpoint holds. InputError, naming what it is, for a checkpoint of another
 // model, seed, tokenizer, data or list of stages, and for a state that misses something or
 // contradicts itself. What may change between two starts but changes the numbers (precision, other
-// keys of the configuration) is added to `warnings`.
+// keys of the configuration, sources and their weights) is added to `warnings`. The data is another
+// one where a source that is drawn on now had other documents then, or none of them was there.
 RunPosition position_in(const CheckpointReader& checkpoint, const RunIdentity& identity,
                         std::vector<std::string>& warnings);
 

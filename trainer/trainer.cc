@@ -7,10 +7,12 @@
 #include <ctime>
 #include <filesystem>
 
+#include "base/listing.h"
 #include "base/log.h"
 #include "model/scorer.h"
 #include "parallel/stop.h"
 #include "tensor/threads.h"
+#include "trainer/run_facts.h"
 #include "trainer/schedule.h"
 #include "trainer/training_run.h"
 #include "trainer/validation.h"
@@ -45,6 +47,7 @@ void TrainingRun::step(const StageConfig& stage) {
     }
   } else {
     last_.exchange_s += model_->update(rate_, last_.grad_norm);
+    roll_backs_.tries = 0;
   }
   ++step_;
   ++stage_step_;
@@ -63,6 +66,7 @@ void TrainingRun::begin_stage() {
 
 void TrainingRun::log_step(const StageConfig& stage) {
   if (!first()) return;
+  owner_->check_seen();
   const double rate = static_cast<double>(stage.batch_sequences * stage.sequence_length) / step_s_;
   const double flops = rate * model_->griffin().flops_per_token(stage.sequence_length);
   Metrics::Line line{step_,
@@ -124,10 +128,12 @@ void TrainingRun::validate(const StageConfig& stage) {
 
 void TrainingRun::finish_stage(const StageConfig& stage, const AfterStage& after_stage) {
   const base::Path results = directory_ / "eval" / stage.name;
-  std::int64_t there = first() && std::filesystem::exists(results / "results.json") ? 1 : 0;
+  std::int64_t there = 0;
+  parallel::agree(world_, [&] { there = first() && base::is_there(results / "results.json"); });
   world_.all_reduce(std::span<std::int64_t>(&there, 1), parallel::Reduce::kMax);
   if (there != 0 || stage.tasks.empty() || !after_stage) return;
   watch_->set_doing("the evaluation after stage " + stage.name);
+  parallel::agree(world_, [&] { check_owner(); });
   model::Scorer scorer(model_->reader(), model_->parameters());
   after_stage(stage, scorer, *data_.tokenizer, model_->mesh().columns(), results);
 }
@@ -165,6 +171,11 @@ Outcome TrainingRun::run(const AfterStage& after_stage) {
     if (parallel::stop_requested_anywhere(world_) && stage_ + 1 < run_.stages.size())
       return Outcome::kStopped;
   }
+  if (outliers_.in_a_row() > 0 && outliers_.in_a_row() >= step_)
+    throw base::Error(fmt::format(
+        "every one of the {} steps was skipped, so nothing was learnt: lower the learning rate, or "
+        "look at the data (the warnings above say why each was skipped)",
+        step_));
   base::log_info(fmt::format("done: {} steps, {} tokens; everything lies in {}", step_, tokens_,
                              directory_.string()));
   return Outcome::kDone;
@@ -180,6 +191,8 @@ int threads_for(std::int64_t configured, parallel::Communicator& world) {
 
 Outcome train(const RunConfig& config, parallel::Communicator& world, const TrainOptions& options,
               const AfterStage& after_stage) {
+  parallel::check_same(world, start_facts(config, options),
+                       "Give every rank the same command and the same configuration");
   tensor::set_thread_count(threads_for(config.threads, world));
   TrainingRun trainer(config, world, options);
   trainer.open();

@@ -10,7 +10,9 @@
 #include <mutex>
 #include <set>
 
+#include "base/listing.h"
 #include "base/log.h"
+#include "base/process_name.h"
 #include "tensor/ops/matmul.h"
 #include "tensor/threads.h"
 #include "trainer/bytes.h"
@@ -18,6 +20,7 @@
 #include "trainer/checkpoint_retention.h"
 #include "trainer/fit_mesh.h"
 #include "trainer/memory_limit.h"
+#include "trainer/run_facts.h"
 
 namespace eyrie::trainer {
 
@@ -78,7 +81,7 @@ void TrainingRun::open() {
   const auto names = world_.all_gather(base::host_name());
   parallel::agree(world_, [&] {
     shape_ = fitted(names);
-    if (first() && options_.fresh && std::filesystem::exists(directory_)) {
+    if (first() && options_.fresh && base::is_there(directory_)) {
       throw base::InputError(
           fmt::format("{} is there already and --fresh does not touch it; choose another name (or "
                       "directory), or leave out --fresh to go on",
@@ -86,19 +89,44 @@ void TrainingRun::open() {
     }
     data_ = open_run_data(run_);
   });
-  if (!options_.check) model_ = std::make_unique<TrainingModel>(run_, world_, shape_);
+  parallel::Facts facts;
+  parallel::agree(world_, [&] { facts = data_facts(run_, data_); });
+  parallel::check_same(world_, facts, "Give every node the same files, or shared ones");
+  if (!options_.check) {
+    own();
+    model_ = std::make_unique<TrainingModel>(run_, world_, shape_);
+  }
   watch_ =
       std::make_unique<parallel::PeerWatch>(world_, static_cast<double>(run_.watchdog_seconds));
 }
 
+void TrainingRun::own() {
+  const auto processes = world_.gather(base::to_line(base::this_process()), 0);
+  parallel::agree(world_, [&] {
+    if (!first()) return;
+    owner_ = std::make_unique<base::Owner>(
+        directory_,
+        base::OwnerOptions{.what = "this run",
+                           .instead = "to train another run beside it, give it another name (or "
+                                      "directory)",
+                           .processes = processes});
+  });
+  owner_mark_ = world_.all_gather(first() ? owner_->mark() : "")[0];
+  parallel::agree(world_, [&] { base::see_owner(directory_, owner_mark_); });
+}
+
+void TrainingRun::check_owner() const { base::check_owner(directory_, owner_mark_); }
+
 RunIdentity TrainingRun::identity() const {
-  return {run_, data_.tokenizer->hash(), data_.fingerprints(), tensor::thread_count(), shape_};
+  return {run_,   data_.tokenizer->hash(), data_.fingerprints(), tensor::thread_count(),
+          shape_, data_.shards()};
 }
 
 std::string TrainingRun::state() const {
-  return state_json({step_, stage_, stage_step_, data_offset_, tokens_,
-                     model_->optimizer().updates(), validation_loss_, outliers_.state(), 0},
-                    identity());
+  return state_json(
+      {step_, stage_, stage_step_, data_offset_, tokens_, model_->optimizer().updates(),
+       validation_loss_, outliers_.state(), roll_backs_, 0},
+      identity());
 }
 
 std::optional<base::Path> TrainingRun::newest_checkpoint() {
@@ -107,12 +135,28 @@ std::optional<base::Path> TrainingRun::newest_checkpoint() {
   if (first()) {
     for (const std::string& why : why_not) base::log_warning(why);
   }
+  parallel::agree(world_, [&] {
+    if (!first()) return;
+    passed_over_.clear();
+    for (const CheckpointInfo& info : list_checkpoints(directory_ / "checkpoints")) {
+      if (!newest) passed_over_.insert(info.step);
+      if (newest && info.path == *newest)
+        passed_over_.clear();
+      else if (newest)
+        passed_over_.insert(info.step);
+    }
+  });
   return newest;
 }
 
 void TrainingRun::check() {
   const auto newest = newest_checkpoint();
   std::string start = "from the beginning";
+  if (first()) {
+    if (const auto owner = base::owner_of(directory_))
+      base::log_warning(fmt::format("{} is in use by {}: a start now would be refused",
+                                    directory_.string(), *owner));
+  }
   parallel::agree(world_, [&] {
     if (newest) {
       const CheckpointReader reader(*newest);
@@ -180,6 +224,10 @@ void TrainingRun::load(const base::Path& checkpoint) {
   stage_step_ = position.stage_step;
   data_offset_ = position.data_offset;
   outliers_.set_state(position.outliers);
+  roll_backs_ = position.roll_backs;
+  if (roll_backs_.target < 0 && saves_after(step_) && outliers_.in_a_row() == 0)
+    roll_backs_.target = step_;
+  loaded_ = step_;
   tokens_ = position.tokens;
   model_->optimizer().load(reader);
   model_->optimizer().set_updates(position.updates);
@@ -190,27 +238,32 @@ void TrainingRun::load(const base::Path& checkpoint) {
 }
 
 void TrainingRun::save(bool wait) {
-  roll_backs_ = 0;
+  if (saves_after(step_) && outliers_.in_a_row() == 0) roll_backs_.target = step_;
+  passed_over_.erase(step_);
   const auto start = Clock::now();
   watch_->set_doing(fmt::format("writing the checkpoint of step {} of stage {}", step_,
                                 run_.stages[stage_].name));
   const base::Path path = checkpoint_path(directory_, step_);
   // Called by the writer's thread while the training goes on, and by this one without a writer.
-  const auto committed = [this, path, start] {
+  const InUse in_use{{step_, loaded_, roll_backs_.target}, passed_over_};
+  const auto committed = [this, path, start, in_use] {
     watch_->set_advice("Start the same command again: it goes on from " + path.string() + ".");
     base::log_info(
         fmt::format("checkpoint {} written in {:.2f} s", path.string(), seconds_since(start)));
     try {
-      if (first()) prune_checkpoints(directory_, run_.retention);
+      if (!first()) return;
+      check_owner();
+      prune_checkpoints(directory_, run_.retention, false, in_use);
     } catch (const base::Error& error) {
       base::log_warning(fmt::format("an older checkpoint stays: {}", error.what()));
     }
   };
+  const auto may_write = [this] { check_owner(); };
   if (writer_) {
-    writer_->begin(path, model_->optimizer().pieces(), step_, state(), committed);
+    writer_->begin(path, model_->optimizer().pieces(), step_, state(), committed, may_write);
     if (wait) writer_->finish();
   } else {
-    save_checkpoint(path, world_, model_->optimizer().pieces(), step_, state());
+    save_checkpoint(path, world_, model_->optimizer().pieces(), step_, state(), may_write);
     committed();
   }
   checkpoint_s_ = seconds_since(start);
@@ -226,26 +279,36 @@ bool TrainingRun::saves_after(std::int64_t step) const {
   return step % run_.checkpoint_every == 0;
 }
 
-// Too many skipped steps in a row: back to the newest checkpoint, and past the batches that were
-// tried.
+// Too many skipped steps in a row: back to before them, and past the batches that were tried. The
+// checkpoints between are of a way that the run does not take: they go, so that none of them is
+// ever taken for the newest.
 void TrainingRun::roll_back() {
-  constexpr std::int64_t kTries = 3;
+  constexpr std::int64_t kTries = 3, kTimes = 10;
   if (writer_) writer_->finish();
+  const std::int64_t row = outliers_.in_a_row(), before = step_ - row;
   const std::string here = fmt::format("{} steps in a row up to step {} of stage {} were skipped",
-                                       outliers_.in_a_row(), step_, run_.stages[stage_].name);
+                                       row, step_, run_.stages[stage_].name);
   const std::string advice =
       "the training has diverged: lower the learning rate, or look at the data of these batches";
-  if (++roll_backs_ > kTries) {
+  if (roll_backs_.tries >= kTries)
     throw base::Error(
-        fmt::format("{}, after {} roll-backs to the same checkpoint; {}", here, kTries, advice));
-  }
-  // Not one that a stop wrote between: the undisturbed run has none there.
-  const auto newest = newest_valid_checkpoint(directory_, world_, nullptr,
-                                              [&](std::int64_t step) { return saves_after(step); });
+        fmt::format("{}, after {} roll-backs to the same checkpoint without a step "
+                    "that was learnt from; {}",
+                    here, kTries, advice));
+  if (roll_backs_.last == roll_backs_.target && roll_backs_.times_last >= kTimes)
+    throw base::Error(
+        fmt::format("{}, after {} roll-backs to the same checkpoint; {}", here, kTimes, advice));
+  // Not one that a stop wrote, which the undisturbed run does not have, nor one inside the row.
+  const std::int64_t target = roll_backs_.target < 0 ? before : roll_backs_.target;
+  const auto newest = newest_valid_checkpoint(directory_, world_, nullptr, [&](std::int64_t step) {
+    return step == roll_backs_.target || (step <= target && saves_after(step));
+  });
   if (!newest)
-    throw base::Error(fmt::format("{}, and there is no checkpoint yet; {}", here, advice));
+    throw base::Error(fmt::format("{}, and there is no checkpoint {}; {}", here,
+                                  roll_backs_.target == 0 ? "yet" : "from before them", advice));
   const std::size_t stage = stage_;
-  const std::int64_t next_batch = stage_step_ + data_offset_;
+  const std::int64_t next_batch = stage_step_ + data_offset_, reached = step_;
+  RollBacks now = roll_backs_;
   parallel::agree(world_, [&] { load(*newest); });
   model_->share();
   if (stage_ + 1 == stage && stage_step_ == run_.stages[stage_].steps) {  // the border before
@@ -255,15 +318,27 @@ void TrainingRun::roll_back() {
   }
   if (stage_ != stage)
     throw base::Error(
-        fmt::format("{}, and the newest checkpoint is of stage {}; start again from "
-                    "it; {}",
-                    here, run_.stages[stage_].name, advice));
+        fmt::format("{}, and the newest checkpoint from before them is of stage {} (step {}): "
+                    "change the run, and move the newer checkpoints away to go on from it; {}",
+                    here, run_.stages[stage_].name, step_, advice));
+  ++now.tries;
+  now.times_last = now.last == step_ ? now.times_last + 1 : 1;
+  now.last = now.target = step_;
+  roll_backs_ = now;
   data_offset_ = next_batch - stage_step_;
   outliers_.forget_row();
-  if (!first()) return;
-  metrics_ = std::make_unique<Metrics>(directory_ / "metrics.jsonl", step_);
-  base::log_warning(fmt::format("{}: rolled back to step {}; it goes on with batch {} of the stage",
-                                here, step_, next_batch));
+  parallel::agree(world_, [&] {
+    if (!first()) return;
+    check_owner();
+    for (const CheckpointInfo& info : list_checkpoints(directory_ / "checkpoints"))
+      if (info.step > step_ && info.step <= reached) remove_checkpoint(info.path);
+    metrics_ = std::make_unique<Metrics>(directory_ / "metrics.jsonl", step_);
+  });
+  if (first())
+    base::log_warning(
+        fmt::format("{}: rolled back to step {}; it goes on with batch {} of the "
+                    "stage",
+                    here, step_, next_batch));
 }
 
 }  // namespace eyrie::trainer

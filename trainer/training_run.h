@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
+#include "base/owner.h"
 #include "parallel/watch.h"
 #include "trainer/checkpoint_writer.h"
 #include "trainer/metrics.h"
@@ -34,6 +36,7 @@ class TrainingRun {
         outliers_(run.outliers) {}
 
   void open();  // everything that can be wrong is found here
+  void own();   // from here on the run's folder is this job's
   void resume_or_begin();
   void check();  // what a start would do, without doing it
   Outcome run(const AfterStage& after_stage);
@@ -49,6 +52,7 @@ class TrainingRun {
   void save(bool wait);                           // wait: until it is committed
   std::optional<base::Path> newest_checkpoint();  // collective; warns of those passed over
   parallel::MeshShape fitted(const std::vector<std::string>& names);  // InputError: none fits
+  void check_owner() const;  // Error: another job has taken the run over; any rank, any thread
   RunPosition position_in(const CheckpointReader& reader) const;
   void load(const base::Path& checkpoint);
   void finish_stage(const StageConfig& stage, const AfterStage& after_stage);
@@ -65,7 +69,9 @@ class TrainingRun {
   std::unique_ptr<TrainingModel> model_;  // null in check()
   std::unique_ptr<Metrics> metrics_;
   std::unique_ptr<parallel::PeerWatch> watch_;
-  std::unique_ptr<CheckpointWriter> writer_;  // after watch_, which its thread uses
+  std::unique_ptr<base::Owner> owner_;        // of rank 0
+  std::string owner_mark_;                    // the same on all ranks
+  std::unique_ptr<CheckpointWriter> writer_;  // after watch_ and owner_, which its thread uses
   double peak_flops_ = 0;
   bool told_peak_ = false;  // that it is less than what a step reaches
 
@@ -74,8 +80,10 @@ class TrainingRun {
   std::size_t stage_ = 0;
   std::int64_t data_offset_ = 0;  // batches of the stage that were passed over by roll-backs
   Outliers outliers_;
-  std::int64_t roll_backs_ = 0;  // since the newest checkpoint
-  bool fresh_ = true;            // nothing was loaded
+  RollBacks roll_backs_;
+  bool fresh_ = true;                   // nothing was loaded
+  std::int64_t loaded_ = 0;             // the step of the checkpoint that was gone on from
+  std::set<std::int64_t> passed_over_;  // steps of newer ones that are unsound; of rank 0
 
   // Of the last step.
   StepGradients last_;

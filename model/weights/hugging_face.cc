@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/listing.h"
 #include "model/weights/safetensors.h"
 
 namespace eyrie::model {
@@ -20,7 +21,7 @@ constexpr const char* kHead = "lm_head.weight";  // tied: a copy of the embeddin
 
 std::vector<base::Path> weight_files(const base::Path& directory) {
   const base::Path index = directory / "model.safetensors.index.json";
-  if (!std::filesystem::exists(index)) return {directory / "model.safetensors"};
+  if (!base::is_there(index)) return {directory / "model.safetensors"};
   json read;
   try {
     read = json::parse(base::read_file(index));

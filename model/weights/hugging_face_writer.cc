@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/listing.h"
 #include "model/weights/safetensors_writer.h"
 #include "tensor/ops/elementwise.h"
 
@@ -73,13 +74,12 @@ void write_shard(const WeightSource& source, const std::vector<Item>& items, Sto
 }
 
 void check_empty(const base::Path& directory) {
-  std::error_code error;
-  if (!std::filesystem::exists(directory, error)) return;
-  if (!std::filesystem::is_directory(directory, error)) {
+  if (!base::is_there(directory)) return;
+  if (!base::is_folder(directory)) {
     throw base::InputError(
         fmt::format("{}: a file is there where a folder was to be written", directory.string()));
   }
-  if (!std::filesystem::is_empty(directory, error)) {
+  if (!base::list_folder(directory).empty()) {
     throw base::InputError(fmt::format(
         "{}: the folder is there and not empty; remove it or name another", directory.string()));
   }
