@@ -141,9 +141,9 @@ std::optional<Misfit> misfit(const GriffinConfig& config) {
                               "attention) or G (global attention)",
                               config.layers)};
   }
-  if (config.layers.size() > 4096) {
+  if (config.layers.size() > 512) {
     return Misfit{{"layers"},
-                  fmt::format("layers has {} letters; at most 4096 can be", config.layers.size())};
+                  fmt::format("layers has {} letters; at most 512 can be", config.layers.size())};
   }
   if (config.rnn_width % config.gate_blocks != 0) {
     return Misfit{{"gate_blocks", "rnn_width", "width"},
@@ -216,7 +216,11 @@ std::string title_of(const GriffinConfig& config, bool sizes) {
   compare("mlp_width", config.mlp_width, plain.mlp_width);
   compare("heads", config.heads, plain.heads);
   compare("gate_blocks", config.gate_blocks, plain.gate_blocks);
-  compare("layers", config.layers, plain.layers);
+  if (config.layers.size() <= 48) {
+    compare("layers", config.layers, plain.layers);
+  } else if (config.layers != plain.layers) {
+    changes.push_back(fmt::format("{} layers", config.layers.size()));
+  }
   compare("window", config.window, plain.window);
   compare("scale_embedding", config.scale_embedding, plain.scale_embedding);
   compare("soft_cap", config.soft_cap, plain.soft_cap);

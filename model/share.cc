@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -64,10 +65,16 @@ void check_tensor_ranks(const GriffinConfig& config, int tensor_ranks) {
     sizes.push_back(fmt::format("{} {}", name, size));
     if (size % tensor_ranks != 0) wrong.push_back(sizes.back());
   }
-  std::vector<int> fitting;
-  for (int ranks = 1; ranks <= config.mlp_width; ++ranks) {
-    if (tensor_ranks_fit(config, ranks)) fitting.push_back(ranks);
+  // The divisors of what all sizes have in common.
+  std::int64_t common = 0;
+  for (const auto& [name, size] : divided(config)) common = std::gcd(common, size);
+  std::vector<std::int64_t> fitting;
+  for (std::int64_t ranks = 1; ranks * ranks <= common; ++ranks) {
+    if (common % ranks != 0) continue;
+    fitting.push_back(ranks);
+    if (ranks * ranks != common) fitting.push_back(common / ranks);
   }
+  std::sort(fitting.begin(), fitting.end());
   throw base::InputError(fmt::format(
       "mesh.tensor {} does not divide {} of this model ({}): tensor ranks own whole heads and gate "
       "blocks. What divides: {}",

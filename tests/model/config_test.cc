@@ -212,7 +212,8 @@ TEST(Config, SizesThatDoNotFitAreRefused) {
   expect_refused([](auto& c) { c.gate_blocks = 3; }, "gate_blocks 3 does not divide rnn_width 256");
   expect_refused([](auto& c) { c.heads = 3; }, "width 256 over 3 heads");
   expect_refused([](auto& c) { c.heads = 128; }, "a head dimension that 4 divides");
-  expect_refused([](auto& c) { c.soft_cap = -1; }, "soft_cap is -1; it must be from 0 (none) to 1e6");
+  expect_refused([](auto& c) { c.soft_cap = -1; },
+                 "soft_cap is -1; it must be from 0 (none) to 1e6");
   expect_refused([](auto& c) { c.init = "xavier"; }, "init is 'xavier'; use official or paper");
 }
 
@@ -302,6 +303,8 @@ TEST(Config, TitlesSayWhatWasChanged) {
   EXPECT_EQ(title_of(other, true),
             "hawk-10m, changed: width 64, rnn_width 64, mlp_width 192, heads 2, layers RAR");
   EXPECT_EQ(title_of(other, false), "hawk-10m, changed");
+  EXPECT_EQ(title_of(preset("hawk-10m", {"layers=" + std::string(60, 'R')}), true),
+            "hawk-10m, changed: 60 layers");
 }
 
 }  // namespace

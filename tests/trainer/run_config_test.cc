@@ -208,9 +208,9 @@ TEST_F(RunFile, SizesThatCannotBeAreRefused) {
           "stages.0.micro_shards=1Mi", "stages.0.steps=1e12"},
          "tokens of the stage");
   expect({"stages.0.sequence_length=1Gi", "stages.0.batch_sequences=1", "stages.0.micro_shards=1",
-          "model.layers=" + std::string(1024, 'R'), "model.width=1Ki"},
+          "model.layers=" + std::string(512, 'R'), "model.width=1Ki"},
          "need more than");
-  expect({"model.width=1Mi", "model.layers=" + std::string(1000, 'R')}, "parameters; at most");
+  expect({"model.width=1Mi", "model.layers=" + std::string(500, 'R')}, "parameters; at most");
 }
 
 TEST_F(RunFile, TheCommandLineIsBlamedForWhatItChanged) {
