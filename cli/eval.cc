@@ -2,20 +2,40 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include <optional>
+
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/flags.h"
-#include "eval/evaluate.h"
+#include "eval/evaluation.h"
+#include "eval/identity.h"
 #include "eval/report.h"
 #include "parallel/guard.h"
+#include "parallel/stop.h"
 #include "tensor/threads.h"
 #include "trainer/open_model.h"
+#include "trainer/screening.h"
 #include "trainer/trainer.h"
 
 namespace eyrie::cli {
 
+namespace {
+
+// Results and samples of two evaluations in one folder could not be told apart.
+void refuse_other_results(const std::string& output, const std::string& identity) {
+  const eval::OutputThere there = eval::look_into(output, identity);
+  if (there.kind != eval::OutputThere::Kind::kOther) return;
+  throw base::InputError(
+      fmt::format("--output {}: {}. Name another folder, or remove what is there: a folder holds "
+                  "the results of one evaluation",
+                  output, there.what));
+}
+
+}  // namespace
+
 int run_eval(int argc, char** argv) {
+  parallel::catch_stop_signals();
   const auto world = parallel::open_world(argc, argv);
   std::string place, output, data = text::default_evaluation_data().string();
   std::vector<std::string> task_folders;
@@ -46,7 +66,7 @@ int run_eval(int argc, char** argv) {
   app.add_option("--tokenizer", opening.tokenizer, "a tokenizer file in place of the model's own");
   add_whole(app, "--threads", threads, "a rank; 0: the host's cores shared out among its ranks", 0,
             base::most_threads());
-  app.add_option("--output", output, "a folder for results.json");
+  app.add_option("--output", output, "a folder for results.json, of this evaluation alone");
   app.add_flag("--log-samples", log_samples, "also write samples_TASK.jsonl there");
   try {
     app.parse(argc, argv);
@@ -60,20 +80,34 @@ int run_eval(int argc, char** argv) {
     options.places = {data, {task_folders.begin(), task_folders.end()}};
     if (limit) options.limits[""] = *limit;
     trainer::OpenedModel opened;
+    std::optional<eval::Evaluation> evaluation;
     parallel::agree(*world, [&] {
       if (log_samples && output.empty())
         throw base::InputError("--log-samples needs --output, the folder to write to");
       // Before the model is read: a mistyped task should not cost minutes.
       const text::TaskCatalog catalog = text::read_tasks(options.places.task_directories);
       for (const std::string& task : options.tasks) text::open_tasks(task, catalog, options.places);
+      opening.fingerprint = !output.empty();
       opened = trainer::open_model(place, opening);
+      options.model = opened.description;
+      options.subject = {opened.fingerprint, opened.step, name_of(opened.parameters->compute())};
+      evaluation.emplace(*opened.tokenizer, options);
+      if (!output.empty() && world->rank() == 0)
+        refuse_other_results(output, evaluation->identity());
     });
-    options.model = opened.description;
-    const eval::Results results = eval::evaluate(*opened.model, *opened.tokenizer, *world, options);
+    parallel::agree(*world, [&] {
+      if (world->rank() != 0 || opened.run.empty()) return;
+      for (const std::string& warning :
+           trainer::screening_warnings(opened.run, evaluation->contents()))
+        base::log_warning(warning);
+    });
+    evaluation->keep_in(output);
+    const auto results = evaluation->run(*opened.model, {*world, *world});
+    if (!results) return base::kExitStopped;
     parallel::agree(*world, [&] {
       if (world->rank() != 0) return;
-      if (!output.empty()) eval::write_results(results, output, log_samples);
-      fmt::print("{}\n{}", opened.description, eval::results_table(results));
+      if (!output.empty()) eval::write_results(*results, output, log_samples);
+      fmt::print("{}\n{}", opened.description, eval::results_table(*results));
       if (!output.empty()) base::log_info("results are in " + output + "/results.json");
     });
     return base::kExitDone;

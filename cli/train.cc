@@ -3,11 +3,16 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <optional>
+#include <span>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/flags.h"
-#include "eval/evaluate.h"
+#include "eval/evaluation.h"
+#include "eval/identity.h"
+#include "eval/kept_answers.h"
 #include "eval/report.h"
 #include "parallel/guard.h"
 #include "parallel/stop.h"
@@ -16,22 +21,65 @@
 namespace eyrie::cli {
 namespace {
 
+// Whether the results of a stage are there: of these weights, these tasks and settings.
+bool is_done(const trainer::StageEnd& end, const std::string& identity) {
+  const eval::OutputThere there = eval::look_into(end.directory, identity);
+  if (there.kind == eval::OutputThere::Kind::kSame) {
+    base::remove_tree(eval::KeptAnswers::folder(end.directory));  // of another try
+    base::log_info(fmt::format("the results of stage {} are there already: {}", end.stage.name,
+                               (end.directory / "results.json").string()));
+    return true;
+  }
+  if (there.kind == eval::OutputThere::Kind::kOther)
+    base::log_info(fmt::format("stage {} is evaluated anew: {}", end.stage.name, there.what));
+  return false;
+}
+
+// Of a stage that lies behind: its weights are gone from memory, so there is nothing to do but to
+// say what is not so.
+void look_at_old_results(const trainer::StageEnd& end, const std::string& identity) {
+  const eval::OutputThere there = eval::look_into(end.directory, identity, true);
+  if (there.kind == eval::OutputThere::Kind::kSame) return;
+  base::log_warning(fmt::format(
+      "stage {} lies behind and is not evaluated any more: {}. Where its last checkpoint is kept, "
+      "`eyrie eval` on it "
+      "gives what is wanted",
+      end.stage.name,
+      there.what.empty() ? fmt::format("there are no results in {}", end.directory.string())
+                         : there.what));
+}
+
 // The one place where training meets evaluation: after each stage.
 trainer::AfterStage evaluate_stage(const trainer::RunConfig& run, parallel::Communicator& world) {
-  return [&](const trainer::StageConfig& stage, model::LanguageModel& model,
-             const text::Tokenizer& tokenizer, parallel::Communicator& readers,
-             const base::Path& directory) {
+  return [&](const trainer::StageEnd& end) {
+    const std::string& stage = end.stage.name;
     eval::EvaluateOptions options;
-    options.tasks = stage.tasks;
+    options.tasks = end.stage.tasks;
     options.places.data = run.evaluation_data;
-    options.limits = stage.limits;
-    options.model = fmt::format("{} after stage {}", run.directory, stage.name);
-    const eval::Results results = eval::evaluate(model, tokenizer, readers, options);
+    options.limits = end.stage.limits;
+    options.model = fmt::format("{} after stage {}", run.directory, stage);
+    options.subject = {end.weights, end.step, end.precision};
+    std::optional<eval::Evaluation> evaluation;
+    std::int64_t done = 0;
+    parallel::agree(world, [&] {
+      if (end.model == nullptr && world.rank() != 0) return;
+      evaluation.emplace(end.tokenizer, options);
+      if (world.rank() != 0) return;
+      if (end.model == nullptr) return look_at_old_results(end, evaluation->identity());
+      done = is_done(end, evaluation->identity()) ? 1 : 0;
+    });
+    world.all_reduce(std::span(&done, 1), parallel::Reduce::kMax);
+    if (done != 0 || end.model == nullptr) return true;
+    evaluation->keep_in(end.directory);
+    const auto results =
+        evaluation->run(*end.model, {world, end.mesh.columns(), &end.mesh.tensor()});
+    if (!results) return false;
     parallel::agree(world, [&] {
       if (world.rank() != 0) return;
-      eval::write_results(results, directory, true);
-      base::log_info("evaluation after stage " + stage.name + ":\n" + eval::results_table(results));
+      eval::write_results(*results, end.directory, true);
+      base::log_info("evaluation after stage " + stage + ":\n" + eval::results_table(*results));
     });
+    return true;
   };
 }
 

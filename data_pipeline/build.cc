@@ -108,7 +108,14 @@ class Builder {
   Dataset finished() {
     if (first())
       base::log_info(fmt::format("{} holds these shards already", config_.output.string()));
-    return read_dataset(config_.output);
+    Dataset there;
+    parallel::agree(communicator_, [&] {
+      there = read_dataset(config_.output);
+      if (there.contents == dataset_.contents) return;
+      there.contents = dataset_.contents;  // of the same items: `build` covers them
+      if (first()) write_dataset(config_.output, there);
+    });
+    return there;
   }
 
   // What every rank must have been given alike.
@@ -197,6 +204,7 @@ class Builder {
     dataset_.exclusion_tasks = config_.exclude_tasks;
     dataset_.exclusion_files = config_.exclude_files;
     dataset_.screened_tasks = exclusion_.screened_tasks();
+    dataset_.contents = exclusion_.contents();
     block_bytes_ = std::min(kBlockBytes, config_.shard_tokens);
   }
 
@@ -240,24 +248,41 @@ class Builder {
     parts_ = config_.output / (".parts-" + dataset_.build);
   }
 
+  // Whether a build with the same hash is there, whole to the last token: the ranks share out the
+  // reading.
   bool is_finished() {
-    std::int64_t finished = 0;
+    std::int64_t finished = 1;
     parallel::agree(communicator_, [&] {
-      if (!first() || !base::is_there(config_.output / kDatasetFile)) return;
+      if (!base::is_there(config_.output / kDatasetFile)) {
+        finished = 0;
+        return;
+      }
       try {
         const Dataset there = read_dataset(config_.output);
-        if (there.build != dataset_.build) return;
-        for (const SourceSummary& source : there.sources)
-          for (const ShardEntry& entry : source.shards)
-            if (Shard(config_.output / entry.file).content() != entry.content) return;
-        finished = 1;
-      } catch (const base::InputError&) {
-        // Of another version, or damaged: it is made again. What may not be read is neither.
+        if (there.build != dataset_.build) {
+          finished = 0;
+          return;
+        }
+        std::int64_t number = 0;
+        for (const SourceSummary& source : there.sources) {
+          for (const ShardEntry& entry : source.shards) {
+            if (!mine(number++)) continue;
+            const Shard shard(config_.output / entry.file);
+            if (shard.content() != entry.content || shard.info().build != dataset_.build)
+              throw base::InputError(fmt::format("{}: not the shard that {} names",
+                                                 shard.path().string(), kDatasetFile));
+            shard.verify();
+          }
+        }
+      } catch (const base::InputError& error) {  // of another version, or damaged
+        // What may not be read is neither.
         for (const base::Path& entry : base::list_folder(config_.output))
           base::check_readable(entry);
+        base::log_warning(fmt::format("{}; what is damaged is made again", error.what()));
+        finished = 0;
       }
     });
-    communicator_.all_reduce(std::span(&finished, 1), parallel::Reduce::kMax);
+    communicator_.all_reduce(std::span(&finished, 1), parallel::Reduce::kMin);
     return finished != 0;
   }
 
@@ -329,7 +354,9 @@ class Builder {
     if (!base::is_there(path)) return false;
     try {
       const Shard shard(path);
-      return shard.info().build == dataset_.build && shard.tokens() == plan.tokens;
+      if (shard.info().build != dataset_.build || shard.tokens() != plan.tokens) return false;
+      shard.verify();
+      return true;
     } catch (const base::InputError&) {
       base::check_readable(path);
       return false;

@@ -72,6 +72,7 @@ void write_dataset(const base::Path& directory, const Dataset& d) {
         {"tasks", d.exclusion_tasks},
         {"files", d.exclusion_files},
         {"screened_tasks", d.screened_tasks},
+        {"contents", d.contents},
         {"report", Json::parse(d.exclusion_report)}}},
       {"sources", sources}};
   base::write_file(directory / kDatasetFile, all.dump(1) + "\n");
@@ -101,6 +102,8 @@ Dataset read_dataset(const base::Path& directory) {
     d.exclusion_tasks = exclusion.at("tasks").get<std::vector<std::string>>();
     d.exclusion_files = exclusion.at("files").get<std::vector<std::string>>();
     d.screened_tasks = exclusion.at("screened_tasks").get<std::vector<std::string>>();
+    if (exclusion.contains("contents"))
+      d.contents = exclusion.at("contents").get<text::TaskContents>();
     d.exclusion_report = exclusion.at("report").dump();
     for (const Json& one : all.at("sources")) {
       SourceSummary s;

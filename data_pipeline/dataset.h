@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "text/task_content.h"
 
 namespace eyrie::data_pipeline {
 
@@ -42,6 +43,7 @@ struct Dataset {
   double validation = 0;
   std::string exclusion_method, exclusion_hash;
   std::vector<std::string> exclusion_tasks, exclusion_files, screened_tasks;
+  text::TaskContents contents;  // of what was screened; none in a summary of an earlier version
   std::string exclusion_report = "{}";  // JSON
   std::vector<SourceSummary> sources;
 };

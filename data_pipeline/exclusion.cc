@@ -94,6 +94,8 @@ void ExclusionIndex::add(const std::string& group_name, const text::TaskItem& it
   const auto index = static_cast<std::uint32_t>(t.items.size());
   t.items.push_back({static_cast<std::uint32_t>(group_index), item_id(item)});
   t.item_hashes.push_back(item_hash(group_name, item));
+  if (!group_name.starts_with("file:"))
+    t.contents[item.task][item.split].push_back(text::content_of(item));
   ++group.items;
   if (std::find(group.leaf_tasks.begin(), group.leaf_tasks.end(), item.task) ==
       group.leaf_tasks.end())
@@ -238,6 +240,13 @@ std::vector<std::string> ExclusionIndex::screened_tasks() const {
     names.insert(group.leaf_tasks.begin(), group.leaf_tasks.end());
   }
   return {names.begin(), names.end()};
+}
+
+text::TaskContents ExclusionIndex::contents() const {
+  text::TaskContents contents;
+  for (const auto& [task, splits] : tables_->contents)
+    for (const auto& [split, items] : splits) contents[task][split] = text::content_of(items);
+  return contents;
 }
 
 std::string ExclusionIndex::hash() const {

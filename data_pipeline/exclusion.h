@@ -24,6 +24,7 @@
 
 #include "base/file.h"
 #include "text/task.h"
+#include "text/task_content.h"
 
 namespace eyrie::data_pipeline {
 
@@ -82,7 +83,9 @@ class ExclusionIndex {
 
   const std::vector<Group>& groups() const;
   std::vector<std::string> screened_tasks()
-      const;                 // groups and their leaf tasks, sorted, each once
+      const;  // groups and their leaf tasks, sorted, each once
+  // What the items of each leaf task say, by split; not of the user's files.
+  text::TaskContents contents() const;
   std::size_t size() const;  // distinct n-grams
   // Over method, parameters and every item, in whatever order they came.
   std::string hash() const;

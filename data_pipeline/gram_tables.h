@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -81,6 +82,8 @@ struct ExclusionIndex::Tables {
 
   std::vector<Group> groups;
   std::vector<Item> items;
+  // Hashes of the items' texts, by leaf task and split.
+  std::map<std::string, std::map<std::string, std::vector<std::uint64_t>>> contents;
   std::vector<Entry> entries;        // sorted by finish()
   std::vector<std::uint64_t> heads;  // the first 6 words of every whole form; gone after finish()
   std::vector<std::uint64_t> item_hashes;

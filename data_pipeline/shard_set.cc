@@ -45,6 +45,37 @@ void check_needs(const Shard& shard, const Dataset& dataset, const DataNeeds& ne
   }
 }
 
+// A benchmark is more than its name: what was kept out must be what is evaluated. Returns a
+// warning.
+std::string check_contents(const base::Path& directory, const Dataset& dataset,
+                           const DataNeeds& needs) {
+  for (const auto& [task, splits] : needs.contents) {
+    const auto screened = dataset.contents.find(task);
+    if (screened == dataset.contents.end()) {
+      return fmt::format(
+          "{}: an earlier version built these shards: they name the tasks that were kept out, but "
+          "not which edition, so "
+          "nobody can tell whether {} is the one that this run evaluates. `eyrie data build` with "
+          "the same DATA.yaml "
+          "adds that to {} and leaves the shards as they are",
+          directory.string(), task, kDatasetFile);
+    }
+    for (const auto& [split, content] : splits) {
+      const auto there = screened->second.find(split);
+      if (there != screened->second.end() && there->second == content) continue;
+      throw base::InputError(
+          fmt::format("{}: screened for another edition of task {} than this run evaluates: the "
+                      "documents of its split {} ({}) are "
+                      "not those that were kept out ({}): build the shards again with the "
+                      "evaluation data of the run (eyrie data "
+                      "build --data), or evaluate with the data of the build (evaluation.data)",
+                      (directory / kDatasetFile).string(), task, split, content,
+                      there == screened->second.end() ? "there is no such split" : there->second));
+    }
+  }
+  return "";
+}
+
 }  // namespace
 
 std::shared_ptr<const ShardSet> ShardSet::open(const base::Path& directory,
@@ -87,6 +118,7 @@ std::shared_ptr<const ShardSet> ShardSet::open(const base::Path& directory,
           "{}: {} does not name it, so nobody knows what it was screened for: remove it, "
           "or build the shards again",
           entry.string(), kDatasetFile));
+  set->warning_ = check_contents(directory, dataset, needs);
   return set;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "data_pipeline/shard.h"
+#include "text/task_content.h"
 
 namespace eyrie::data_pipeline {
 
@@ -18,6 +19,8 @@ struct DataNeeds {
   std::vector<std::string> tasks;  // that it evaluates, in any stage: groups or leaf tasks
   // The leaf tasks of groups, where known: data that was screened for all of them serves the group.
   std::map<std::string, std::vector<std::string>> leaf_tasks = {};
+  // What the leaf tasks' documents say that the run evaluates (and draws shots from), by split.
+  text::TaskContents contents = {};
 };
 
 // Read-only and thread-safe once open.
@@ -34,13 +37,15 @@ class ShardSet {
 
   // InputError: no finished build there; a shard is missing, cut off, damaged, of another build, or
   // not named by dataset.json; made with another tokenizer (both hashes and files); not screened
-  // for a task that the run evaluates (task and file).
+  // for a task that the run evaluates (task and file), or for another edition of it.
   static std::shared_ptr<const ShardSet> open(const base::Path& directory, const DataNeeds& needs);
 
   const base::Path& directory() const { return directory_; }
   const std::vector<Source>& sources() const { return sources_; }
   const Source& source(const std::string& name) const;  // InputError names the known ones
   std::int64_t vocabulary() const { return vocabulary_; }
+  // What is to be told of the folder once; "" nothing.
+  const std::string& warning() const { return warning_; }
   // Over the contents of the shards of these sources: a run that goes on from a checkpoint needs
   // the same.
   std::string fingerprint(const std::vector<std::string>& sources) const;
@@ -49,6 +54,7 @@ class ShardSet {
   base::Path directory_;
   std::vector<Source> sources_;
   std::int64_t vocabulary_ = 0;
+  std::string warning_;
 };
 
 }  // namespace eyrie::data_pipeline

@@ -1,24 +1,14 @@
-// All ranks score their share of every task, then every rank puts all answers together.
+// From answers to metrics, of tasks and of groups.
 #include "eval/evaluate.h"
 
 #include <algorithm>
-#include <span>
 
 #include "base/error.h"
-#include "eval/deal.h"
-#include "eval/score_share.h"
 #include "eval/statistics.h"
-#include "eval/task_plan.h"
 #include "text/python_string.h"
 
 namespace eyrie::eval {
 namespace {
-
-// Tasks that are evaluated in one call of the model: those of one name in the options.
-struct Unit {
-  std::string name;
-  std::vector<std::string> leaves;
-};
 
 GroupResult group_result(const text::TaskGroup& group, const std::vector<std::string>& leaves,
                          const std::map<std::string, TaskResult>& tasks) {
@@ -53,6 +43,11 @@ void add_lines(const std::string& name, int depth, const text::TaskCatalog& cata
 }
 
 }  // namespace
+
+void add_lines(const std::vector<std::string>& names, const text::TaskCatalog& catalog,
+               Results& results) {
+  for (const std::string& name : names) add_lines(name, 0, catalog, results);
+}
 
 const MetricResult& Results::metric(const std::string& task_or_group,
                                     const std::string& name) const {
@@ -95,61 +90,6 @@ std::vector<MetricResult> task_metrics(const TaskResult& result) {
     }
   }
   return metrics;
-}
-
-Results evaluate(model::LanguageModel& model, const text::Tokenizer& tokenizer,
-                 parallel::Communicator& communicator, const EvaluateOptions& options) {
-  Results results;
-  results.model = options.model;
-  results.tokenizer_hash = tokenizer.hash();
-  results.limits = options.limits;
-  results.max_length = options.max_length;
-
-  text::TaskCatalog catalog;
-  std::vector<Unit> units;
-  std::map<std::string, Plan> plans;
-  parallel::agree(communicator, [&] {
-    catalog = text::read_tasks(options.places.task_directories);
-    check_options(options, catalog);
-    for (const std::string& name : options.tasks) {
-      Unit unit{name, {}};
-      for (auto& task : text::open_tasks(name, catalog, options.places)) {
-        if (plans.contains(task->name())) continue;
-        unit.leaves.push_back(task->name());
-        plans.emplace(task->name(), make_plan(task, catalog, options));
-      }
-      units.push_back(std::move(unit));
-    }
-  });
-
-  std::string bytes;
-  parallel::agree(communicator, [&] {
-    for (const Unit& unit : units) {
-      std::vector<Work> work;
-      std::vector<double> costs;
-      for (const std::string& leaf : unit.leaves) {
-        const Plan& plan = plans.at(leaf);
-        for (std::int64_t i = 0; i < plan.documents; ++i) {
-          work.push_back({&plan, i});
-          costs.push_back(cost_of(work.back()));
-        }
-      }
-      const auto [begin, end] = deal(costs, communicator.rank(), communicator.size());
-      score_share(unit.name, std::span(work).subspan(begin, end - begin), model, tokenizer, options,
-                  bytes);
-    }
-  });
-
-  for (const auto& [name, plan] : plans) {
-    TaskResult& task = results.tasks[name];
-    task.task = plan.task;
-    task.shots = plan.shots;
-    task.documents.resize(static_cast<std::size_t>(plan.documents));
-  }
-  for (const std::string& one : communicator.all_gather(bytes)) read_answers(one, results.tasks);
-  for (auto& [name, task] : results.tasks) task.metrics = task_metrics(task);
-  for (const std::string& name : options.tasks) add_lines(name, 0, catalog, results);
-  return results;
 }
 
 }  // namespace eyrie::eval

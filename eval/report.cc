@@ -7,6 +7,8 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "eval/identity.h"
+#include "eval/kept_answers.h"
 #include "eval/prompt.h"
 #include "eval/shots.h"
 #include "eval/statistics.h"
@@ -165,16 +167,13 @@ std::string results_json(const Results& results) {
       json["group_subtasks"][line.name] = results.groups.at(line.name).group.members;
     }
   }
+  // Of what the results are: whether they stand for an evaluation is decided by it.
+  if (!results.identity.empty()) json["evaluated"] = Json::parse(results.identity);
   Json& config = json["config"];
   config["model"] = "eyrie";
   config["model_args"] = results.model;
   config["tokenizer"] = results.tokenizer_hash;
-  config["limit"] = nullptr;
-  if (results.limits.size() == 1 && results.limits.contains("")) {
-    config["limit"] = results.limits.at("");
-  } else if (!results.limits.empty()) {
-    config["limit"] = results.limits;
-  }
+  config["limit"] = Json::parse(limits_json(results.limits));
   config["max_length"] = nullptr;
   if (results.max_length > 0) config["max_length"] = results.max_length;
   config["bootstrap_iters"] = kResamples;
@@ -218,12 +217,17 @@ std::string samples_jsonl(const TaskResult& result) {
 
 void write_results(const Results& results, const base::Path& directory, bool samples) {
   base::make_directories(directory);
+  // At no moment does a results.json stand beside samples of something else.
+  if (look_into(directory, results.identity).kind != OutputThere::Kind::kSame) {
+    base::remove_tree(directory / "results.json");
+    for (const base::Path& file : samples_in(directory)) base::remove_tree(file);
+  }
   if (samples) {
-    for (const auto& [name, task] : results.tasks) {
-      base::write_file(directory / ("samples_" + name + ".jsonl"), samples_jsonl(task));
-    }
+    for (const auto& [name, task] : results.tasks)
+      base::write_file(directory / samples_name(name), samples_jsonl(task));
   }
   base::write_file(directory / "results.json", results_json(results));
+  base::remove_tree(KeptAnswers::folder(directory));
 }
 
 }  // namespace eyrie::eval

@@ -21,7 +21,7 @@ std::string results_table(const Results& results);
 std::string samples_jsonl(const TaskResult& result);
 
 // results.json into `directory` (made where it is not there), and before it samples_TASK.jsonl for
-// every leaf task.
+// every leaf task. Results, samples and kept answers of anything else that lie there go.
 void write_results(const Results& results, const base::Path& directory, bool samples);
 
 }  // namespace eyrie::eval

@@ -3,43 +3,17 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <vector>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "eval/prompt.h"
 #include "eval/sha256.h"
 #include "tensor/threads.h"
 
 namespace eyrie::eval {
 namespace {
-
-// Logs at most every few seconds.
-class ProgressLog {
- public:
-  explicit ProgressLog(std::string task) : task_(std::move(task)) {}
-  void operator()(std::int64_t done, std::int64_t of) {
-    const auto now = std::chrono::steady_clock::now();
-    if (now - last_ < std::chrono::seconds(3) && done < of) return;
-    last_ = now;
-    const double seconds = std::chrono::duration<double>(now - start_).count();
-    base::log_info(
-        done < of ? fmt::format("evaluating {}: {} of {} requests of this rank, {:.0f} s left",
-                                task_, done, of,
-                                seconds / static_cast<double>(std::max<std::int64_t>(done, 1)) *
-                                    static_cast<double>(of - done))
-                  : fmt::format("evaluated {}: {} requests of this rank in {:.1f} s", task_, of,
-                                seconds));
-  }
-
- private:
-  std::string task_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now(), last_ = start_;
-};
 
 // Answers on their way between ranks: numbers one behind the other, in the machine's own form.
 template <class T>
@@ -88,43 +62,55 @@ Prepared prepare(const Work& work, RequestEncoder& encoder) {
 
 }  // namespace
 
-void score_share(const std::string& unit, std::span<const Work> share, model::LanguageModel& model,
-                 const text::Tokenizer& tokenizer, const EvaluateOptions& options,
-                 std::string& bytes) {
-  // Without a document too: the model's other ranks may need this one.
-  std::vector<Prepared> prepared(share.size());
-  tensor::parallel_for(static_cast<std::int64_t>(share.size()), 4,
+Share::Share(std::span<const Work> work, const text::Tokenizer& tokenizer, std::int64_t max_length,
+             const Answers& known)
+    : work_(work) {
+  std::vector<Prepared> prepared(work.size());
+  tensor::parallel_for(static_cast<std::int64_t>(work.size()), 4,
                        [&](std::int64_t begin, std::int64_t end) {
-                         RequestEncoder encoder(tokenizer, options.max_length);
+                         RequestEncoder encoder(tokenizer, max_length);
                          for (std::int64_t i = begin; i < end; ++i) {
-                           prepared[i] = prepare(share[static_cast<std::size_t>(i)], encoder);
+                           prepared[i] = prepare(work[static_cast<std::size_t>(i)], encoder);
                          }
                        });
-  std::vector<model::ScoreRequest> requests;
-  std::vector<RequestResult> answers;
-  for (Prepared& one : prepared) {
-    for (std::size_t choice = 0; choice < one.requests.size(); ++choice) {
-      EncodedRequest& encoded = one.requests[choice];
-      answers.push_back({0, false, encoded.context_tokens, encoded.continuation_tokens,
-                         std::move(one.context_sha256[choice])});
-      requests.push_back(std::move(encoded.request));
+  for (std::size_t w = 0; w < work.size(); ++w) {
+    const auto task = known.find(work[w].plan->task->name());
+    for (std::size_t choice = 0; choice < prepared[w].requests.size(); ++choice) {
+      EncodedRequest& encoded = prepared[w].requests[choice];
+      results_.push_back({0, false, encoded.context_tokens, encoded.continuation_tokens,
+                          std::move(prepared[w].context_sha256[choice])});
+      if (task != known.end()) {
+        const auto found = task->second.find({work[w].document, static_cast<std::int64_t>(choice)});
+        if (found != task->second.end()) {
+          results_.back().log_likelihood = found->second.log_likelihood;
+          results_.back().is_greedy = found->second.is_greedy;
+          continue;
+        }
+      }
+      places_.push_back({w, choice, results_.size() - 1});
+      requests_.push_back(std::move(encoded.request));
     }
   }
+}
 
-  ProgressLog log(unit);
-  const auto of = static_cast<std::int64_t>(requests.size());
-  const std::vector<model::Score> scores = model.score(requests, [&](std::int64_t done) {
-    if (of == 0) return;
-    if (options.progress) {
-      options.progress(unit, done, of);
-    } else {
-      log(done, of);
-    }
-  });
-  EYRIE_CHECK(scores.size() == answers.size(), "one score a request");
+void Share::answer(std::size_t request, const model::Score& score, Answers& answers) {
+  const Place& place = places_[request];
+  const Work& work = work_[place.work];
+  const std::string& name = work.plan->task->name();
+  if (!std::isfinite(score.log_likelihood)) {
+    throw base::Error(fmt::format(
+        "task {}, document {}: the model's log-likelihood is not a number; its weights are damaged "
+        "or its training diverged",
+        name, work.document));
+  }
+  results_[place.result].log_likelihood = score.log_likelihood;
+  results_[place.result].is_greedy = score.is_greedy;
+  answers[name][{work.document, static_cast<std::int64_t>(place.choice)}] = score;
+}
 
+void Share::append_to(std::string& bytes) const {
   std::size_t at = 0;
-  for (const Work& work : share) {
+  for (const Work& work : work_) {
     put(bytes, work.document);
     const std::string& name = work.plan->task->name();
     put(bytes, static_cast<std::int64_t>(name.size()));
@@ -132,17 +118,11 @@ void score_share(const std::string& unit, std::span<const Work> share, model::La
     const std::size_t choices = work.plan->items()[work.document].targets.size();
     put(bytes, static_cast<std::int64_t>(choices));
     for (std::size_t choice = 0; choice < choices; ++choice, ++at) {
-      if (std::isnan(scores[at].log_likelihood)) {
-        throw base::Error(fmt::format(
-            "task {}, document {}: the model's log-likelihood is not a number; its weights are "
-            "damaged or its training diverged",
-            name, work.document));
-      }
-      put(bytes, scores[at].log_likelihood);
-      put(bytes, scores[at].is_greedy);
-      put(bytes, answers[at].context_tokens);
-      put(bytes, answers[at].continuation_tokens);
-      bytes += answers[at].context_sha256;
+      put(bytes, results_[at].log_likelihood);
+      put(bytes, results_[at].is_greedy);
+      put(bytes, results_[at].context_tokens);
+      put(bytes, results_[at].continuation_tokens);
+      bytes += results_[at].context_sha256;
     }
   }
 }

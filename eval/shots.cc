@@ -10,6 +10,17 @@
 #include "text/python_random.h"
 
 namespace eyrie::eval {
+namespace {
+
+// Whether `shot` is the evaluated document, or one that reads the same and has the same answer.
+bool tells_the_answer(const text::TaskItem& shot, const text::TaskItem& item) {
+  if (shot.document_hash == item.document_hash) return true;
+  return shot.gold >= 0 && item.gold >= 0 && shot.prompt == item.prompt &&
+         shot.targets[static_cast<std::size_t>(shot.gold)] ==
+             item.targets[static_cast<std::size_t>(item.gold)];
+}
+
+}  // namespace
 
 std::vector<std::vector<std::int64_t>> choose_shots(const text::Task& task, int shots,
                                                     std::int64_t documents) {
@@ -17,47 +28,45 @@ std::vector<std::vector<std::int64_t>> choose_shots(const text::Task& task, int 
   if (shots == 0) return chosen;
   const text::TaskDefinition& definition = task.definition();
   const std::vector<text::TaskItem>& pool = task.items(definition.shot_split());
-  const auto size = static_cast<std::int64_t>(pool.size());
-  const bool may_hold_itself = definition.sampler == text::ShotSampler::kRandom &&
-                               definition.fewshot_split == definition.test_split;
-  const std::int64_t drawn = shots + (may_hold_itself ? 1 : 0);
-  const auto refuse = [&](std::int64_t there) {
-    throw base::InputError(
-        fmt::format("task {}: {} shots need {} documents, but the split {} has {}; ask for fewer",
-                    task.name(), shots, drawn, definition.shot_split(), there));
-  };
-  if (drawn > size) refuse(size);
-
-  if (definition.sampler == text::ShotSampler::kFirst) {
-    std::vector<std::int64_t> first(static_cast<std::size_t>(shots));
-    std::iota(first.begin(), first.end(), 0);
-    std::fill(chosen.begin(), chosen.end(), first);
-    return chosen;
-  }
-
   const std::vector<text::TaskItem>& evaluated = task.items(definition.evaluated_split());
+  const auto size = static_cast<std::int64_t>(pool.size());
+  const bool drawn_anew = definition.sampler == text::ShotSampler::kRandom;
+  const bool one_more = drawn_anew && definition.fewshot_split == definition.test_split;
+  const std::int64_t drawn = shots + (one_more ? 1 : 0);
+  const auto refuse = [&](std::int64_t needed, std::int64_t there, const std::string& which) {
+    throw base::InputError(
+        fmt::format("task {}: {} shots need {} documents, but the split {} has {}{}; ask for fewer",
+                    task.name(), shots, needed, definition.shot_split(), there, which));
+  };
+  if (drawn > size) refuse(drawn, size, "");
   text::PythonRandom random(kShotSeed);
   for (std::int64_t i = 0; i < documents; ++i) {
-    std::vector<std::int64_t> one = random.sample(size, drawn);
-    if (may_hold_itself) {
-      const auto is_evaluated = [&](std::int64_t at) {
-        return pool[at].document_hash == evaluated[i].document_hash;
-      };
-      std::erase_if(one, is_evaluated);
-      if (static_cast<int>(one.size()) < shots) {
-        // The document was drawn more than once: all are drawn again, from the others.
-        std::vector<std::int64_t> others;
-        for (std::int64_t at = 0; at < size; ++at) {
-          if (!is_evaluated(at)) others.push_back(at);
-        }
-        const auto left = static_cast<std::int64_t>(others.size());
-        if (shots > left) refuse(left);
+    const auto tells = [&](std::int64_t at) { return tells_the_answer(pool[at], evaluated[i]); };
+    std::vector<std::int64_t>& one = chosen[i];
+    if (drawn_anew) {
+      one = random.sample(size, drawn);
+    } else {
+      one.resize(static_cast<std::size_t>(shots));
+      std::iota(one.begin(), one.end(), 0);
+    }
+    std::erase_if(one, tells);
+    if (static_cast<int>(one.size()) < shots) {
+      // Too few are left: all are drawn again, from the others.
+      std::vector<std::int64_t> others;
+      for (std::int64_t at = 0; at < size; ++at) {
+        if (!tells(at)) others.push_back(at);
+      }
+      const auto left = static_cast<std::int64_t>(others.size());
+      if (shots > left)
+        refuse(shots, left, fmt::format(" that do not tell the answer of document {}", i));
+      if (drawn_anew) {
         one = random.sample(left, shots);
         for (std::int64_t& at : one) at = others[at];
+      } else {
+        one.assign(others.begin(), others.begin() + shots);
       }
-      one.resize(static_cast<std::size_t>(shots));
     }
-    chosen[i] = std::move(one);
+    one.resize(static_cast<std::size_t>(shots));
   }
   return chosen;
 }

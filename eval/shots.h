@@ -18,8 +18,10 @@ constexpr std::uint64_t kShotSeed = 1234;
 //
 // By the default sampler `shots` are drawn without replacement; where the evaluated document may be
 // in the pool by lm-evaluation-harness's reckoning (fewshot_split equals test_split, and neither
-// being set counts as equal) one more is drawn, and documents equal to the evaluated one are left
-// out. By first_n: the first of the pool. InputError: the pool is too small.
+// being set counts as equal) one more is drawn. By first_n: the first of the pool. A document is
+// never among its own shots, whatever the splits are called, nor is one that reads the same and has
+// the same answer: such a one is left out, and where too few are left, all are drawn again from the
+// others (by first_n: the next ones follow). InputError: the pool is too small.
 std::vector<std::vector<std::int64_t>> choose_shots(const text::Task& task, int shots,
                                                     std::int64_t documents);
 

@@ -66,6 +66,8 @@ Plan make_plan(std::shared_ptr<const text::Task> task, const text::TaskCatalog& 
   const std::int64_t limit = limit_of(plan.task->name(), catalog, options.limits);
   if (limit >= 0) plan.documents = std::min(plan.documents, limit);
   plan.chosen = choose_shots(*plan.task, plan.shots, plan.documents);
+  plan.one_head = std::all_of(plan.chosen.begin(), plan.chosen.end(),
+                              [&](const auto& one) { return one == plan.chosen.front(); });
   if (plan.shares_head()) {
     const std::span<const std::int64_t> first = plan.chosen[0];
     plan.shared_head =

@@ -18,6 +18,7 @@ struct Plan {
   int shots = 0;
   std::int64_t documents = 0;
   std::vector<std::vector<std::int64_t>> chosen;
+  bool one_head = true;     // all documents have the same shots, or none
   std::string shared_head;  // of all documents; empty where each has shots of its own
 
   const std::vector<text::TaskItem>& items() const {
@@ -26,9 +27,7 @@ struct Plan {
   const std::vector<text::TaskItem>& pool() const {
     return task->items(task->definition().shot_split());
   }
-  bool shares_head() const {
-    return shots == 0 || task->definition().sampler == text::ShotSampler::kFirst;
-  }
+  bool shares_head() const { return one_head; }
 };
 
 struct Work {

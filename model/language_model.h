@@ -1,6 +1,7 @@
 // What evaluation and generation know of a model: tokens in, log-likelihoods or next tokens out.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -21,16 +22,21 @@ struct Score {
   bool is_greedy = false;     // every continuation token is the argmax
 };
 
+// Called after each batch with the requests that it answered, by their numbers, and their scores.
+// False: no further batch is begun. What it throws ends the scoring between two batches.
+using ScoreProgress =
+    std::function<bool(std::span<const std::size_t> requests, std::span<const Score> scores)>;
+
 class LanguageModel {
  public:
   virtual ~LanguageModel() = default;
   virtual std::int32_t vocabulary() const = 0;
 
   // In the order of the requests. The result of a request does not depend on the others: batching,
-  // sorting and the sharing of common prefixes are the implementation's affair. `progress` (may be
-  // empty) is called with the number of requests done.
+  // sorting and the sharing of common prefixes are the implementation's affair. `progress` may be
+  // empty; where it ended the scoring, the scores of requests that it was not told of mean nothing.
   virtual std::vector<Score> score(std::span<const ScoreRequest> requests,
-                                   const std::function<void(std::int64_t)>& progress) = 0;
+                                   const ScoreProgress& progress) = 0;
 };
 
 }  // namespace eyrie::model

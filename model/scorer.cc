@@ -71,9 +71,9 @@ std::vector<Scorer::Group> Scorer::share_prefixes(std::vector<Sequence*>& sorted
   return groups;
 }
 
-std::vector<Score> Scorer::score(std::span<const ScoreRequest> requests,
-                                 const std::function<void(std::int64_t)>& progress) {
-  std::map<std::vector<std::int32_t>, Sequence> sequences;  // sorted by tokens
+// InputError: a request that cannot be scored.
+Scorer::Sequences Scorer::sequences_of(std::span<const ScoreRequest> requests) const {
+  Sequences sequences;
   for (std::size_t r = 0; r < requests.size(); ++r) {
     const ScoreRequest& request = requests[r];
     if (request.context.empty() || request.continuation.empty()) {
@@ -97,18 +97,40 @@ std::vector<Score> Scorer::score(std::span<const ScoreRequest> requests,
     sequence.first = sequence.requests.empty() ? first : std::min(sequence.first, first);
     sequence.requests.push_back(r);
   }
+  return sequences;
+}
+
+std::vector<Score> Scorer::score(std::span<const ScoreRequest> requests,
+                                 const ScoreProgress& progress) {
+  std::vector<Score> scores(requests.size());
+  bool in_pass = false;
+  try {
+    Sequences sequences = sequences_of(requests);
+    in_pass = true;
+    run(sequences, requests, scores,
+        [&](std::span<const std::size_t> answered, std::span<const Score> theirs) {
+          in_pass = false;
+          const bool more = !progress || progress(answered, theirs);
+          in_pass = true;
+          return more;
+        });
+  } catch (...) {
+    // What fails between passes is this rank's alone: the others' passes may need its shards.
+    if (!in_pass) parameters_.finish_passes();
+    throw;
+  }
+  parameters_.finish_passes();
+  return scores;
+}
+
+void Scorer::run(Sequences& sequences, std::span<const ScoreRequest> requests,
+                 std::vector<Score>& scores, const ScoreProgress& progress) {
   std::vector<Sequence*> sorted;
   for (auto& [tokens, sequence] : sequences) {
     sequence.tokens = tokens;
     sorted.push_back(&sequence);
   }
 
-  std::vector<Score> scores(requests.size());
-  std::int64_t finished = 0;
-  const auto done = [&](std::int64_t count) {
-    finished += count;
-    if (progress) progress(finished);
-  };
   std::vector<Sequence*> alone;
   for (const Group group : share_prefixes(sorted)) {
     std::int64_t prefix = group.front()->first;
@@ -116,18 +138,16 @@ std::vector<Score> Scorer::score(std::span<const ScoreRequest> requests,
       prefix = std::min({prefix, group[i]->first, common_prefix(*group[0], *group[i])});
     }
     if (prefix * static_cast<std::int64_t>(group.size() - 1) >= kWorthSharing) {
-      run_group(group, prefix, requests, scores, done);
+      if (!run_group(group, prefix, requests, scores, progress)) return;
     } else {
       alone.insert(alone.end(), group.begin(), group.end());
     }
   }
-  if (!alone.empty()) run_group(alone, 0, requests, scores, done);
-  parameters_.finish_passes();
-  return scores;
+  if (!alone.empty()) run_group(alone, 0, requests, scores, progress);
 }
 
-void Scorer::run_group(Group group, std::int64_t prefix, std::span<const ScoreRequest> requests,
-                       std::vector<Score>& scores, const std::function<void(std::int64_t)>& done) {
+bool Scorer::run_group(Group group, std::int64_t prefix, std::span<const ScoreRequest> requests,
+                       std::vector<Score>& scores, const ScoreProgress& progress) {
   State state(griffin_.state_config(), parameters_.compute(), 1);
   const std::span<const std::int32_t> tokens = group.front()->tokens;
   for (std::int64_t begin = 0; begin < prefix; begin += kPrefillTokens) {
@@ -146,12 +166,18 @@ void Scorer::run_group(Group group, std::int64_t prefix, std::span<const ScoreRe
     const std::size_t count = std::min(room, by_length.size() - begin);
     const Group batch = Group(by_length).subspan(begin, count);
     run_batch(batch, prefix, state, requests, scores);
-    std::int64_t answered = 0;
-    for (const Sequence* sequence : batch)
-      answered += static_cast<std::int64_t>(sequence->requests.size());
-    done(answered);
+    std::vector<std::size_t> answered;
+    std::vector<Score> theirs;
+    for (const Sequence* sequence : batch) {
+      for (const std::size_t r : sequence->requests) {
+        answered.push_back(r);
+        theirs.push_back(scores[r]);
+      }
+    }
+    if (!progress(answered, theirs)) return false;
     begin += count;
   }
+  return true;
 }
 
 void Scorer::run_batch(Group batch, std::int64_t prefix, const State& state,

@@ -2,6 +2,7 @@
 // once and forks its state, and scores continuations that differ in their last token from one pass.
 #pragma once
 
+#include <map>
 #include <memory>
 
 #include "model/griffin.h"
@@ -18,14 +19,19 @@ class Scorer : public LanguageModel {
 
   std::int32_t vocabulary() const override;
   std::vector<Score> score(std::span<const ScoreRequest> requests,
-                           const std::function<void(std::int64_t)>& progress) override;
+                           const ScoreProgress& progress) override;
 
  private:
   struct Sequence;
   using Group = std::span<Sequence*>;
+  using Sequences = std::map<std::vector<std::int32_t>, Sequence>;  // sorted by tokens
+  Sequences sequences_of(std::span<const ScoreRequest> requests) const;
+  void run(Sequences& sequences, std::span<const ScoreRequest> requests, std::vector<Score>& scores,
+           const ScoreProgress& progress);
   std::vector<Group> share_prefixes(std::vector<Sequence*>& sorted) const;
-  void run_group(Group group, std::int64_t prefix, std::span<const ScoreRequest> requests,
-                 std::vector<Score>& scores, const std::function<void(std::int64_t)>& done);
+  // False: `progress` wants no more.
+  bool run_group(Group group, std::int64_t prefix, std::span<const ScoreRequest> requests,
+                 std::vector<Score>& scores, const ScoreProgress& progress);
   void run_batch(Group batch, std::int64_t prefix, const State& state,
                  std::span<const ScoreRequest> requests, std::vector<Score>& scores);
 

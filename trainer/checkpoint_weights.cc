@@ -16,6 +16,7 @@ CheckpointWeights::CheckpointWeights(const base::Path& checkpoint) : reader_(che
     type_ = model::stored_type(state.at("precision").get<std::string>());
     tokenizer_ = state.at("tokenizer").get<std::string>();
     tokenizer_hash_ = state.at("tokenizer_hash").get<std::string>();
+    run_ = state.value("run", "");
   } catch (const nlohmann::json::exception&) {
     throw base::InputError(
         fmt::format("{}: its state is not that of a training run", checkpoint.string()));

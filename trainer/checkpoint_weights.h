@@ -21,6 +21,8 @@ class CheckpointWeights final : public model::WeightSource {
   void read(const parallel::ParameterRow& row, std::int64_t first, std::int64_t count,
             float* out) const override;
 
+  std::int64_t step() const { return reader_.step(); }
+  const std::string& run() const { return run_; }  // its configuration as YAML
   // As the run named it: a file, or "bytes".
   const std::string& tokenizer() const { return tokenizer_; }
   const std::string& tokenizer_hash() const { return tokenizer_hash_; }
@@ -29,7 +31,7 @@ class CheckpointWeights final : public model::WeightSource {
   CheckpointReader reader_;
   model::GriffinConfig config_;
   model::StoredType type_;
-  std::string tokenizer_, tokenizer_hash_;
+  std::string tokenizer_, tokenizer_hash_, run_;
   mutable std::set<std::string> verified_;
 };
 

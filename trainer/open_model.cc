@@ -8,6 +8,7 @@
 #include "base/listing.h"
 #include "base/log.h"
 #include "model/scorer.h"
+#include "model/weights/fingerprint.h"
 #include "model/weights/hugging_face.h"
 #include "trainer/checkpoint.h"
 #include "trainer/checkpoint_weights.h"
@@ -49,6 +50,9 @@ OpenedModel open_checkpoint(const base::Path& path, const OpenModelOptions& opti
                                        path.string(), weights.tokenizer()));
   }
   model::read_weights(weights, *opened.parameters);
+  if (options.fingerprint) opened.fingerprint = model::fingerprint(weights);
+  opened.step = weights.step();
+  opened.run = weights.run();
   opened.description = path.string();
   return opened;
 }
@@ -68,6 +72,7 @@ OpenedModel open_hugging_face(const base::Path& path, const OpenModelOptions& op
   opened.tokenizer =
       text::open_tokenizer(options.tokenizer.empty() ? beside.string() : options.tokenizer);
   weights.map(*opened.parameters);
+  if (options.fingerprint) opened.fingerprint = model::fingerprint(weights);
   opened.description = path.string();
   return opened;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "model/griffin.h"
@@ -14,8 +15,9 @@ namespace eyrie::trainer {
 struct OpenModelOptions {
   std::string precision;  // "fp32", "bf16", or "" for what it was trained or is stored in
   std::int64_t batch_tokens = 4096;
-  bool decoding = false;  // weights laid out for single tokens; else for training's bits
-  std::string tokenizer;  // a file, in place of the model's own
+  bool decoding = false;     // weights laid out for single tokens; else for training's bits
+  std::string tokenizer;     // a file, in place of the model's own
+  bool fingerprint = false;  // of the weights, which are read for it
 };
 
 struct OpenedModel {
@@ -23,6 +25,9 @@ struct OpenedModel {
   std::unique_ptr<model::Parameters> parameters;
   std::unique_ptr<model::LanguageModel> model;  // of the two above
   std::shared_ptr<const text::Tokenizer> tokenizer;
+  std::string fingerprint;           // of the weights, where it was asked for
+  std::optional<std::int64_t> step;  // of a checkpoint
+  std::string run;                   // the configuration of the run that it is of, as YAML
   std::string description;  // "runs/quickstart/checkpoints/step-00000200 (griffin-10m, bf16)"
 };
 

@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "text/task.h"
+#include "text/task_content.h"
 
 namespace eyrie::trainer {
 namespace {
@@ -53,23 +54,28 @@ void named(const RunConfig& run, const std::string& key, const std::function<voi
   }
 }
 
-// Leaf tasks by task. That a task is unknown or its files are missing is to be told now, not after
-// a stage.
-std::map<std::string, std::vector<std::string>> leaf_tasks(const RunConfig& run) {
-  std::map<std::string, std::vector<std::string>> leaves;
+// Leaf tasks by task, and what their documents say. That a task is unknown or its files are missing
+// or damaged is to be told now, not after a stage.
+void add_tasks(const RunConfig& run, data_pipeline::DataNeeds& needs) {
   const text::TaskPlaces places{run.evaluation_data, {}};
   text::TaskCatalog catalog;
+  const auto add = [&](const text::Task& leaf, const std::string& split) {
+    auto& contents = needs.contents[leaf.name()];
+    if (!contents.contains(split)) contents[split] = text::content_of(leaf.items(split));
+  };
   for (std::size_t i = 0; i < run.stages.size(); ++i) {
     for (const std::string& task : run.stages[i].tasks) {
-      if (leaves.contains(task)) continue;
-      if (leaves.empty()) catalog = text::read_tasks({});
+      if (needs.leaf_tasks.contains(task)) continue;
+      if (needs.leaf_tasks.empty()) catalog = text::read_tasks({});
       named(run, fmt::format("stages.{}.evaluate.tasks", i), [&] {
-        for (const auto& leaf : text::open_tasks(task, catalog, places))
-          leaves[task].push_back(leaf->name());
+        for (const auto& leaf : text::open_tasks(task, catalog, places)) {
+          needs.leaf_tasks[task].push_back(leaf->name());
+          add(*leaf, leaf->definition().evaluated_split());
+          if (leaf->definition().shots > 0) add(*leaf, leaf->definition().shot_split());
+        }
       });
     }
   }
-  return leaves;
 }
 
 }  // namespace
@@ -96,12 +102,15 @@ RunData open_run_data(const RunConfig& run) {
                                 run.tokenizer, data.tokenizer->size(), run.model.vocabulary,
                                 data.tokenizer->size()));
   }
-  const data_pipeline::DataNeeds needs{run.tokenizer, data.tokenizer->hash(), all_tasks(run),
-                                       leaf_tasks(run)};
+  data_pipeline::DataNeeds needs{run.tokenizer, data.tokenizer->hash(), all_tasks(run)};
+  add_tasks(run, needs);
   for (std::size_t i = 0; i < run.stages.size(); ++i) {
     std::shared_ptr<const data_pipeline::ShardSet> shards;
     named(run, fmt::format("stages.{}.data.shards", i),
           [&] { shards = data_pipeline::ShardSet::open(run.stages[i].shards, needs); });
+    if (!shards->warning().empty() && std::find(data.warnings.begin(), data.warnings.end(),
+                                                shards->warning()) == data.warnings.end())
+      data.warnings.push_back(shards->warning());
     auto config = stream_config(run, i);
     if (config.mixture.empty()) {  // all sources alike
       for (const auto& source : shards->sources()) config.mixture.emplace_back(source.name, 1.0);

@@ -16,6 +16,8 @@ struct RunData {
   std::vector<std::unique_ptr<data_pipeline::BatchStream>> streams;        // by stage
   std::vector<std::unique_ptr<data_pipeline::ValidationStream>> held_out;  // by stage
 
+  std::vector<std::string> warnings;  // to be told once
+
   std::vector<std::string> fingerprints() const;               // of the streams
   std::vector<const data_pipeline::ShardSet*> shards() const;  // by stage
 };

@@ -158,6 +158,7 @@ RunPosition read_position(const json& state, const CheckpointReader& checkpoint,
   position.tokens = state.at("tokens").get<std::int64_t>();
   position.updates = state.at("updates").get<std::int64_t>();
   position.ranks = state.at("ranks").get<std::int64_t>();
+  position.validation_due = state.value("validation_due", false);
   if (position.step != checkpoint.step() || position.stage_step > position.step ||
       position.stage_step < 0) {
     throw base::InputError(
@@ -220,6 +221,7 @@ std::string state_json(const RunPosition& position, const RunIdentity& identity)
   }
   state["sources"] = sources;
   if (position.validation_loss) state["validation_loss"] = *position.validation_loss;
+  if (position.validation_due) state["validation_due"] = true;
   return state.dump();
 }
 

@@ -33,7 +33,8 @@ struct RunPosition {
   std::optional<double> validation_loss;  // none where this step was not validated
   std::vector<double> outliers = {0};     // Outliers::state()
   RollBacks roll_backs;
-  std::int64_t ranks = 0;  // that wrote it; of position_in() alone
+  std::int64_t ranks = 0;       // that wrote it; of position_in() alone
+  bool validation_due = false;  // this step is still to be validated: a stop came
 };
 
 // What must be the same for a run to go on as itself, and who computes it.

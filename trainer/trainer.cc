@@ -5,9 +5,7 @@
 
 #include <algorithm>
 #include <ctime>
-#include <filesystem>
 
-#include "base/listing.h"
 #include "base/log.h"
 #include "model/scorer.h"
 #include "parallel/stop.h"
@@ -106,15 +104,18 @@ void TrainingRun::log_step(const StageConfig& stage) {
       flops / peak_flops_, clock_text(each * static_cast<double>(left))));
 }
 
-void TrainingRun::validate(const StageConfig& stage) {
-  if (stage.validate_sequences == 0) return;
+bool TrainingRun::validate(const StageConfig& stage) {
+  validation_due_ = false;
+  if (stage.validate_sequences == 0) return true;
   watch_->set_doing(fmt::format("the validation after step {} of stage {}", step_, stage.name));
-  const ValidationLoss loss =
-      validation_loss(model_->reader(), model_->parameters(), *data_.held_out[stage_],
-                      stage.validate_sequences, model_->mesh().columns(), model_->workspace());
-  if (loss.by_source.empty()) return;
+  const ValidationLoss loss = validation_loss(
+      model_->reader(), model_->parameters(), *data_.held_out[stage_], stage.validate_sequences,
+      model_->mesh().columns(), model_->workspace(), stop_.get());
+  validation_due_ = loss.stopped;
+  if (loss.stopped) return false;
+  if (loss.by_source.empty()) return true;
   validation_loss_ = loss.all;
-  if (!first()) return;
+  if (!first()) return true;
   metrics_->append({step_,
                     stage.name,
                     {{"validation_loss", loss.all}},
@@ -124,18 +125,47 @@ void TrainingRun::validate(const StageConfig& stage) {
     sources += fmt::format("  {} {:.4f}", source, value);
   base::log_info(fmt::format("{} {}/{}  validation loss {:.4f} {}", stage.name, stage_step_,
                              stage.steps, loss.all, sources));
+  return true;
 }
 
-void TrainingRun::finish_stage(const StageConfig& stage, const AfterStage& after_stage) {
-  const base::Path results = directory_ / "eval" / stage.name;
-  std::int64_t there = 0;
-  parallel::agree(world_, [&] { there = first() && base::is_there(results / "results.json"); });
-  world_.all_reduce(std::span<std::int64_t>(&there, 1), parallel::Reduce::kMax);
-  if (there != 0 || stage.tasks.empty() || !after_stage) return;
+// What a stop left out, so that metrics and checkpoints are those of a run that was never stopped.
+bool TrainingRun::make_up_for_validation() {
+  if (!validation_due_) return true;
+  if (!validate(run_.stages[stage_])) return false;
+  if (saves_after(step_)) save(true);
+  return true;
+}
+
+StageEnd TrainingRun::end_of(std::size_t stage) const {
+  std::int64_t step = 0;
+  for (std::size_t s = 0; s <= stage; ++s) step += run_.stages[s].steps;
+  return {run_.stages[stage],
+          *data_.tokenizer,
+          model_->mesh(),
+          directory_ / "eval" / run_.stages[stage].name,
+          step,
+          name_of(model_->parameters().compute()),
+          {},
+          nullptr};
+}
+
+void TrainingRun::look_at_results(const AfterStage& after_stage) {
+  for (std::size_t stage = 0; stage < stage_; ++stage) {
+    if (!run_.stages[stage].tasks.empty() && after_stage) after_stage(end_of(stage));
+  }
+}
+
+bool TrainingRun::finish_stage(const AfterStage& after_stage) {
+  const StageConfig& stage = run_.stages[stage_];
+  if (stage.tasks.empty() || !after_stage) return true;
   watch_->set_doing("the evaluation after stage " + stage.name);
   parallel::agree(world_, [&] { check_owner(); });
   model::Scorer scorer(model_->reader(), model_->parameters());
-  after_stage(stage, scorer, *data_.tokenizer, model_->mesh().columns(), results);
+  StageEnd end = end_of(stage_);
+  end.step = step_;
+  end.weights = model_->weights_fingerprint();
+  end.model = &scorer;
+  return after_stage(end);
 }
 
 Outcome TrainingRun::run(const AfterStage& after_stage) {
@@ -143,6 +173,8 @@ Outcome TrainingRun::run(const AfterStage& after_stage) {
   watch_->set_advice(fresh_
                          ? "No checkpoint was written yet: start the same command again."
                          : "Start the same command again: it goes on from the newest checkpoint.");
+  look_at_results(after_stage);
+  if (!make_up_for_validation()) return Outcome::kStopped;
   for (; stage_ < run_.stages.size(); ++stage_, stage_step_ = 0) {
     const StageConfig& stage = run_.stages[stage_];
     if (stage_step_ == 0) begin_stage();
@@ -159,15 +191,16 @@ Outcome TrainingRun::run(const AfterStage& after_stage) {
       }
       const bool last = stage_step_ == stage.steps;
       if (last || (stage.validate_every > 0 && stage_step_ % stage.validate_every == 0))
-        validate(stage);
+        last_.stop = !validate(stage) || last_.stop;
       if (last_.stop || saves_after(step_)) save(last || last_.stop);
-      if (last_.stop && !(last && stage_ + 1 == run_.stages.size())) {
+      const bool end = last && stage_ + 1 == run_.stages.size() && !validation_due_;
+      if (last_.stop && !end) {
         base::log_info(fmt::format(
             "stopped on request after step {}; the same command goes on from here", step_));
         return Outcome::kStopped;
       }
     }
-    finish_stage(stage, after_stage);
+    if (!finish_stage(after_stage)) return Outcome::kStopped;
     if (parallel::stop_requested_anywhere(world_) && stage_ + 1 < run_.stages.size())
       return Outcome::kStopped;
   }

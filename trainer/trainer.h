@@ -8,9 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "base/file.h"
 #include "model/griffin.h"
 #include "model/language_model.h"
 #include "parallel/communicator.h"
+#include "parallel/mesh.h"
 #include "text/tokenizer.h"
 #include "trainer/run_config.h"
 
@@ -29,13 +31,26 @@ struct TrainOptions {
 
 enum class Outcome { kDone, kStopped };
 
-// Called on all ranks at a stage's end, with the model as it is, unless `directory`
-// (runs/NAME/eval/STAGE) holds results already. `readers`: the ranks among which the work is to be
-// shared out (tensor ranks of one share do the same work together). The one place where evaluation
-// meets training; cli/ provides it.
-using AfterStage = std::function<void(
-    const StageConfig& stage, model::LanguageModel& model, const text::Tokenizer& tokenizer,
-    parallel::Communicator& readers, const base::Path& directory)>;
+// The end of a stage that evaluates.
+struct StageEnd {
+  const StageConfig& stage;
+  const text::Tokenizer& tokenizer;
+  // The ranks among which the work is to be shared out (tensor ranks of one share do the same work
+  // together).
+  const parallel::Mesh& mesh;
+  base::Path directory;   // runs/NAME/eval/STAGE
+  std::int64_t step = 0;  // of the run
+  std::string precision;  // "fp32", "bf16"
+  std::string weights;    // their fingerprint
+  // As it is now; null where the training has gone on since: then there is nothing to do but to
+  // look at the results.
+  model::LanguageModel* model = nullptr;
+};
+
+// Called on all ranks at the end of a stage that evaluates, and at a start for those that lie
+// behind. False: a request to stop ended it before it was done, and what is done is kept. The one
+// place where evaluation meets training; cli/ provides it.
+using AfterStage = std::function<bool(const StageEnd& end)>;
 
 // Collective. Goes on from the newest valid checkpoint of the run directory, if there is one.
 // Errors: InputError for what does not fit (mesh, data, checkpoint of another model), Error for

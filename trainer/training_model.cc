@@ -5,7 +5,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <string_view>
 #include <vector>
+
+#include "base/hash.h"
+#include "model/weights/fingerprint.h"
 
 namespace eyrie::trainer {
 namespace {
@@ -93,6 +97,25 @@ void TrainingModel::share() {
   const std::int64_t sent_before = optimizer_.bytes_sent().all();
   optimizer_.share();
   renewal_bytes_ = optimizer_.bytes_sent().all() - sent_before;
+}
+
+std::string TrainingModel::weights_fingerprint() const {
+  constexpr std::string_view kGroup = "parameters/";
+  std::uint64_t own = 0;
+  for (const TensorPiece& piece : optimizer_.pieces()) {
+    if (!piece.name.starts_with(kGroup)) continue;
+    parallel::ParameterRow row;
+    row.name = piece.name.substr(kGroup.size());
+    row.shape = piece.global_shape;
+    row.start = piece.start;
+    row.extent = piece.extent;
+    own += model::weight_sum(row, piece.flat_begin, piece.flat_count,
+                             static_cast<const float*>(piece.data));
+  }
+  std::uint64_t sum = 0;
+  for (const std::string& one : mesh_.world().all_gather(base::hex(own)))
+    sum += base::from_hex(one);
+  return model::fingerprint(sum, griffin_.config());
 }
 
 double TrainingModel::update(double learning_rate, double grad_norm) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "data_pipeline/stream.h"
 #include "model/griffin.h"
@@ -42,6 +43,9 @@ class TrainingModel {
   // Collective: the parameters as a run begins with them, or as this rank's were loaded.
   void initialise(std::uint64_t seed);
   void share();
+
+  // Collective: of all parameters as they are (model/weights/fingerprint.h).
+  std::string weights_fingerprint() const;
 
   const parallel::Mesh& mesh() const { return mesh_; }
   const model::Griffin& griffin() const { return griffin_; }

@@ -89,6 +89,9 @@ void TrainingRun::open() {
     }
     data_ = open_run_data(run_);
   });
+  if (first()) {
+    for (const std::string& warning : data_.warnings) base::log_warning(warning);
+  }
   parallel::Facts facts;
   parallel::agree(world_, [&] { facts = data_facts(run_, data_); });
   parallel::check_same(world_, facts, "Give every node the same files, or shared ones");
@@ -125,7 +128,7 @@ RunIdentity TrainingRun::identity() const {
 std::string TrainingRun::state() const {
   return state_json(
       {step_, stage_, stage_step_, data_offset_, tokens_, model_->optimizer().updates(),
-       validation_loss_, outliers_.state(), roll_backs_, 0},
+       validation_loss_, outliers_.state(), roll_backs_, 0, validation_due_},
       identity());
 }
 
@@ -194,6 +197,8 @@ void TrainingRun::resume_or_begin() {
     metrics_ = std::make_unique<Metrics>(directory_ / "metrics.jsonl", step_);
   });
   if (run_.checkpoint_async) writer_ = std::make_unique<CheckpointWriter>(world_);
+  stop_ =
+      std::make_unique<parallel::StopNotice>(model_->mesh().columns(), &model_->mesh().tensor());
   const tensor::DType compute = model_->parameters().compute();
   std::vector<double> peaks = {matmul_peak(compute)};
   world_.all_reduce(std::span<double>(peaks), parallel::Reduce::kSum);
@@ -228,6 +233,7 @@ void TrainingRun::load(const base::Path& checkpoint) {
   if (roll_backs_.target < 0 && saves_after(step_) && outliers_.in_a_row() == 0)
     roll_backs_.target = step_;
   loaded_ = step_;
+  validation_due_ = position.validation_due;
   tokens_ = position.tokens;
   model_->optimizer().load(reader);
   model_->optimizer().set_updates(position.updates);

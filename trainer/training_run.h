@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/owner.h"
+#include "parallel/stop_notice.h"
 #include "parallel/watch.h"
 #include "trainer/checkpoint_writer.h"
 #include "trainer/metrics.h"
@@ -48,14 +49,19 @@ class TrainingRun {
   bool saves_after(std::int64_t step) const;
   void step(const StageConfig& stage);
   void log_step(const StageConfig& stage);
-  void validate(const StageConfig& stage);
+  // False: a request to stop ended it; it is made up for at the next start.
+  bool validate(const StageConfig& stage);
+  bool make_up_for_validation();
   void save(bool wait);                           // wait: until it is committed
   std::optional<base::Path> newest_checkpoint();  // collective; warns of those passed over
   parallel::MeshShape fitted(const std::vector<std::string>& names);  // InputError: none fits
   void check_owner() const;  // Error: another job has taken the run over; any rank, any thread
   RunPosition position_in(const CheckpointReader& reader) const;
   void load(const base::Path& checkpoint);
-  void finish_stage(const StageConfig& stage, const AfterStage& after_stage);
+  // False: stopped on request, with the evaluation not finished.
+  bool finish_stage(const AfterStage& after_stage);
+  void look_at_results(const AfterStage& after_stage);  // of the stages that lie behind
+  StageEnd end_of(std::size_t stage) const;
   RunIdentity identity() const;
   std::string state() const;  // of a checkpoint
   bool first() const { return world_.rank() == 0; }
@@ -69,9 +75,10 @@ class TrainingRun {
   std::unique_ptr<TrainingModel> model_;  // null in check()
   std::unique_ptr<Metrics> metrics_;
   std::unique_ptr<parallel::PeerWatch> watch_;
-  std::unique_ptr<base::Owner> owner_;        // of rank 0
-  std::string owner_mark_;                    // the same on all ranks
-  std::unique_ptr<CheckpointWriter> writer_;  // after watch_ and owner_, which its thread uses
+  std::unique_ptr<base::Owner> owner_;          // of rank 0
+  std::string owner_mark_;                      // the same on all ranks
+  std::unique_ptr<CheckpointWriter> writer_;    // after watch_ and owner_, which its thread uses
+  std::unique_ptr<parallel::StopNotice> stop_;  // in mid-validation
   double peak_flops_ = 0;
   bool told_peak_ = false;  // that it is less than what a step reaches
 
@@ -90,6 +97,7 @@ class TrainingRun {
   double rate_ = 0, step_s_ = 0, checkpoint_s_ = 0;
   bool skipped_ = false;
   std::optional<double> validation_loss_;  // none where the last step was not validated
+  bool validation_due_ = false;            // the last step was to be validated, and a stop came
   std::int64_t steps_here_ = 0;
   Clock::time_point last_line_{}, began_{};
 };

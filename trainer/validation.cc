@@ -16,7 +16,7 @@ struct Row {
 ValidationLoss validation_loss(const model::Griffin& griffin, const model::Parameters& parameters,
                                const data_pipeline::ValidationStream& held_out,
                                std::int64_t sequences, parallel::Communicator& ranks,
-                               model::Workspace& workspace) {
+                               model::Workspace& workspace, parallel::StopNotice* stop) {
   const std::size_t sources = held_out.sources().size();
   if (sources == 0) return {};
   std::vector<Row> rows;
@@ -36,6 +36,7 @@ ValidationLoss validation_loss(const model::Griffin& griffin, const model::Param
              rank = static_cast<std::size_t>(ranks.rank());
   const std::size_t end = count * (rank + 1) / size;
   for (std::size_t first = count * rank / size; first < end;) {
+    if (stop != nullptr && stop->requested()) break;
     std::size_t last = first + 1;  // neighbouring rows of one source go together
     while (last < end && last - first < at_once && rows[last].source == rows[first].source) ++last;
     const auto n = static_cast<std::int64_t>(last - first);
@@ -55,6 +56,7 @@ ValidationLoss validation_loss(const model::Griffin& griffin, const model::Param
     first = last;
   }
   parameters.finish_passes();
+  if (stop != nullptr && stop->finish()) return {0, {}, true};
   ranks.all_reduce(std::span<double>(sums), parallel::Reduce::kSum);
 
   ValidationLoss loss;

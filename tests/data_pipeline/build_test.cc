@@ -178,6 +178,30 @@ TEST(Build, StartedAgainKeepsWhatIsDone) {
   EXPECT_EQ(data.files("again"), expected);
 }
 
+// That a finished build is there is not enough: every token must be as it was written.
+TEST(Build, ADamagedShardOfAFinishedBuildIsMadeAgain) {
+  const Data data;
+  data.build("shards");
+  const auto expected = data.files("shards");
+  const std::filesystem::path path = data.folder / "shards" / "plain-00001.h5";
+  const std::string whole = base::read_file(path);
+  bool damaged = false;
+  for (std::size_t at = 100; at < whole.size() && !damaged; at += 100) {
+    std::string text = whole;
+    text[at] ^= 1;
+    base::write_file(path, text);
+    try {
+      const Shard shard(path);  // opens, so what is damaged is a token
+      damaged = message_of<base::InputError>([&] { shard.verify(); }).find("damaged") !=
+                std::string::npos;
+    } catch (const base::InputError&) {
+    }
+  }
+  ASSERT_TRUE(damaged);
+  data.build("shards", 2);
+  EXPECT_EQ(data.files("shards"), expected);
+}
+
 TEST(Build, OtherSettingsReplaceTheShards) {
   const Data data;
   const Dataset small = data.build("shards");

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "base/error.h"
 #include "eval/report.h"
@@ -29,14 +30,16 @@ class TextModel : public model::LanguageModel {
   explicit TextModel(Rule rule) : rule_(std::move(rule)) {}
   std::int32_t vocabulary() const override { return 258; }
   std::vector<model::Score> score(std::span<const model::ScoreRequest> requests,
-                                  const std::function<void(std::int64_t)>& progress) override {
+                                  const model::ScoreProgress& progress) override {
     std::vector<model::Score> scores;
     for (const auto& request : requests) {
       const std::string continuation = bytes().decode(request.continuation);
       contexts.push_back(bytes().decode(request.context));
       scores.push_back({rule_(contexts.back(), continuation), continuation == " one"});
     }
-    if (progress) progress(static_cast<std::int64_t>(scores.size()));
+    std::vector<std::size_t> all(scores.size());
+    std::iota(all.begin(), all.end(), std::size_t{0});
+    if (progress) progress(all, scores);
     return scores;
   }
   std::vector<std::string> contexts;
@@ -147,7 +150,7 @@ TEST(Evaluate, ShotsAndLimitsAreThoseAskedFor) {
   const auto& quiz = results.tasks.at("quiz").documents;
   EXPECT_EQ(quiz[0][0].context_tokens,
             static_cast<std::int64_t>(
-                1 + std::string("Q: quiz question 0\nA: one\n\nQ: quiz question 0\nA:").size()));
+                1 + std::string("Q: quiz question 1\nA: é\n\nQ: quiz question 0\nA:").size()));
 
   options.shots = 2;
   results = run(model, options);

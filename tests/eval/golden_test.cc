@@ -134,7 +134,7 @@ class TableModel : public model::LanguageModel {
   explicit TableModel(const Table& table) : table_(table) {}
   std::int32_t vocabulary() const override { return 32000; }
   std::vector<model::Score> score(std::span<const model::ScoreRequest> requests,
-                                  const std::function<void(std::int64_t)>&) override {
+                                  const model::ScoreProgress&) override {
     std::vector<model::Score> scores;
     for (const auto& request : requests)
       scores.push_back(table_.at({request.context, request.continuation}));

@@ -3,6 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <fmt/format.h>
+
+#include <set>
+
 #include "base/error.h"
 #include "small_task.h"
 #include "text/python_random.h"
@@ -50,10 +54,56 @@ TEST(Shots, ExactlyAsManyAreDrawnWhereTheSplitsDiffer) {  // ARC, OpenBookQA: te
                                                           // fewshot_split not
   const test::TaskFolder folder;
   folder.write_quiz("quiz", 100, "test_split: test\ntraining_split: pool");
+  folder.write_pool("quiz", 100);
   const Chosen chosen = choose_shots(*folder.open("quiz"), 10, 30);
-  EXPECT_EQ(chosen, drawn(100, 10, 30));  // the evaluated document stays if it is drawn
+  EXPECT_EQ(chosen, drawn(100, 10, 30));
   folder.write_quiz("set", 100, "validation_split: test\nfewshot_split: pool");
+  folder.write_pool("set", 100);
   EXPECT_EQ(choose_shots(*folder.open("set"), 10, 30), drawn(100, 10, 30));
+}
+
+// Whatever splits a task has, and whatever the sampler: an item is never its own shot, nor is one
+// that reads the same and has the same answer, under another number or with its choices in another
+// order.
+TEST(Shots, NeverHoldTheItemItself) {
+  const test::TaskFolder folder;
+  const std::string shuffled =
+      [] {  // every document twice, the second time with another field and choices swapped
+        std::string lines;
+        for (int copy = 0; copy < 2; ++copy) {
+          for (int i = 0; i < 8; ++i) {
+            const std::string right = "right " + std::to_string(i),
+                              wrong = "wrong " + std::to_string(i);
+            lines += fmt::format(
+                "{{\"q\": \"question {}\", \"c\": [\"{}\", \"{}\"], \"a\": {}, \"n\": {}}}\n", i,
+                copy == 0 ? right : wrong, copy == 0 ? wrong : right, copy, copy);
+          }
+        }
+        return lines;
+      }();
+  for (const std::string roles :
+       {"test_split: test", "validation_split: test", "test_split: test\nfewshot_split: test",
+        "test_split: test\ntraining_split: pool", "validation_split: test\nfewshot_split: pool",
+        "test_split: test\nvalidation_split: pool", "test_split: test\nsampler: first_n",
+        "test_split: test\nfewshot_split: pool\nsampler: first_n"}) {
+    SCOPED_TRACE(roles);
+    folder.write_quiz("quiz", 16, roles);
+    folder.write("quiz.jsonl", shuffled);
+    const auto task = folder.open("quiz");
+    const auto& pool = task->items(task->definition().shot_split());
+    const auto& items = task->items("test");
+    for (const int shots : {1, 3, 14}) {
+      const Chosen chosen = choose_shots(*task, shots, 16);
+      for (std::size_t i = 0; i < chosen.size(); ++i) {
+        EXPECT_EQ(chosen[i].size(), static_cast<std::size_t>(shots));
+        EXPECT_EQ(std::set<std::int64_t>(chosen[i].begin(), chosen[i].end()).size(),
+                  chosen[i].size());
+        for (const std::int64_t at : chosen[i])
+          EXPECT_NE(pool[static_cast<std::size_t>(at)].question, items[i].question) << i;
+      }
+    }
+    EXPECT_THROW(choose_shots(*task, 15, 16), base::InputError);
+  }
 }
 
 TEST(Shots, DoNotDependOnHowManyDocumentsAreEvaluated) {
@@ -67,10 +117,12 @@ TEST(Shots, DoNotDependOnHowManyDocumentsAreEvaluated) {
 TEST(Shots, FirstNAreTheSameForEveryDocument) {
   const test::TaskFolder folder;
   folder.write_quiz("quiz", 10, "test_split: test\nfewshot_split: pool\nsampler: first_n");
+  folder.write_pool("quiz", 10);
   EXPECT_EQ(choose_shots(*folder.open("quiz"), 3, 2), (Chosen{{0, 1, 2}, {0, 1, 2}}));
-  // Not even the evaluated document is left out.
+  // The evaluated document is left out, and the next one follows.
   folder.write_quiz("same", 10, "test_split: test\nfewshot_split: test\nsampler: first_n");
-  EXPECT_EQ(choose_shots(*folder.open("same"), 3, 2), (Chosen{{0, 1, 2}, {0, 1, 2}}));
+  EXPECT_EQ(choose_shots(*folder.open("same"), 3, 5),
+            (Chosen{{1, 2, 3}, {0, 2, 3}, {0, 1, 3}, {0, 1, 2}, {0, 1, 2}}));
   EXPECT_EQ(choose_shots(*folder.open("quiz"), 0, 2), (Chosen{{}, {}}));
 }
 

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,6 +28,21 @@ class TaskFolder {
     return text::open_tasks(name, places())[0];
   }
   std::filesystem::path path(const std::string& name) const { return folder_ / name; }
+
+  // A pool of shots of its own for a quiz, without any of its questions.
+  void write_pool(const std::string& name, int documents) const {
+    std::string lines, yaml;
+    for (int i = 0; i < documents; ++i) {
+      lines += R"({"q": ")" + name + " pool " + std::to_string(i) +
+               R"(", "c": ["one", "é", "three"], "a": )" + std::to_string(i % 3) + "}\n";
+    }
+    write(name + ".pool.jsonl", lines);
+    std::ifstream file(folder_ / (name + ".yaml"));
+    yaml.assign(std::istreambuf_iterator<char>(file), {});
+    const std::string before = "pool: {file: " + name;
+    yaml.insert(yaml.find(before) + before.size(), ".pool");
+    write(name + ".yaml", yaml);
+  }
 
   // A task of `documents` questions with three choices of unequal length; `roles` are its split
   // keys and other keys.
@@ -54,7 +70,7 @@ class HashModel : public model::LanguageModel {
  public:
   std::int32_t vocabulary() const override { return 300; }
   std::vector<model::Score> score(std::span<const model::ScoreRequest> requests,
-                                  const std::function<void(std::int64_t)>& progress) override {
+                                  const model::ScoreProgress& progress) override {
     std::vector<model::Score> scores;
     for (const model::ScoreRequest& request : requests) {
       EXPECT_FALSE(request.context.empty());
@@ -66,8 +82,10 @@ class HashModel : public model::LanguageModel {
                                    static_cast<double>(request.continuation.size()),
                         hash % 7 == 0});
       ++asked;
-      if (progress) progress(static_cast<std::int64_t>(scores.size()));
+      const std::size_t last = scores.size() - 1;
+      if (progress && !progress({&last, 1}, {&scores[last], 1})) break;
     }
+    scores.resize(requests.size());
     return scores;
   }
   std::int64_t asked = 0;

@@ -62,7 +62,10 @@ TEST(Scorer, AgreesWithTheLossOfTheSameTokens) {
   Scorer scorer(model.griffin, model.parameters, 300);
   const auto all = requests();
   std::int64_t reported = 0;
-  const auto scores = scorer.score(all, [&](std::int64_t done) { reported = done; });
+  const auto scores = scorer.score(all, [&](std::span<const std::size_t> answered, auto) {
+    reported += std::ssize(answered);
+    return true;
+  });
   EXPECT_EQ(reported, static_cast<std::int64_t>(all.size()));
   for (std::size_t r = 0; r < all.size(); ++r) {
     std::vector<std::int32_t> line = all[r].context, positions;
