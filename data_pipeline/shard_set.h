@@ -18,6 +18,7 @@ struct DataNeeds {
   std::vector<std::string> tasks;  // that it evaluates, in any stage: groups or leaf tasks
   // The leaf tasks of groups, where known: data that was screened for all of them serves the group.
   std::map<std::string, std::vector<std::string>> leaf_tasks = {};
+  std::int64_t vocabulary = 0;  // pieces of the run's tokenizer; 0: not compared
 };
 
 // Read-only and thread-safe once open.
@@ -33,8 +34,9 @@ class ShardSet {
   };
 
   // InputError: no finished build there; a shard is missing, cut off, damaged, of another build, or
-  // not named by dataset.json; made with another tokenizer (both hashes and files); not screened
-  // for a task that the run evaluates (task and file).
+  // not named by dataset.json, or dataset.json says something else of it than it says itself; made
+  // with another tokenizer (both hashes and files) or vocabulary; not screened for a task that the
+  // run evaluates (task and file).
   static std::shared_ptr<const ShardSet> open(const base::Path& directory, const DataNeeds& needs);
 
   const base::Path& directory() const { return directory_; }

@@ -132,7 +132,7 @@ void score_share(const std::string& unit, std::span<const Work> share, model::La
     const std::size_t choices = work.plan->items()[work.document].targets.size();
     put(bytes, static_cast<std::int64_t>(choices));
     for (std::size_t choice = 0; choice < choices; ++choice, ++at) {
-      if (std::isnan(scores[at].log_likelihood)) {
+      if (!std::isfinite(scores[at].log_likelihood)) {
         throw base::Error(fmt::format(
             "task {}, document {}: the model's log-likelihood is not a number; its weights are "
             "damaged or its training diverged",

@@ -97,7 +97,7 @@ RunData open_run_data(const RunConfig& run) {
                                 data.tokenizer->size()));
   }
   const data_pipeline::DataNeeds needs{run.tokenizer, data.tokenizer->hash(), all_tasks(run),
-                                       leaf_tasks(run)};
+                                       leaf_tasks(run), data.tokenizer->size()};
   for (std::size_t i = 0; i < run.stages.size(); ++i) {
     std::shared_ptr<const data_pipeline::ShardSet> shards;
     named(run, fmt::format("stages.{}.data.shards", i),
