@@ -33,7 +33,8 @@ int chat(const GenerateOptions& options, const trainer::OpenedModel& opened,
   model::Chat dialogue(decoder, *opened.tokenizer, options.text);
   if (!dialogue.has_control_tokens()) {
     base::log_warning(fmt::format(
-        "{}: the tokenizer has no <start_of_turn> and <end_of_turn>; they are written out as text",
+        "{}: the tokenizer has no <start_of_turn> and <end_of_turn>; they are written out as text, "
+        "so that what is typed can imitate them",
         opened.description));
   }
   const bool terminal = ::isatty(STDIN_FILENO) != 0;

@@ -48,6 +48,9 @@ void add_options(CLI::App& app, GenerateOptions& options, trainer::OpenModelOpti
              "above 1: tokens that were there before are less probable", 0, 1000);
   add_seed(app, text.sampling.seed, "the same seed gives the same text");
   app.add_option("--stop", text.stops, "ends the text where this comes up; may be given again");
+  app.add_flag("--turn-markers", text.turn_markers,
+               "<start_of_turn> and <end_of_turn> in a prompt are the control tokens; else they "
+               "are text");
   app.add_flag("--ignore-end", text.ignore_end, "go on after the end of a document");
   add_whole(app, "--batch", text.slots, "sequences side by side", 1, 1 << 16);
   app.add_option("--state", options.state, "go on from a saved state (docs/generation.md)")
@@ -56,6 +59,8 @@ void add_options(CLI::App& app, GenerateOptions& options, trainer::OpenModelOpti
                  "a file for the state after the text; with one sample")
       ->excludes(prompts);
   app.add_option("--tokenizer", opening.tokenizer, "a tokenizer file in place of the model's own");
+  app.add_flag("--other-tokenizer", opening.other_tokenizer,
+               "take a tokenizer that is not the model's own");
   app.add_option("--precision", opening.precision, "fp32 or bf16; default: as stored");
   add_whole(app, "--threads", threads, "0: all cores", 0, base::most_threads());
 }
@@ -91,6 +96,12 @@ int run_generate(int argc, char** argv) {
   if (options.samples > 1 && (options.chat || !options.save_state.empty())) {
     throw base::InputError(fmt::format("--samples {} does not go with {}", options.samples,
                                        options.chat ? "--chat" : "--save-state"));
+  }
+  for (const auto& [flag, given] : {std::pair{"--state", !options.state.empty()},
+                                    {"--save-state", !options.save_state.empty()},
+                                    {"--turn-markers", options.text.turn_markers}}) {
+    if (options.chat && given)
+      throw base::InputError(fmt::format("{} does not go with --chat", flag));
   }
   for (const auto& [flag, file] :
        {std::pair{"--save-state", options.save_state}, {"--output", options.output}}) {

@@ -21,14 +21,18 @@ int generate_one(const GenerateOptions& options, const trainer::OpenedModel& ope
   if (!options.state.empty()) {
     std::vector<std::int32_t> unread;
     from = model::State::load(options.state, opened.griffin->config(), opened.parameters->compute(),
-                              &unread);
+                              &unread, opened.tokenizer->hash());
+    for (const std::int32_t token : unread) {
+      if (token < opened.tokenizer->size()) continue;
+      throw base::InputError(
+          fmt::format("--state {}: its unread token {} is not one of the {} of the tokenizer",
+                      options.state, token, opened.tokenizer->size()));
+    }
     if (from.sequences() != 1) {
       throw base::InputError(fmt::format("--state {}: it holds {} sequences; one is continued",
                                          options.state, from.sequences()));
     }
-    prompt.tokens = unread;
-    const auto ids = opened.tokenizer->encode(options.prompt);
-    prompt.tokens.insert(prompt.tokens.end(), ids.begin(), ids.end());
+    prompt.tokens = generator.encode(options.prompt, unread);
     if (prompt.tokens.empty()) {
       throw base::InputError(
           fmt::format("--state {}: nothing is left to read in it; give a --prompt", options.state));
@@ -56,7 +60,8 @@ int generate_one(const GenerateOptions& options, const trainer::OpenedModel& ope
         if (!options.save_state.empty()) {
           std::vector<std::int32_t> unread;
           if (result.last_token >= 0) unread.push_back(result.last_token);
-          result.state->fork(result.state_sequence, 1).save(options.save_state, unread);
+          result.state->fork(result.state_sequence, 1)
+              .save(options.save_state, unread, opened.tokenizer->hash());
         }
         if (stream) return;
         finished.emplace(result.sample, result.text);

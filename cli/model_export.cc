@@ -50,6 +50,8 @@ int run_model_export(int argc, char** argv) {
   app.add_option("--preset", opening.preset,
                  "official releases: has the window, soft cap and embedding scale");
   app.add_option("--tokenizer", opening.tokenizer, "a tokenizer file in place of the model's own");
+  app.add_flag("--other-tokenizer", opening.other_tokenizer,
+               "take a tokenizer that is not the model's own");
   add_writing_flags(app, writing, "fp32, bf16 or fp16; default: as trained");
   try {
     app.parse(argc, argv);
@@ -75,6 +77,7 @@ int run_model_export(int argc, char** argv) {
   options.same_window = window == "same";
   options.tokens = opened.tokens;
   options.files = opened.files;
+  options.tokenizer_hash = opened.tokenizer_hash;
   options.files["README.md"] = model::model_card(
       source.config(), options.type.value_or(source.type()), options.same_window, facts);
   print_written(model::write_hugging_face(source, out, options), out);

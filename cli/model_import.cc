@@ -24,6 +24,8 @@ int run_model_import(int argc, char** argv) {
   app.add_option("--preset", opening.preset,
                  "official releases: has the window, soft cap and embedding scale");
   app.add_option("--tokenizer", opening.tokenizer, "a SentencePiece file to put beside");
+  app.add_flag("--other-tokenizer", opening.other_tokenizer,
+               "take a tokenizer that is not the model's own");
   add_writing_flags(app, writing, "fp32, bf16 or fp16; default: as it is");
   try {
     app.parse(argc, argv);
@@ -36,6 +38,7 @@ int run_model_import(int argc, char** argv) {
   model::HuggingFaceOptions options = writing.options();
   options.tokens = opened.tokens;
   options.files = opened.files;
+  options.tokenizer_hash = opened.tokenizer_hash;
   print_written(model::write_hugging_face(*opened.weights, out, options), out);
   if (opened.tokenizer.empty()) {
     fmt::print("it has no tokenizer.model: name a tokenizer with --tokenizer where it is used\n");

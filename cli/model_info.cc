@@ -18,6 +18,7 @@
 #include "parallel/gradient_tree.h"
 #include "trainer/bytes.h"
 #include "trainer/checkpoint.h"
+#include "trainer/model_place.h"
 #include "trainer/plan.h"
 #include "trainer/run_config.h"
 
@@ -82,12 +83,18 @@ Described described_by_run(const base::Path& file) {
 
 Described describe(const std::string& place) {
   const base::Path path = place;
-  if (base::is_regular_file(path)) return described_by_run(path);
-  if (base::is_there(path / "manifest.json")) return {config_of_checkpoint(path), {}};
-  if (base::is_there(path / "checkpoints")) {
-    return {config_of_checkpoint(trainer::open_newest_checkpoint(path)), {}};
+  switch (trainer::model_place(path)) {
+    case trainer::ModelPlace::kFile:
+      return described_by_run(path);
+    case trainer::ModelPlace::kCheckpoint:
+      return {config_of_checkpoint(path), {}};
+    case trainer::ModelPlace::kRun:
+      return {config_of_checkpoint(trainer::open_newest_checkpoint(path)), {}};
+    case trainer::ModelPlace::kHuggingFace:
+      return {model::read_hugging_face_config(path), {}};
+    case trainer::ModelPlace::kNone:
+      break;
   }
-  if (base::is_there(path / "config.json")) return {model::read_hugging_face_config(path), {}};
   throw base::InputError(
       fmt::format("{}: no model there: neither a run (checkpoints/), a checkpoint (manifest.json), "
                   "a Hugging Face directory (config.json) nor a RUN.yaml; for a model by its name "

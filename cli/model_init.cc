@@ -38,6 +38,7 @@ int run_model_init(int argc, char** argv) {
   model::HuggingFaceOptions options = writing.options();
   options.tokens = opened.tokens;
   options.files = opened.files;
+  options.tokenizer_hash = opened.tokenizer_hash;
   print_written(model::write_hugging_face(*opened.weights, out, options), out);
   return base::kExitDone;
 }

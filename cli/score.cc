@@ -34,6 +34,8 @@ int run_score(int argc, char** argv) {
   add_whole(app, "--batch-tokens", opening.batch_tokens, "tokens of one pass", 1, kMostTokens);
   app.add_option("--precision", opening.precision, "fp32 or bf16; default: as trained");
   app.add_option("--tokenizer", opening.tokenizer, "a tokenizer file in place of the model's own");
+  app.add_flag("--other-tokenizer", opening.other_tokenizer,
+               "take a tokenizer that is not the model's own");
   add_whole(app, "--threads", threads, "a rank; 0: the host's cores shared out among its ranks", 0,
             base::most_threads());
   try {
@@ -49,6 +51,7 @@ int run_score(int argc, char** argv) {
     trainer::OpenedModel opened;
     parallel::agree(*world, [&] {
       requests = base::read_file(file);
+      opening.any_tokenizer = !eval::needs_tokenizer(requests);
       opened = trainer::open_model(place, opening);
     });
     const std::string answers =

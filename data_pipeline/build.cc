@@ -229,6 +229,7 @@ class Builder {
         fmt::format("{} {} {} {} {} {} {} {}", kRules, kShardVersion, config_.shard_tokens,
                     block_bytes_, config_.validation, dataset_.tokenizer_hash,
                     dataset_.exclusion_method, dataset_.exclusion_hash);
+    if (tokenizer_->finds_markers()) key += " markers are text";
     std::size_t file = 0;
     for (const SourceConfig& source : config_.sources) {
       SourceSummary summary;

@@ -53,6 +53,15 @@ SourceConfig read_source(base::Config config) {
   }
   std::sort(source.files.begin(), source.files.end());
   source.files.erase(std::unique(source.files.begin(), source.files.end()), source.files.end());
+  for (const base::Path& file : source.files) {
+    const std::string ending = file.extension();
+    if (ending != ".gz" && ending != ".zst") continue;
+    const base::Path plain = base::Path(file).replace_extension();
+    if (!std::binary_search(source.files.begin(), source.files.end(), plain)) continue;
+    throw config.error("files", fmt::format("{} and {} are both there, so their documents would be "
+                                            "read twice; name one, or move the other away",
+                                            plain.string(), file.string()));
+  }
   const bool plain_text = is_second(config, "format", "jsonl", "text", false);
   source.format = plain_text ? Format::kText : Format::kJsonl;
   source.hold_out = is_second(config, "hold_out", "documents", "end", plain_text)

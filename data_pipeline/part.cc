@@ -2,6 +2,7 @@
 // lengths), the arrays.
 #include "data_pipeline/part.h"
 
+#include <algorithm>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -66,6 +67,7 @@ std::optional<Part> read_part(const base::Path& path) {
   take(in, 1, number);
   if (number[0] != base::hash_text(in)) return std::nullopt;
   take(in, 1, number);
+  if (number[0] > in.size()) return std::nullopt;
   const Json header = Json::parse(in.substr(0, number[0]));
   in.remove_prefix(number[0]);
   Part part;
@@ -73,11 +75,21 @@ std::optional<Part> read_part(const base::Path& path) {
   part.counts = {c.at(0), c.at(1), c.at(2), c.at(3), c.at(4), c.at(5), c.at(6), c.at(7), c.at(8)};
   part.findings = findings_from_json(header.at("findings").get<std::string>());
   const std::size_t tokens = header.at("tokens"), documents = header.at("documents");
+  const std::size_t most = in.size();  // so that no product below is larger than a number can be
+  constexpr std::size_t kToken = sizeof(std::int32_t), kOffset = sizeof(std::int64_t),
+                        kOthers = sizeof(float) + sizeof(std::uint64_t) + sizeof(std::uint8_t);
+  if (tokens > most || documents > most ||
+      in.size() != tokens * kToken + (documents + 1) * kOffset + documents * kOthers)
+    return std::nullopt;
   take(in, tokens, part.documents.tokens);
   take(in, documents + 1, part.documents.offsets);
   take(in, documents, part.documents.quality);
   take(in, documents, part.documents.hash);
   take(in, documents, part.documents.validation);
+  const std::vector<std::int64_t>& offsets = part.documents.offsets;
+  if (offsets.front() != 0 || offsets.back() != static_cast<std::int64_t>(tokens) ||
+      !std::is_sorted(offsets.begin(), offsets.end()))
+    return std::nullopt;
   return part;
 }
 

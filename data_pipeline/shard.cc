@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -125,6 +127,7 @@ std::span<const T> Shard::mapped(std::uint64_t offset, std::int64_t count) const
   if (offset > bytes.size() || size > bytes.size() - offset)
     damaged(
         fmt::format("cut off: {} bytes where at least {} are needed", bytes.size(), offset + size));
+  if (offset % alignof(T) != 0) damaged(fmt::format("a data set begins at byte {}", offset));
   return {reinterpret_cast<const T*>(bytes.data() + offset), static_cast<std::size_t>(count)};
 }
 
@@ -175,9 +178,26 @@ Shard::Shard(const base::Path& path) : path_(path) {
   const std::string sum = documents_checksum(offsets_, quality_, hash_, validation_);
   if (sum != text("documents_checksum")) damaged("its table of documents is damaged (checksum)");
   if (content_ != content_of(checksums_, sum)) damaged("its checksums are damaged");
-  if (offsets_.front() != 0 || offsets_.back() != tokens_ ||
-      !std::is_sorted(offsets_.begin(), offsets_.end()))
+  check_documents();
+}
+
+// Whatever later finds a place in memory by it. Who wrote the file may have meant something else:
+// checksums do not tell.
+void Shard::check_documents() const {
+  if (documents() > std::numeric_limits<std::uint32_t>::max())
+    damaged(fmt::format("it has {} documents, more than a shard can", documents()));
+  for (const auto& [name, id] : {std::pair{"bos", info_.bos}, {"eos", info_.eos}})
+    if (id < 0 || id >= info_.vocabulary)
+      damaged(fmt::format("{} is {}, the vocabulary has {} ids", name, id, info_.vocabulary));
+  if (offsets_.front() != 0 || offsets_.back() != tokens_)
     damaged("its offsets do not rise from 0 to the number of tokens");
+  for (std::int64_t d = 0; d < documents(); ++d) {
+    if (offsets_[d + 1] < offsets_[d])
+      damaged(
+          fmt::format("document {} is of the tokens {} to {}", d, offsets_[d], offsets_[d + 1]));
+    if (!std::isfinite(quality_[d]))
+      damaged(fmt::format("document {} has the quality {}", d, quality_[d]));
+  }
 }
 
 void Shard::read(std::int64_t begin, std::span<std::int32_t> out) const {
@@ -185,9 +205,13 @@ void Shard::read(std::int64_t begin, std::span<std::int32_t> out) const {
               "tokens outside of the shard");
   for (std::size_t i = 0; i < out.size(); ++i) {
     const std::uint32_t token = narrow_.empty() ? wide_[begin + i] : narrow_[begin + i];
-    if (token >= info_.vocabulary)
-      damaged(fmt::format("token {} has id {}, the vocabulary {} ids", begin + i, token,
-                          info_.vocabulary));
+    if (token >= info_.vocabulary) {
+      const auto at = begin + static_cast<std::int64_t>(i);
+      const auto document =
+          std::upper_bound(offsets_.begin(), offsets_.end(), at) - offsets_.begin() - 1;
+      damaged(fmt::format("token {}, in document {}, has id {}, the vocabulary {} ids", at,
+                          document, token, info_.vocabulary));
+    }
     out[i] = static_cast<std::int32_t>(token);
   }
 }

@@ -63,7 +63,8 @@ class Shard {
   std::uint64_t hash(std::int64_t document) const { return hash_[document]; }
   bool validation(std::int64_t document) const { return validation_[document] != 0; }
 
-  // Copies tokens [begin, begin + out.size()). InputError: an id that the vocabulary does not have.
+  // Copies tokens [begin, begin + out.size()). InputError names file, document, token and id where
+  // the vocabulary does not have an id.
   void read(std::int64_t begin, std::span<std::int32_t> out) const;
 
   // Reads all tokens and compares the checksums. InputError names the tokens that are damaged.
@@ -73,6 +74,7 @@ class Shard {
   template <class T>
   std::span<const T> mapped(std::uint64_t offset, std::int64_t count) const;
   [[noreturn]] void damaged(const std::string& what) const;
+  void check_documents() const;
 
   base::Path path_;
   ShardInfo info_;

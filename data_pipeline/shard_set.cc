@@ -24,6 +24,11 @@ void check_needs(const Shard& shard, const Dataset& dataset, const DataNeeds& ne
                     "name the other one in the run",
                     shard.path().string(), dataset.tokenizer_file, info.tokenizer_hash,
                     needs.tokenizer_file, needs.tokenizer_hash));
+  if (needs.vocabulary > 0 && info.vocabulary != needs.vocabulary)
+    throw base::InputError(fmt::format(
+        "{}: its tokens are of a vocabulary of {}, the run's tokenizer {} has {} pieces: "
+        "build the shards again with it",
+        shard.path().string(), info.vocabulary, needs.tokenizer_file, needs.vocabulary));
   const auto screened = [&](const std::string& task) {
     return std::find(info.screened_tasks.begin(), info.screened_tasks.end(), task) !=
            info.screened_tasks.end();
@@ -76,6 +81,29 @@ std::string check_contents(const base::Path& directory, const Dataset& dataset,
   return "";
 }
 
+// What dataset.json says of a shard and what the shard says of itself, one by one.
+void check_entry(const Shard& shard, const ShardEntry& entry, const SourceSummary& summary,
+                 const Dataset& dataset) {
+  const ShardInfo& info = shard.info();
+  const auto compare = [&](const char* what, const auto& there, const auto& here) {
+    if (there == here) return;
+    throw base::InputError(
+        fmt::format("{}: not the shard that {} names, but of another build ({} {} in place of {}): "
+                    "build the shards again (eyrie data build)",
+                    shard.path().string(), kDatasetFile, what, here, there));
+  };
+  compare("build", dataset.build, info.build);
+  compare("content", entry.content, shard.content());
+  compare("source", summary.name, info.source);
+  compare("documents", entry.documents, shard.documents());
+  compare("tokens", entry.tokens, shard.tokens());
+  compare("vocabulary", dataset.vocabulary, info.vocabulary);
+  compare("tokenizer", dataset.tokenizer_hash, info.tokenizer_hash);
+  compare("exclusion", dataset.exclusion_hash, info.exclusion_hash);
+  compare("screened tasks", fmt::format("{}", fmt::join(dataset.screened_tasks, ",")),
+          fmt::format("{}", fmt::join(info.screened_tasks, ",")));
+}
+
 }  // namespace
 
 std::shared_ptr<const ShardSet> ShardSet::open(const base::Path& directory,
@@ -89,7 +117,12 @@ std::shared_ptr<const ShardSet> ShardSet::open(const base::Path& directory,
     Source source;
     source.name = summary.name;
     for (const ShardEntry& entry : summary.shards) {
-      named.insert(entry.file);
+      if (entry.file.empty() || base::Path(entry.file).filename() != entry.file)
+        throw base::InputError(fmt::format("{}: the shard '{}' is no file of this folder",
+                                           (directory / kDatasetFile).string(), entry.file));
+      if (!named.insert(entry.file).second)
+        throw base::InputError(fmt::format("{}: the shard {} is there twice",
+                                           (directory / kDatasetFile).string(), entry.file));
       const base::Path path = directory / entry.file;
       const auto refuse = [&](const std::string& what) {
         return base::InputError(
@@ -98,9 +131,7 @@ std::shared_ptr<const ShardSet> ShardSet::open(const base::Path& directory,
       if (!base::is_there(path))
         throw refuse(fmt::format("{} names it, but it is not there", kDatasetFile));
       Shard shard(path);
-      if (shard.info().build != dataset.build || shard.content() != entry.content ||
-          shard.info().source != summary.name || shard.info().vocabulary != dataset.vocabulary)
-        throw refuse(fmt::format("not the shard that {} names (of another build)", kDatasetFile));
+      check_entry(shard, entry, summary, dataset);
       check_needs(shard, dataset, needs);
       const auto number = static_cast<std::uint32_t>(source.shards.size());
       for (std::int64_t d = 0; d < shard.documents(); ++d) {

@@ -21,6 +21,7 @@ struct DataNeeds {
   std::map<std::string, std::vector<std::string>> leaf_tasks = {};
   // What the leaf tasks' documents say that the run evaluates (and draws shots from), by split.
   text::TaskContents contents = {};
+  std::int64_t vocabulary = 0;  // pieces of the run's tokenizer; 0: not compared
 };
 
 // Read-only and thread-safe once open.
@@ -36,8 +37,9 @@ class ShardSet {
   };
 
   // InputError: no finished build there; a shard is missing, cut off, damaged, of another build, or
-  // not named by dataset.json; made with another tokenizer (both hashes and files); not screened
-  // for a task that the run evaluates (task and file), or for another edition of it.
+  // not named by dataset.json, or dataset.json says something else of it than it says itself; made
+  // with another tokenizer (both hashes and files) or vocabulary; not screened for a task that the
+  // run evaluates (task and file), or for another edition of it.
   static std::shared_ptr<const ShardSet> open(const base::Path& directory, const DataNeeds& needs);
 
   const base::Path& directory() const { return directory_; }

@@ -47,11 +47,11 @@ void cut_to_length(EncodedRequest& encoded, std::int64_t max_length) {
 }
 
 RequestEncoder::RequestEncoder(const text::Tokenizer& tokenizer, std::int64_t max_length)
-    : tokenizer_(tokenizer), max_length_(max_length), bos_text_(tokenizer.piece(tokenizer.bos())) {}
+    : tokenizer_(tokenizer), max_length_(max_length) {}
 
 std::vector<std::int32_t> RequestEncoder::with_bos(std::string_view text) const {
   std::vector<std::int32_t> ids = tokenizer_.encode(text);
-  if (!text.starts_with(bos_text_)) ids.insert(ids.begin(), tokenizer_.bos());
+  ids.insert(ids.begin(), tokenizer_.bos());
   return ids;
 }
 
@@ -62,7 +62,6 @@ EncodedRequest RequestEncoder::encode(std::string_view context, std::string_view
   if (context.empty()) {
     before = {tokenizer_.bos()};
     after = tokenizer_.encode(continuation);
-    if (!after.empty() && after[0] == tokenizer_.bos()) after.erase(after.begin());
   } else {
     const std::string_view stripped = text::rstrip(context);
     if (!has_last_ || last_context_ != stripped) {

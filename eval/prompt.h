@@ -33,8 +33,9 @@ void cut_to_length(EncodedRequest& encoded, std::int64_t max_length);
 
 // Tokens of (context, continuation) pairs as lm-evaluation-harness splits them: white space at the
 // end of the context goes to the continuation; the continuation's tokens are those of the whole
-// text behind as many as the context alone has, BOS in front of both unless the text begins with
-// it. An empty context is BOS alone. Not thread-safe: keeps the last context's tokens.
+// text behind as many as the context alone has, BOS in front of both. (That program leaves BOS out
+// where the text begins with its name, which its tokenizers read as the token; here it is text.) An
+// empty context is BOS alone. Not thread-safe: keeps the last context's tokens.
 class RequestEncoder {
  public:
   // `max_length`: tokens that the model is given at the most, cut off from the left; 0: no limit.
@@ -47,7 +48,6 @@ class RequestEncoder {
 
   const text::Tokenizer& tokenizer_;
   std::int64_t max_length_;
-  std::string bos_text_;
   std::string last_context_;
   std::vector<std::int32_t> last_ids_;
   bool has_last_ = false;

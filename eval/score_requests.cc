@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
@@ -20,6 +21,18 @@ struct Line {
   std::string place;
   std::string_view text;
 };
+
+// Those that are not blank.
+std::vector<Line> lines_of(std::string_view jsonl, const std::string& name) {
+  std::vector<Line> lines;
+  for (std::int64_t number = 1; !jsonl.empty(); ++number) {
+    const std::size_t end = jsonl.find('\n');
+    const std::string_view line = jsonl.substr(0, end);
+    if (!text::strip(line).empty()) lines.push_back({fmt::format("{}:{}", name, number), line});
+    jsonl.remove_prefix(end == std::string_view::npos ? jsonl.size() : end + 1);
+  }
+  return lines;
+}
 
 std::vector<std::int32_t> read_tokens(const text::Value& list, std::int32_t vocabulary) {
   std::vector<std::int32_t> tokens;
@@ -61,20 +74,26 @@ EncodedRequest read_token_request(const text::Value& object, const text::Value& 
 
 }  // namespace
 
+bool needs_tokenizer(std::string_view jsonl) {
+  for (const Line& line : lines_of(jsonl, "")) {
+    try {
+      const text::Value object = text::parse_json(line.text, "");
+      const text::Value* from = object.find("from");
+      const auto* first = from != nullptr ? from->get<std::int64_t>() : nullptr;
+      if (object.find("tokens") == nullptr || first == nullptr || *first < 1) return true;
+    } catch (const base::InputError&) {
+      return true;
+    }
+  }
+  return false;
+}
+
 std::string score_requests(model::LanguageModel& model, const text::Tokenizer& tokenizer,
                            parallel::Communicator& communicator, std::string_view jsonl,
                            const std::string& name, std::int64_t max_length) {
-  std::vector<Line> lines;
+  const std::vector<Line> lines = lines_of(jsonl, name);
   std::vector<double> costs;
-  for (std::int64_t number = 1; !jsonl.empty(); ++number) {
-    const std::size_t end = jsonl.find('\n');
-    const std::string_view line = jsonl.substr(0, end);
-    if (!text::strip(line).empty()) {
-      lines.push_back({fmt::format("{}:{}", name, number), line});
-      costs.push_back(static_cast<double>(line.size()));
-    }
-    jsonl.remove_prefix(end == std::string_view::npos ? jsonl.size() : end + 1);
-  }
+  for (const Line& line : lines) costs.push_back(static_cast<double>(line.text.size()));
 
   std::string answers;
   parallel::agree(communicator, [&] {
@@ -120,6 +139,12 @@ std::string score_requests(model::LanguageModel& model, const text::Tokenizer& t
     if (requests.empty()) return;
     const std::vector<model::Score> scores = model.score(requests, {});
     for (std::size_t i = 0; i < outputs.size(); ++i) {
+      if (!std::isfinite(scores[i].log_likelihood)) {
+        throw base::Error(
+            fmt::format("{}: the model's log-likelihood is not a number; its weights are damaged "
+                        "or its training diverged",
+                        lines[first + i].place));
+      }
       outputs[i]["loglikelihood"] = scores[i].log_likelihood;
       outputs[i]["is_greedy"] = scores[i].is_greedy;
       answers += outputs[i].dump() + "\n";

@@ -21,4 +21,8 @@ std::string score_requests(model::LanguageModel& model, const text::Tokenizer& t
                            parallel::Communicator& communicator, std::string_view jsonl,
                            const std::string& name, std::int64_t max_length);
 
+// Whether any of these requests needs the model's own tokenizer: for a text, or for BOS in front of
+// tokens that are scored from the first on. Lines that are not requests count as such.
+bool needs_tokenizer(std::string_view jsonl);
+
 }  // namespace eyrie::eval

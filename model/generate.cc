@@ -7,6 +7,9 @@
 #include <chrono>
 #include <deque>
 
+#include "base/error.h"
+#include "model/weights/finite.h"
+
 namespace eyrie::model {
 namespace {
 
@@ -154,6 +157,11 @@ void Generator::begin_sample(std::deque<Waiting>& waiting, const Take& take, con
 
 // One more token; false when the sequence is over. The logits are changed.
 bool Generator::choose(Sequence& sequence, std::span<float> logits, const Take& take) {
+  if (count_not_finite(logits.data(), static_cast<std::int64_t>(logits.size())) > 0) {
+    throw base::Error(
+        "the model's logits are not finite numbers; its weights are damaged or its training "
+        "diverged");
+  }
   sequence.seen.penalise(logits, sampling_.repetition_penalty);
   sequence.last =
       sample(logits, sampling_, sequence.draws, static_cast<std::uint64_t>(sequence.made));

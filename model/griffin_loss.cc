@@ -1,6 +1,7 @@
 // The loss and the backward pass.
 #include <algorithm>
 
+#include "base/error.h"
 #include "model/griffin_parts.h"
 #include "tensor/ops/cross_entropy.h"
 #include "tensor/ops/elementwise.h"
@@ -23,6 +24,10 @@ double Griffin::head(Pass& pass, const Tensor& hidden, const BatchView& batch, f
   const Tensor table = pass.parameters.weight(0, 0);
   const Tensor targets(const_cast<std::int32_t*>(batch.targets), DType::kInt32, 1, n);
   const Tensor weight(const_cast<float*>(batch.weight), DType::kFloat32, 1, n);
+  for (std::int64_t t = 0; t < n; ++t)
+    EYRIE_CHECK(
+        batch.weight[t] == 0 || (batch.targets[t] >= 0 && batch.targets[t] < config_.vocabulary),
+        "a target outside of the model's vocabulary");
   const Tensor nll = pass.scratch.allocate(DType::kFloat32, 1, n);
   const Tensor logits = pass.scratch.allocate(DType::kFloat32, rows, vocabulary);
   const bool in_place = pass.compute == DType::kFloat32;

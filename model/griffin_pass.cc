@@ -160,6 +160,9 @@ Tensor Griffin::run(Pass& pass, const std::int32_t* tokens, std::vector<Tape>& t
   const std::int64_t n = pass.tokens(), width = config_.width, rows = stream_rows(pass);
   const bool keeps = training && !recompute_;
   const Tensor ids(const_cast<std::int32_t*>(tokens), DType::kInt32, 1, n);
+  for (std::int64_t t = 0; t < n; ++t)
+    EYRIE_CHECK(tokens[t] >= 0 && tokens[t] < config_.vocabulary,
+                "a token outside of the model's vocabulary");
   const auto keep = [&](DType dtype) { return pass.saved.allocate(dtype, rows, width); };
   const DType fp32 = DType::kFloat32;
   Stream stream{keep(fp32), keep(fp32), {}, false};

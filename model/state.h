@@ -36,10 +36,14 @@ class State {
   void remove(std::int64_t sequence);
 
   // One HDF5 file (docs/formats/state.md). `unread`: tokens of the text that are to be read next.
-  // load(): InputError when it is damaged, of another model or another dtype.
-  void save(const base::Path& path, const std::vector<std::int32_t>& unread = {}) const;
+  // `tokenizer_hash`: of what made the tokens; "" where that is not said. load(): InputError when
+  // it is damaged, not finite, of another model, another dtype or, where both are said, another
+  // tokenizer.
+  void save(const base::Path& path, const std::vector<std::int32_t>& unread = {},
+            const std::string& tokenizer_hash = {}) const;
   static State load(const base::Path& path, const GriffinConfig& config, tensor::DType compute,
-                    std::vector<std::int32_t>* unread = nullptr);
+                    std::vector<std::int32_t>* unread = nullptr,
+                    const std::string& tokenizer_hash = {});
 
   // ---- For the layers.
   tensor::Tensor recurrent(std::size_t layer) const;    // (sequences, rnn_width) fp32

@@ -2,10 +2,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "base/hash.h"
 #include "base/hdf5_file.h"
 #include "model/state.h"
+#include "model/weights/finite.h"
 #include "tensor/ops/conv1d.h"
 
 namespace eyrie::model {
@@ -17,6 +19,7 @@ namespace {
 
 constexpr const char* kFormat = "eyrie-state";
 constexpr std::int64_t kVersion = 1;
+constexpr const char* kTokenizerHash = "tokenizer_hash";
 constexpr const char* kAdvice = "make the state again with --save-state";
 
 base::Hdf5Type stored_type(DType dtype) {
@@ -30,7 +33,8 @@ std::span<std::byte> bytes_of(const Tensor& tensor) {
 
 }  // namespace
 
-void State::save(const base::Path& path, const std::vector<std::int32_t>& unread) const {
+void State::save(const base::Path& path, const std::vector<std::int32_t>& unread,
+                 const std::string& tokenizer_hash) const {
   base::Hdf5Writer file(path);
   base::Hasher hash;
   std::vector<std::int64_t> tokens, positions;
@@ -68,12 +72,13 @@ void State::save(const base::Path& path, const std::vector<std::int32_t>& unread
   file.set_attribute("", "tokens", tokens);
   file.set_attribute("", "positions", positions);
   file.set_attribute("", "unread", std::vector<std::int64_t>(unread.begin(), unread.end()));
+  if (!tokenizer_hash.empty()) file.set_attribute("", kTokenizerHash, tokenizer_hash);
   file.set_attribute("", "checksum", base::hex(hash.value()));
   file.commit();
 }
 
 State State::load(const base::Path& path, const GriffinConfig& config, DType compute,
-                  std::vector<std::int32_t>* unread) {
+                  std::vector<std::int32_t>* unread, const std::string& tokenizer_hash) {
   const base::Hdf5Reader file(path, kAdvice);
   const auto refuse = [&](const std::string& why) {
     return base::InputError(fmt::format("{}: {}; {}", path.string(), why, kAdvice));
@@ -89,11 +94,18 @@ State State::load(const base::Path& path, const GriffinConfig& config, DType com
     throw refuse("it is of another model (" + text("model") + ")");
   if (text("dtype") != name_of(compute))
     throw refuse(fmt::format("it is in {}, the model runs in {}", text("dtype"), name_of(compute)));
+  if (!tokenizer_hash.empty() && file.has_attribute("", kTokenizerHash) &&
+      text(kTokenizerHash) != tokenizer_hash)
+    throw refuse(
+        fmt::format("its tokens were made by another tokenizer (hash {}) than the model's "
+                    "(hash {})",
+                    text(kTokenizerHash), tokenizer_hash));
   const auto tokens = file.attribute<std::vector<std::int64_t>>("", "tokens");
   const auto positions = file.attribute<std::vector<std::int64_t>>("", "positions");
   if (tokens.size() != positions.size()) throw refuse("tokens and positions do not agree");
   for (std::size_t s = 0; s < tokens.size(); ++s) {
-    if (positions[s] < 0 || tokens[s] < positions[s])
+    if (positions[s] < 0 || tokens[s] < positions[s] ||
+        positions[s] > std::numeric_limits<std::int32_t>::max())
       throw refuse(
           fmt::format("sequence {} stands at {} of {} tokens", s, positions[s], tokens[s]));
   }
@@ -105,6 +117,10 @@ State State::load(const base::Path& path, const GriffinConfig& config, DType com
       throw file.damaged(name, "its shape is not that of this model's state");
     file.read(name, 0, stored_type(tensor.dtype()), bytes_of(tensor));
     hash.add(bytes_of(tensor));
+    const std::int64_t not_finite = count_not_finite(
+        tensor.dtype() == DType::kFloat32 ? StoredType::kFloat32 : StoredType::kBFloat16,
+        bytes_of(tensor).data(), tensor.count());
+    if (not_finite > 0) refuse_not_finite(path.string(), name, not_finite, tensor.count());
   };
   tensor::Arena memory;
   for (std::size_t i = 0; i < state.layers_.size(); ++i) {

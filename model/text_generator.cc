@@ -4,13 +4,14 @@
 #include <algorithm>
 #include <map>
 
+#include "text/python_string.h"
 #include "text/utf8_stream.h"
 
 namespace eyrie::model {
 namespace {
 
-constexpr const char* kStartOfTurn = "<start_of_turn>";
-constexpr const char* kEndOfTurn = "<end_of_turn>";
+using text::kEndOfTurn;
+using text::kStartOfTurn;
 
 // A sample on its way: its text so far.
 struct Growing {
@@ -40,11 +41,12 @@ TextGenerator::TextGenerator(Decoder& decoder, const text::Tokenizer& tokenizer,
                              TextOptions options)
     : decoder_(decoder), tokenizer_(tokenizer), options_(std::move(options)) {}
 
-std::vector<std::int32_t> TextGenerator::encode(const std::string& text) const {
-  std::vector<std::int32_t> tokens = {tokenizer_.bos()};
-  const auto ids = tokenizer_.encode(text);
-  tokens.insert(tokens.end(), ids.begin(), ids.end());
-  return tokens;
+std::vector<std::int32_t> TextGenerator::encode(const std::string& text,
+                                                std::vector<std::int32_t> before) const {
+  const auto ids =
+      options_.turn_markers ? text::encode_with_turns(tokenizer_, text) : tokenizer_.encode(text);
+  before.insert(before.end(), ids.begin(), ids.end());
+  return before;
 }
 
 GenerationCounters TextGenerator::run(const NextPrompt& next, const OnText& on_text,
@@ -58,7 +60,8 @@ GenerationCounters TextGenerator::run(const NextPrompt& next, const OnText& on_t
     auto prompt = next();
     if (!prompt) return std::nullopt;
     GenerationRequest request;
-    request.tokens = prompt->tokens.empty() ? encode(prompt->text) : prompt->tokens;
+    request.tokens =
+        prompt->tokens.empty() ? encode(prompt->text, {tokenizer_.bos()}) : prompt->tokens;
     request.samples = prompt->samples;
     request.most = options_.most;
     request.number = count++;
@@ -92,7 +95,8 @@ GenerationCounters TextGenerator::run(const NextPrompt& next, const OnText& on_t
     auto found = growing.find({number, sample});
     Growing& at = found->second;
     grow(number, sample, at, at.stream.finish());
-    on_end({number, sample, at.text, at.tokens, at.finish, at.last, &state, sequence});
+    on_end({number, sample, at.text, at.tokens, at.finish, at.stream.stop(), at.last, &state,
+            sequence});
     growing.erase(found);
   };
   Generator generator(decoder_, options_.sampling, options_.slots);
@@ -121,29 +125,48 @@ void Chat::reset() {
   unread_ = {tokenizer_.bos()};
 }
 
+// What is said is encoded apart from what stands around it, so that no piece crosses the border.
 void Chat::add_turn(const char* role, const std::string& text, bool closed,
                     std::vector<std::int32_t>& tokens) const {
-  const auto add = [&](const std::string& part) {
+  const auto add = [&](std::string_view part) {
     const auto ids = tokenizer_.encode(part);
     tokens.insert(tokens.end(), ids.begin(), ids.end());
   };
-  const std::string inside = std::string(role) + "\n" + text;
+  const std::string head = std::string(role) + "\n";
   if (!has_control_tokens()) {
-    add(kStartOfTurn + inside + (closed ? std::string(kEndOfTurn) + "\n" : ""));
+    add(kStartOfTurn + head + text + (closed ? std::string(kEndOfTurn) + "\n" : ""));
     return;
   }
   tokens.push_back(start_);
-  add(inside);
+  add(head);
   if (!closed) return;
+  add(text);
   tokens.push_back(end_);
   add("\n");
+}
+
+// What is left to read of a reply, and the end of its turn, whatever ended it. An end of document
+// is not read: the turn's end takes its place.
+std::vector<std::int32_t> Chat::close_turn(const TextResult& reply) const {
+  std::vector<std::int32_t> tokens;
+  const std::int32_t last = reply.last_token;
+  if (last >= 0 && last != end_ && last != tokenizer_.eos()) tokens.push_back(last);
+  std::string rest = "\n";
+  if (has_control_tokens()) {
+    tokens.push_back(end_);
+  } else if (reply.stop != kEndOfTurn) {  // which the model has not written out itself
+    rest = std::string(kEndOfTurn) + rest;
+  }
+  const auto ids = tokenizer_.encode(rest);
+  tokens.insert(tokens.end(), ids.begin(), ids.end());
+  return tokens;
 }
 
 Chat::Turn Chat::say(const std::string& user,
                      const std::function<void(const std::string&)>& on_text,
                      const std::function<bool()>& interrupted) {
   std::vector<std::int32_t> tokens = unread_;
-  add_turn("user", user, true, tokens);
+  add_turn("user", std::string(text::strip(user)), true, tokens);
   add_turn("model", "", false, tokens);
   TextGenerator generator(decoder_, tokenizer_, options_);
   Turn turn{};
@@ -159,13 +182,7 @@ Chat::Turn Chat::say(const std::string& user,
       [&](const TextResult& result) {
         turn.finish = result.finish;
         after = result.state->fork(result.state_sequence, 1);
-        unread_.clear();
-        if (result.last_token >= 0) unread_.push_back(result.last_token);
-        // The reply's turn is closed, whatever ended it.
-        if (has_control_tokens() && result.last_token != end_) unread_.push_back(end_);
-        const auto ids =
-            tokenizer_.encode(has_control_tokens() ? "\n" : std::string(kEndOfTurn) + "\n");
-        unread_.insert(unread_.end(), ids.begin(), ids.end());
+        unread_ = close_turn(result);
       },
       interrupted);
   state_ = std::move(after);

@@ -19,6 +19,7 @@ struct TextOptions {
   std::int64_t slots = 8;          // sequences at once
   std::vector<std::string> stops;  // a text ends before the first of these
   bool ignore_end = false;         // goes on after the end of a document
+  bool turn_markers = false;       // in prompts are control tokens; else they are text
   bool keep_text = true;           // for TextResult; else only on_text sees it, and no memory grows
 };
 
@@ -40,6 +41,7 @@ struct TextResult {
   std::string text;  // new text alone
   std::int64_t tokens;
   Finish finish;
+  std::string stop;         // the stop text that ended it; empty: none did
   std::int32_t last_token;  // of those made, the one that the state has not read; -1: none made
   const State* state;       // valid during the call
   std::int64_t state_sequence;
@@ -57,8 +59,8 @@ class TextGenerator {
   GenerationCounters run(const NextPrompt& next, const OnText& on_text, const OnEnd& on_end,
                          const std::function<bool()>& interrupted);
 
-  // BOS and the text's tokens.
-  std::vector<std::int32_t> encode(const std::string& text) const;
+  // A prompt's tokens behind those before it.
+  std::vector<std::int32_t> encode(const std::string& text, std::vector<std::int32_t> before) const;
 
  private:
   Decoder& decoder_;
@@ -67,7 +69,8 @@ class TextGenerator {
 };
 
 // A dialogue in turns: <start_of_turn>user … <end_of_turn>, <start_of_turn>model … <end_of_turn>.
-// What was said is in the state: a turn reads only what is new.
+// What was said is in the state: a turn reads only what is new. What the user says is text, without
+// the blanks at its ends; it can neither end his turn nor begin another.
 class Chat {
  public:
   Chat(Decoder& decoder, const text::Tokenizer& tokenizer, TextOptions options);
@@ -86,6 +89,7 @@ class Chat {
  private:
   void add_turn(const char* role, const std::string& text, bool closed,
                 std::vector<std::int32_t>& tokens) const;
+  std::vector<std::int32_t> close_turn(const TextResult& reply) const;
   Decoder& decoder_;
   const text::Tokenizer& tokenizer_;
   TextOptions options_;

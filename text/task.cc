@@ -199,6 +199,14 @@ class FileTask final : public Task {
                       "or EYRIE_EVAL_DATA",
                       path.string(), definition_.name, data_.string()));
     }
+    for (const char* ending : {".gz", ".zst"}) {
+      const base::Path packed = path.string() + ending;
+      if (!base::is_there(packed)) continue;
+      throw base::InputError(fmt::format(
+          "{} and {} are both there, and nobody knows whether they hold the same: remove "
+          "the latter; the task {} reads the former",
+          path.string(), packed.string(), definition_.name));
+    }
     return path.string();
   }
 

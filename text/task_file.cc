@@ -169,7 +169,9 @@ void read_group(base::Config& config, TaskCatalog& found) {
   found.groups.emplace(group.name, group);
 }
 
-void read_file(const base::Path& path, TaskCatalog& catalog) {
+// `owners`: by name, the file of this folder that defines it.
+void read_file(const base::Path& path, TaskCatalog& catalog,
+               std::map<std::string, base::Path>& owners) {
   base::Config config = base::Config::read(path);
   TaskCatalog found;
   if (config.has("group")) {
@@ -180,6 +182,12 @@ void read_file(const base::Path& path, TaskCatalog& catalog) {
     found.tasks.emplace(name, std::move(task));
   }
   config.finish();
+  for (const std::string& name : found.names()) {
+    const auto [owner, is_first] = owners.emplace(name, path);
+    if (is_first) continue;
+    throw base::InputError(fmt::format("{}: the name {} is already that of a task or group in {}",
+                                       path.string(), name, owner->second.string()));
+  }
   // Names that are there already stay as they are: a folder of the user's comes before Eyrie's own.
   catalog.tasks.merge(found.tasks);
   catalog.groups.merge(found.groups);
@@ -275,7 +283,8 @@ TaskCatalog read_tasks(const std::vector<base::Path>& directories) {
     for (const base::Path& entry : base::list_folder(directory)) {
       if (entry.extension() == ".yaml") files.push_back(entry);
     }
-    for (const base::Path& file : files) read_file(file, catalog);
+    std::map<std::string, base::Path> owners;
+    for (const base::Path& file : files) read_file(file, catalog, owners);
   }
   return catalog;
 }

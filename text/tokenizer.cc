@@ -5,12 +5,30 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <mutex>
+
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "text/sentencepiece_model.h"
 
 namespace eyrie::text {
 namespace {
+
+const std::vector<std::string> kTurnMarkers = {kStartOfTurn, kEndOfTurn};
+
+// The first of the turn markers in text from `at` on; npos: there is none.
+std::size_t find_marker(std::string_view text, std::size_t at, std::string_view& marker) {
+  std::size_t first = std::string_view::npos;
+  for (const std::string& one : kTurnMarkers) {
+    const std::size_t found = text.find(one, at);
+    if (found >= first) continue;
+    first = found;
+    marker = one;
+  }
+  return first;
+}
 
 class BytesTokenizer final : public Tokenizer {
  public:
@@ -63,36 +81,6 @@ class BytesTokenizer final : public Tokenizer {
   const std::string hash_ = "bytes";
 };
 
-// Whether a model file has all its parts. Pieces come first in it, so a file cut off between two
-// pieces still parses, as a model of fewer pieces. Walks the outermost fields of the protocol
-// buffer: the last parts are the trainer's and the normalizer's settings (fields 2 and 3), which
-// every model has.
-bool has_all_parts(std::string_view model) {
-  std::size_t at = 0;
-  auto varint = [&] {
-    std::uint64_t value = 0;
-    for (int shift = 0; at < model.size() && shift < 64; shift += 7) {
-      const auto byte = static_cast<unsigned char>(model[at++]);
-      value |= std::uint64_t{byte & 0x7fu} << shift;
-      if (byte < 0x80) break;
-    }
-    return value;
-  };
-  bool trainer = false;
-  bool normalizer = false;
-  while (at < model.size()) {
-    const std::uint64_t tag = varint();
-    constexpr std::uint64_t kLengthDelimited = 2;
-    if ((tag & 7) != kLengthDelimited) return false;
-    const std::uint64_t length = varint();
-    if (length > model.size() - at) return false;
-    at += length;
-    trainer |= tag >> 3 == 2;
-    normalizer |= tag >> 3 == 3;
-  }
-  return trainer && normalizer;
-}
-
 class SentencePieceTokenizer final : public Tokenizer {
  public:
   explicit SentencePieceTokenizer(const std::string& name) : name_(name) {
@@ -116,12 +104,19 @@ class SentencePieceTokenizer final : public Tokenizer {
                       name, bos() < 0 ? "BOS" : "EOS", bos() < 0 ? "--bos_id=1" : "--eos_id=2"));
     }
     hash_ = base::hex(base::hash_text(model));
+    for (const std::string& marker : kTurnMarkers) {
+      const std::int32_t id = find(marker);
+      if (id >= 0 && !processor_.IsControl(id)) markers_.push_back(id);
+    }
+    if (markers_.empty()) return;
+    model_ = model;
+    const auto letter = encode_with(processor_, "a");
+    puts_blank_in_front_ = !letter.empty() && piece(letter.front()).starts_with("▁");
   }
 
   std::vector<std::int32_t> encode(std::string_view text) const override {
-    std::vector<int> ids;
-    check(processor_.Encode(text, &ids), "encoding");
-    return ids;
+    std::vector<std::int32_t> ids = encode_with(processor_, text);
+    return has_marker(ids) ? encode_markers_as_text(text) : ids;
   }
 
   std::string decode(const std::vector<std::int32_t>& ids) const override {
@@ -146,9 +141,56 @@ class SentencePieceTokenizer final : public Tokenizer {
     return processor_.IdToPiece(id) == piece ? id : -1;
   }
 
+  bool finds_markers() const override { return !markers_.empty(); }
   const std::string& hash() const override { return hash_; }
 
  private:
+  using Processor = sentencepiece::SentencePieceProcessor;
+
+  std::vector<std::int32_t> encode_with(const Processor& processor, std::string_view text) const {
+    std::vector<int> ids;
+    check(processor.Encode(text, &ids), "encoding");
+    return ids;
+  }
+
+  bool has_marker(const std::vector<std::int32_t>& ids) const {
+    return !markers_.empty() && std::find_first_of(ids.begin(), ids.end(), markers_.begin(),
+                                                   markers_.end()) != ids.end();
+  }
+
+  // Cut behind the first character of each marker, a text has none. Where every part would begin
+  // with a blank, or the normalizer makes a marker of other characters, the model is asked that
+  // does not have these pieces.
+  std::vector<std::int32_t> encode_markers_as_text(std::string_view text) const {
+    std::vector<std::int32_t> ids;
+    if (!puts_blank_in_front_) {
+      std::string_view marker;
+      for (std::size_t begin = 0, end = 0; end < text.size(); begin = end) {
+        const std::size_t found = find_marker(text, begin, marker);
+        end = found == std::string_view::npos ? text.size() : found + 1;
+        const auto part = encode_with(processor_, text.substr(begin, end - begin));
+        ids.insert(ids.end(), part.begin(), part.end());
+      }
+      if (!has_marker(ids)) return ids;
+    }
+    ids = encode_with(without_markers(), text);
+    if (has_marker(ids)) {
+      throw base::InputError(fmt::format(
+          "{}: it cannot write {} and {} as text, only as control tokens; train it with "
+          "--control_symbols={},{}",
+          name_, kStartOfTurn, kEndOfTurn, kStartOfTurn, kEndOfTurn));
+    }
+    return ids;
+  }
+
+  const Processor& without_markers() const {
+    std::call_once(without_markers_made_, [&] {
+      check(without_markers_.LoadFromSerializedProto(without_pieces(model_, kTurnMarkers)),
+            "reading");
+    });
+    return without_markers_;
+  }
+
   void check_id(std::int32_t id) const {
     if (id < 0 || id >= size()) {
       throw base::InputError(
@@ -164,7 +206,12 @@ class SentencePieceTokenizer final : public Tokenizer {
 
   std::string name_;
   std::string hash_;
-  sentencepiece::SentencePieceProcessor processor_;
+  Processor processor_;
+  std::vector<std::int32_t> markers_;  // turn markers that the library finds in texts
+  std::string model_;                  // the file's bytes, where there are any
+  bool puts_blank_in_front_ = false;   // of every text
+  mutable std::once_flag without_markers_made_;
+  mutable Processor without_markers_;
 };
 
 }  // namespace
@@ -172,6 +219,24 @@ class SentencePieceTokenizer final : public Tokenizer {
 std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& name) {
   if (name == "bytes") return std::make_shared<BytesTokenizer>();
   return std::make_shared<SentencePieceTokenizer>(name);
+}
+
+std::vector<std::int32_t> encode_with_turns(const Tokenizer& tokenizer, std::string_view text) {
+  std::vector<std::int32_t> ids;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    std::string_view marker;
+    const std::size_t found = find_marker(text, begin, marker);
+    const auto part = tokenizer.encode(text.substr(begin, found - begin));
+    ids.insert(ids.end(), part.begin(), part.end());
+    if (found == std::string_view::npos) break;
+    ids.push_back(tokenizer.find(marker));
+    if (ids.back() < 0) {
+      throw base::InputError(
+          fmt::format("the tokenizer has no {}: it can only be written as text", marker));
+    }
+    begin = found + marker.size();
+  }
+  return ids;
 }
 
 }  // namespace eyrie::text

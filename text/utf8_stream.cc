@@ -67,6 +67,7 @@ std::string Utf8Stream::release(bool all) {
   for (const std::string& stop : stops_) {
     const std::size_t found = pending_.find(stop);
     if (found == std::string::npos) continue;
+    if (!stopped_ || found < end) stop_ = stop;
     stopped_ = true;
     end = std::min(end, found);
   }

@@ -22,6 +22,7 @@ class Utf8Stream {
   std::string add(std::int32_t token);  // the text that is certain now and was not before
   std::string finish();                 // what was held back, but for a character cut off
   bool stopped() const { return stopped_; }
+  const std::string& stop() const { return stop_; }  // the stop text that came first; or empty
 
  private:
   std::string release(bool all);
@@ -32,6 +33,7 @@ class Utf8Stream {
   std::string decoded_;             // text of the tail that was taken into pending_
   std::string pending_;             // certain, but perhaps the beginning of a stop text
   bool stopped_ = false;
+  std::string stop_;
 };
 
 }  // namespace eyrie::text

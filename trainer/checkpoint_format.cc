@@ -44,6 +44,15 @@ base::Hdf5Type stored_type(PieceType type) {
   return base::Hdf5Type::kUint8;
 }
 
+bool is_shape(const std::vector<std::int64_t>& axes) {
+  std::int64_t bytes = 8;  // of the widest element
+  for (const std::int64_t axis : axes) {
+    if (axis < 0 || __builtin_mul_overflow(bytes, std::max<std::int64_t>(axis, 1), &bytes))
+      return false;
+  }
+  return true;
+}
+
 std::int64_t elements_of(const std::vector<std::int64_t>& shape) {
   std::int64_t count = 1;
   for (const std::int64_t axis : shape) count *= axis;
@@ -52,6 +61,7 @@ std::int64_t elements_of(const std::vector<std::int64_t>& shape) {
 
 bool fits(const TensorRange& range, const std::vector<std::int64_t>& global_shape) {
   const std::size_t axes = global_shape.size();
+  if (!is_shape(global_shape)) return false;
   if (range.start.size() != axes || range.extent.size() != axes) return false;
   for (std::size_t i = 0; i < axes; ++i) {
     if (range.start[i] < 0 || range.extent[i] < 0 || range.start[i] > global_shape[i] ||

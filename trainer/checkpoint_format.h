@@ -29,7 +29,10 @@ std::string read_state(const base::Path& directory);  // InputError
 // this part. Error where it cannot be looked at (the disk, permissions): then nothing is known.
 std::string fault_of(const base::Path& directory, bool thorough, int part = 0, int parts = 1);
 
-// The axes' product; 1 for none.
+// No axis below 0, and no more elements than 63 bits can count the bytes of.
+bool is_shape(const std::vector<std::int64_t>& axes);
+
+// The axes' product, of a shape; 1 for none.
 std::int64_t elements_of(const std::vector<std::int64_t>& shape);
 
 // Whether the range is one of a tensor of this shape.

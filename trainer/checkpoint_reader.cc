@@ -86,9 +86,13 @@ CheckpointReader::CheckpointReader(const base::Path& directory) : directory_(dir
     state_ = manifest.at("state").dump();
     for (const auto& [name, entry] : manifest.at("tensors").items()) {
       tensors_[name] = {entry.at("shape").get<Axes>(), piece_type_from(entry.at("dtype")), {}};
+      if (!is_shape(tensors_[name].shape))
+        throw bad(path, fmt::format("tensor {} has no possible shape", name));
     }
     for (const Json& file : manifest.at("files")) {
       files_.push_back(file.at("name"));
+      if (base::Path(files_.back()).filename() != files_.back())
+        throw bad(path, fmt::format("'{}' is no file of this folder", files_.back()));
       read_file(files_.size() - 1, file.at("bytes"), file.at("pieces"), file.at("fingerprint"));
     }
   } catch (const Json::exception& error) {

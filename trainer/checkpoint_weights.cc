@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "model/weights/finite.h"
 
 namespace eyrie::trainer {
 
@@ -34,8 +35,16 @@ void CheckpointWeights::read(const parallel::ParameterRow& row, std::int64_t fir
     reader_.verify(name);
     verified_.insert(name);
   }
-  reader_.read_verified(
-      name, {std::vector<std::int64_t>(row.shape.size()), row.shape, first, count}, out);
+  const auto read_part = [&](std::int64_t begin, std::int64_t some, float* to) {
+    reader_.read_verified(
+        name, {std::vector<std::int64_t>(row.shape.size()), row.shape, begin, some}, to);
+  };
+  read_part(first, count, out);
+  model::check_finite(description(), name, out, count, row.count(), [&] {
+    std::vector<float> whole(static_cast<std::size_t>(row.count()));
+    read_part(0, row.count(), whole.data());
+    return model::count_not_finite(whole.data(), row.count());
+  });
 }
 
 }  // namespace eyrie::trainer

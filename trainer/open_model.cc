@@ -10,8 +10,10 @@
 #include "model/scorer.h"
 #include "model/weights/fingerprint.h"
 #include "model/weights/hugging_face.h"
+#include "text/tokenizer_json.h"
 #include "trainer/checkpoint.h"
 #include "trainer/checkpoint_weights.h"
+#include "trainer/model_place.h"
 
 namespace eyrie::trainer {
 namespace {
@@ -37,18 +39,27 @@ std::string tokenizer_of(const CheckpointWeights& weights) {
                   weights.description(), name));
 }
 
+void check_own_tokenizer(const OpenedModel& opened, const std::string& name,
+                         const base::Path& place, const std::string& trained_hash,
+                         const OpenModelOptions& options) {
+  if (options.any_tokenizer) return;
+  check_tokenizer(*opened.tokenizer, name, place.string(), opened.griffin->config().vocabulary,
+                  trained_hash, options.other_tokenizer);
+}
+
 OpenedModel open_checkpoint(const base::Path& path, const OpenModelOptions& options) {
   const CheckpointWeights weights(path);
   OpenedModel opened;
   opened.griffin = std::make_unique<model::Griffin>(weights.config());
   opened.parameters = std::make_unique<model::Parameters>(model::Parameters::for_inference(
       opened.griffin->units(), dtype_of(options.precision, weights.type()), options.decoding));
-  opened.tokenizer =
-      text::open_tokenizer(options.tokenizer.empty() ? tokenizer_of(weights) : options.tokenizer);
+  const std::string name = options.tokenizer.empty() ? tokenizer_of(weights) : options.tokenizer;
+  opened.tokenizer = text::open_tokenizer(name);
   if (options.tokenizer.empty() && weights.tokenizer_hash() != opened.tokenizer->hash()) {
     throw base::InputError(fmt::format("{}: the tokenizer {} has changed since the training",
                                        path.string(), weights.tokenizer()));
   }
+  check_own_tokenizer(opened, name, path, weights.tokenizer_hash(), options);
   model::read_weights(weights, *opened.parameters);
   if (options.fingerprint) opened.fingerprint = model::fingerprint(weights);
   opened.step = weights.step();
@@ -69,8 +80,11 @@ OpenedModel open_hugging_face(const base::Path& path, const OpenModelOptions& op
         "{} has no tokenizer.model; name one with --tokenizer: a SentencePiece file, or bytes",
         path.string()));
   }
-  opened.tokenizer =
-      text::open_tokenizer(options.tokenizer.empty() ? beside.string() : options.tokenizer);
+  const std::string name = options.tokenizer.empty() ? beside.string() : options.tokenizer;
+  opened.tokenizer = text::open_tokenizer(name);
+  if (options.tokenizer.empty() && base::is_there(path / "tokenizer.json"))
+    text::check_same_vocabulary(*opened.tokenizer, beside, path / "tokenizer.json");
+  check_own_tokenizer(opened, name, path, own_tokenizer_hash(path, options.tokenizer), options);
   weights.map(*opened.parameters);
   if (options.fingerprint) opened.fingerprint = model::fingerprint(weights);
   opened.description = path.string();
@@ -82,25 +96,24 @@ OpenedModel open_hugging_face(const base::Path& path, const OpenModelOptions& op
 OpenedModel open_model(const std::string& place, const OpenModelOptions& options) {
   const base::Path path = place;
   OpenedModel opened;
-  if (base::is_there(path / "manifest.json")) {
-    opened = open_checkpoint(path, options);
-  } else if (base::is_there(path / "checkpoints")) {
-    opened = open_checkpoint(open_newest_checkpoint(path), options);
-  } else if (base::is_there(path / "config.json")) {
-    opened = open_hugging_face(path, options);
-  } else {
-    throw base::InputError(
-        fmt::format("{}: no model there: neither a run (checkpoints/), a checkpoint "
-                    "(manifest.json) nor a Hugging Face "
-                    "directory (config.json)",
-                    place));
+  switch (model_place(path)) {
+    case ModelPlace::kCheckpoint:
+      opened = open_checkpoint(path, options);
+      break;
+    case ModelPlace::kRun:
+      opened = open_checkpoint(open_newest_checkpoint(path), options);
+      break;
+    case ModelPlace::kHuggingFace:
+      opened = open_hugging_face(path, options);
+      break;
+    default:
+      throw base::InputError(
+          fmt::format("{}: no model there: neither a run (checkpoints/), a checkpoint "
+                      "(manifest.json) nor a Hugging Face "
+                      "directory (config.json)",
+                      place));
   }
   const auto& config = opened.griffin->config();
-  if (opened.tokenizer->size() > config.vocabulary) {
-    throw base::InputError(
-        fmt::format("{}: the tokenizer has {} pieces, the model a vocabulary of {}", place,
-                    opened.tokenizer->size(), config.vocabulary));
-  }
   opened.description += fmt::format(" ({}, {})", model::title_of(config, false),
                                     name_of(opened.parameters->compute()));
   opened.model =

@@ -13,11 +13,13 @@
 namespace eyrie::trainer {
 
 struct OpenModelOptions {
-  std::string precision;  // "fp32", "bf16", or "" for what it was trained or is stored in
+  std::string precision = {};  // "fp32", "bf16", or "" for what it was trained or is stored in
   std::int64_t batch_tokens = 4096;
-  bool decoding = false;     // weights laid out for single tokens; else for training's bits
-  std::string tokenizer;     // a file, in place of the model's own
-  bool fingerprint = false;  // of the weights, which are read for it
+  bool decoding = false;         // weights laid out for single tokens; else for training's bits
+  std::string tokenizer = {};    // a file, in place of the model's own
+  bool other_tokenizer = false;  // it may be another than the model's own
+  bool any_tokenizer = false;    // no text is read: whose the tokenizer is does not matter
+  bool fingerprint = false;      // of the weights, which are read for it
 };
 
 struct OpenedModel {
@@ -31,8 +33,9 @@ struct OpenedModel {
   std::string description;  // "runs/quickstart/checkpoints/step-00000200 (griffin-10m, bf16)"
 };
 
-// Every rank opens the whole model. InputError: no model there (says what was looked for), damaged,
-// no tokenizer.
+// Every rank opens the whole model. InputError: no model there (says what was looked for), or more
+// than one; damaged, weights that are not finite; no tokenizer, or not the model's
+// (check_tokenizer).
 OpenedModel open_model(const std::string& place, const OpenModelOptions& options);
 
 }  // namespace eyrie::trainer

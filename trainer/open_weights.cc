@@ -11,7 +11,9 @@
 #include "base/log.h"
 #include "model/weights/official_weights.h"
 #include "text/tokenizer.h"
+#include "text/tokenizer_json.h"
 #include "trainer/checkpoint_weights.h"
+#include "trainer/model_place.h"
 
 namespace eyrie::trainer {
 namespace {
@@ -20,6 +22,13 @@ namespace {
 constexpr const char* kBeside[] = {
     "tokenizer.model",   "tokenizer.json",      "tokenizer_config.json", "special_tokens_map.json",
     "added_tokens.json", "chat_template.jinja", "generation_config.json"};
+
+void check_own_tokenizer(const std::string& tokenizer, const base::Path& place,
+                         const std::string& trained_hash, const OpenWeightsOptions& options,
+                         const OpenedWeights& opened) {
+  check_tokenizer(*text::open_tokenizer(tokenizer), tokenizer, place.string(),
+                  opened.weights->config().vocabulary, trained_hash, options.other_tokenizer);
+}
 
 void open_checkpoint(const base::Path& path, const OpenWeightsOptions& options,
                      OpenedWeights& opened) {
@@ -38,7 +47,9 @@ void open_checkpoint(const base::Path& path, const OpenWeightsOptions& options,
                                          path.string(), tokenizer));
     }
   }
+  const std::string trained_hash = weights->tokenizer_hash();
   opened.weights = std::move(weights);
+  check_own_tokenizer(tokenizer, path, trained_hash, options, opened);
   add_tokenizer(tokenizer, opened);
 }
 
@@ -50,7 +61,17 @@ void open_hugging_face(const base::Path& path, const OpenWeightsOptions& options
     if (base::is_there(path / name)) opened.files[name] = base::read_file(path / name);
   }
   if (opened.files.contains("tokenizer.model")) opened.tokenizer = path / "tokenizer.model";
-  if (options.tokenizer.empty()) return;
+  opened.tokenizer_hash = own_tokenizer_hash(path, options.tokenizer);
+  const std::string name = options.tokenizer.empty() ? opened.tokenizer : options.tokenizer;
+  if (name.empty()) return;
+  check_own_tokenizer(name, path, opened.tokenizer_hash, options, opened);
+  if (options.tokenizer.empty()) {
+    const auto own = text::open_tokenizer(name);
+    opened.tokenizer_hash = own->hash();
+    if (opened.files.contains("tokenizer.json"))
+      text::check_same_vocabulary(*own, name, path / "tokenizer.json");
+    return;
+  }
   std::erase_if(opened.files,
                 [](const auto& file) { return file.first != "generation_config.json"; });
   add_tokenizer(options.tokenizer, opened);
@@ -67,6 +88,7 @@ void add_tokenizer(const std::string& tokenizer, OpenedWeights& opened) {
                     read->size(), vocabulary));
   }
   opened.tokenizer = tokenizer;
+  opened.tokenizer_hash = read->hash();
   // Padding is masked wherever it is used: the end of a document serves for it.
   opened.tokens = {read->bos(), read->eos(), read->eos()};
   if (tokenizer == "bytes") return;
@@ -99,22 +121,30 @@ OpenedWeights open_weights(const std::string& place, const OpenWeightsOptions& o
         "{} has a configuration of its own; --preset is for the files of official releases",
         place));
   }
-  if (base::is_there(path / "manifest.json")) {
-    open_checkpoint(path, options, opened);
-  } else if (base::is_there(path / "checkpoints")) {
-    open_checkpoint(open_newest_checkpoint(path), options, opened);
-  } else if (base::is_there(path / "config.json")) {
-    open_hugging_face(path, options, opened);
-  } else if (base::is_regular_file(path)) {
-    opened.weights = std::make_unique<model::OfficialWeights>(
-        path, options.preset.empty() ? std::nullopt : std::optional(model::preset(options.preset)));
-    if (!options.tokenizer.empty()) add_tokenizer(options.tokenizer, opened);
-  } else {
-    throw base::InputError(
-        fmt::format("{}: no model there: neither a run (checkpoints/), a checkpoint "
-                    "(manifest.json), a Hugging Face directory (config.json) nor a file of an "
-                    "official release (.safetensors, .h5)",
-                    place));
+  switch (model_place(path)) {
+    case ModelPlace::kCheckpoint:
+      open_checkpoint(path, options, opened);
+      break;
+    case ModelPlace::kRun:
+      open_checkpoint(open_newest_checkpoint(path), options, opened);
+      break;
+    case ModelPlace::kHuggingFace:
+      open_hugging_face(path, options, opened);
+      break;
+    case ModelPlace::kFile:
+      opened.weights = std::make_unique<model::OfficialWeights>(
+          path,
+          options.preset.empty() ? std::nullopt : std::optional(model::preset(options.preset)));
+      if (options.tokenizer.empty()) break;
+      check_own_tokenizer(options.tokenizer, path, "", options, opened);
+      add_tokenizer(options.tokenizer, opened);
+      break;
+    default:
+      throw base::InputError(
+          fmt::format("{}: no model there: neither a run (checkpoints/), a checkpoint "
+                      "(manifest.json), a Hugging Face directory (config.json) nor a file of an "
+                      "official release (.safetensors, .h5)",
+                      place));
   }
   return opened;
 }

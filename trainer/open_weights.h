@@ -13,8 +13,9 @@
 namespace eyrie::trainer {
 
 struct OpenWeightsOptions {
-  std::string preset;     // for official releases: what their shapes do not say
-  std::string tokenizer;  // a file or "bytes", in place of the model's own
+  std::string preset;            // for official releases: what their shapes do not say
+  std::string tokenizer;         // a file or "bytes", in place of the model's own
+  bool other_tokenizer = false;  // it may be another than the model's own
 };
 
 struct OpenedWeights {
@@ -22,14 +23,16 @@ struct OpenedWeights {
   model::SpecialTokens tokens;
   // What belongs beside the weights in a Hugging Face directory: tokenizer, generation defaults.
   std::map<std::string, std::string> files;
-  std::string tokenizer;  // a path, "bytes", or "" where there is none
+  std::string tokenizer;       // a path, "bytes", or "" where there is none
+  std::string tokenizer_hash;  // of the model's own, as far as it is known; else ""
 };
 
-// InputError: no model there (says what was looked for), damaged, no tokenizer.
+// InputError: no model there (says what was looked for), or more than one; damaged; no tokenizer,
+// or not the model's (check_tokenizer).
 OpenedWeights open_weights(const std::string& place, const OpenWeightsOptions& options);
 
 // Tokenizer files for a Hugging Face directory, and the special tokens, from a SentencePiece file
-// or "bytes" (which has no file).
+// or "bytes" (which has no file). InputError: more pieces than the model has rows.
 void add_tokenizer(const std::string& tokenizer, OpenedWeights& opened);
 
 }  // namespace eyrie::trainer

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "model/weights/finite.h"
 #include "tensor/ops/adamw.h"
 
 namespace eyrie::trainer {
@@ -188,6 +189,8 @@ void Optimizer::load(const CheckpointReader& reader) {
                const auto read = [&](const std::string& group, float* out) {
                  reader.read(group + row.name, row.start, row.extent, from - row.offset, to - from,
                              out);
+                 model::check_finite(reader.directory().string(), group + row.name, out, to - from,
+                                     to - from);
                };
                const std::int64_t at = from - shards_[u].begin;
                read("parameters/", parameters_.master_at(u, from));

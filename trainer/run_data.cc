@@ -103,6 +103,7 @@ RunData open_run_data(const RunConfig& run) {
                                 data.tokenizer->size()));
   }
   data_pipeline::DataNeeds needs{run.tokenizer, data.tokenizer->hash(), all_tasks(run)};
+  needs.vocabulary = data.tokenizer->size();
   add_tasks(run, needs);
   for (std::size_t i = 0; i < run.stages.size(); ++i) {
     std::shared_ptr<const data_pipeline::ShardSet> shards;

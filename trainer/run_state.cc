@@ -160,11 +160,13 @@ RunPosition read_position(const json& state, const CheckpointReader& checkpoint,
   position.ranks = state.at("ranks").get<std::int64_t>();
   position.validation_due = state.value("validation_due", false);
   if (position.step != checkpoint.step() || position.stage_step > position.step ||
-      position.stage_step < 0) {
+      position.stage_step < 0 || position.data_offset < 0 || position.tokens < 0 ||
+      position.updates < 0) {
     throw base::InputError(
         fmt::format("{}: its state contradicts itself: step {} of a checkpoint of step {}, "
-                    "stage_step {}; use an older checkpoint",
-                    here, position.step, checkpoint.step(), position.stage_step));
+                    "stage_step {}, data_offset {}, tokens {}, updates {}; use an older checkpoint",
+                    here, position.step, checkpoint.step(), position.stage_step,
+                    position.data_offset, position.tokens, position.updates));
   }
   const StageConfig& stage = run.stages[position.stage];
   if (position.stage_step > stage.steps) {

@@ -4,46 +4,18 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/error.h"
-#include "base/listing.h"
+#include "model/weights/finite.h"
 #include "model/weights/safetensors.h"
+#include "model/weights/weight_files.h"
 
 namespace eyrie::model {
 namespace {
 
-using nlohmann::json;
-
 constexpr const char* kEmbedding = "model.embed_tokens.weight";
 constexpr const char* kHead = "lm_head.weight";  // tied: a copy of the embedding
-
-std::vector<base::Path> weight_files(const base::Path& directory) {
-  const base::Path index = directory / "model.safetensors.index.json";
-  if (!base::is_there(index)) return {directory / "model.safetensors"};
-  json read;
-  try {
-    read = json::parse(base::read_file(index));
-  } catch (const json::exception&) {
-    throw base::InputError(fmt::format("{}: not JSON", index.string()));
-  }
-  if (!read.is_object() || !read.contains("weight_map") || !read["weight_map"].is_object()) {
-    throw base::InputError(fmt::format("{}: no weight_map in it", index.string()));
-  }
-  std::set<std::string> names;
-  for (const auto& [tensor, file] : read["weight_map"].items()) {
-    const std::string name = file.is_string() ? file.get<std::string>() : "";
-    if (name.empty() || base::Path(name).filename() != name) {
-      throw base::InputError(fmt::format("{}: weight_map gives no file of this folder for {}",
-                                         index.string(), tensor));
-    }
-    names.insert(name);
-  }
-  std::vector<base::Path> paths;
-  for (const std::string& name : names) paths.push_back(directory / name);
-  return paths;
-}
 
 }  // namespace
 
@@ -54,7 +26,13 @@ struct HuggingFaceWeights::Files {
   std::set<StoredType> types;
 
   explicit Files(const base::Path& directory) {
-    for (const base::Path& path : weight_files(directory)) files.emplace_back(path);
+    const WeightFiles there = find_weight_files(directory);
+    for (const base::Path& path : there.paths) files.emplace_back(path);
+    for (const Safetensors& file : files) {
+      std::vector<std::string> names;
+      for (const auto& [name, entry] : file.entries()) names.push_back(name);
+      check_index(there, file.place(), names);
+    }
     for (const Safetensors& file : files) {
       for (const auto& [name, entry] : file.entries()) {
         const auto [place, is_new] = file_of.emplace(name, &file);
@@ -84,6 +62,7 @@ struct HuggingFaceWeights::Files {
       const std::int64_t count = std::min(kPieceElements, one.count - first);
       head->second->read(kHead, first, count, a.data());
       embedding->second->read(kEmbedding, first, count, b.data());
+      check_finite(head->second->place(), kHead, a.data(), count, one.count);
       equal = std::equal(a.begin(), a.begin() + count, b.begin());
     }
     if (!equal) {
@@ -135,6 +114,10 @@ void HuggingFaceWeights::map(Parameters& parameters) const {
         auto& memory = mapped[file];
         if (!memory) memory = std::make_shared<const base::MappedFile>(base::Path(file->place()));
         const std::byte* data = memory->bytes().data() + file->entries().at(tensor.name).begin;
+        // The first token reads it all anyway.
+        const std::int64_t not_finite = count_not_finite(wanted, data, tensor.count());
+        if (not_finite > 0)
+          refuse_not_finite(directory_.string(), tensor.name, not_finite, tensor.count());
         const std::int64_t parts = tensor.count() / part_count;
         for (std::int64_t p = 0; p < parts; ++p) {
           parameters.map(u, static_cast<int>(r), tensor.part * parts + p,

@@ -26,9 +26,14 @@ struct SpecialTokens {
 // Those of config.json; what it does not have is Gemma's.
 SpecialTokens read_special_tokens(const base::Path& directory);
 
+// The hash of the tokenizer that the model belongs to, which Eyrie writes there; "": not known.
+std::string read_tokenizer_hash(const base::Path& directory);
+
 // config.json. `same_window`: attention_window_size is the window, not the window and one.
+// `tokenizer_hash`: "" where it is not known.
 std::string hugging_face_config(const GriffinConfig& config, StoredType type,
-                                const SpecialTokens& tokens, bool same_window);
+                                const SpecialTokens& tokens, bool same_window,
+                                const std::string& tokenizer_hash);
 // generation_config.json.
 std::string generation_config(const SpecialTokens& tokens);
 

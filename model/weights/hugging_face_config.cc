@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "model/weights/hugging_face.h"
+#include "model/weights/json_file.h"
 #include "model/weights/transformers_form.h"
 
 namespace eyrie::model {
@@ -16,17 +17,7 @@ using nlohmann::ordered_json;
 
 constexpr const char* kGemma = "recurrent_gemma";
 constexpr const char* kOwn = "eyrie_griffin";
-
-json read_config(const base::Path& path) {
-  json read;
-  try {
-    read = json::parse(base::read_file(path));
-  } catch (const json::exception&) {
-    throw base::InputError(fmt::format("{}: not JSON", path.string()));
-  }
-  if (!read.is_object()) throw base::InputError(fmt::format("{}: no JSON object", path.string()));
-  return read;
-}
+constexpr const char* kTokenizerHash = "eyrie_tokenizer_hash";
 
 std::int64_t whole(const json& read, const char* key, const base::Path& path) {
   if (!read.contains(key) || !read[key].is_number_integer()) {
@@ -64,6 +55,10 @@ std::string read_layers(const json& read, const base::Path& path) {
     throw base::InputError(fmt::format("{}: num_hidden_layers is {}", path.string(), layers));
   }
   const char* key = read.contains("block_types") ? "block_types" : "_block_types";
+  if (read.contains("_block_types") && read["_block_types"] != read[key]) {
+    throw base::InputError(fmt::format(
+        "{}: block_types and _block_types are not the same; remove one", path.string()));
+  }
   std::vector<std::string> kinds = {"recurrent", "recurrent", "attention"};
   if (read.contains(key) && read[key].is_array() && !read[key].empty()) {
     kinds.clear();
@@ -100,7 +95,7 @@ ordered_json block_types(const std::string& layers) {
 
 GriffinConfig read_hugging_face_config(const base::Path& directory) {
   const base::Path path = directory / "config.json";
-  const json read = read_config(path);
+  const json read = read_json_object(path);
   const std::string kind = read.contains("model_type") && read["model_type"].is_string()
                                ? read["model_type"].get<std::string>()
                                : "";
@@ -131,6 +126,12 @@ GriffinConfig read_hugging_face_config(const base::Path& directory) {
                         : 30.0;
   config.layers = read_layers(read, path);
   check_fixed(read, path);
+  if (read.contains("head_dim") && !read["head_dim"].is_null() && config.heads > 0 &&
+      read["head_dim"] != config.width / config.heads) {
+    throw base::InputError(fmt::format(
+        "{}: head_dim is {}, where hidden_size {} over {} heads makes {}", path.string(),
+        read["head_dim"].dump(), config.width, config.heads, config.width / config.heads));
+  }
   try {
     check(config);
   } catch (const base::InputError& error) {
@@ -140,7 +141,7 @@ GriffinConfig read_hugging_face_config(const base::Path& directory) {
 }
 
 SpecialTokens read_special_tokens(const base::Path& directory) {
-  const json read = read_config(directory / "config.json");
+  const json read = read_json_object(directory / "config.json");
   SpecialTokens tokens;
   const auto take = [&](const char* key, std::int64_t& out) {
     if (!read.contains(key)) return;
@@ -153,8 +154,16 @@ SpecialTokens read_special_tokens(const base::Path& directory) {
   return tokens;
 }
 
+std::string read_tokenizer_hash(const base::Path& directory) {
+  const json read = read_json_object(directory / "config.json");
+  return read.contains(kTokenizerHash) && read[kTokenizerHash].is_string()
+             ? read[kTokenizerHash].get<std::string>()
+             : "";
+}
+
 std::string hugging_face_config(const GriffinConfig& config, StoredType type,
-                                const SpecialTokens& tokens, bool same_window) {
+                                const SpecialTokens& tokens, bool same_window,
+                                const std::string& tokenizer_hash) {
   ordered_json out;
   const bool gemma = obstacles(config).empty();
   out["architectures"] = {gemma ? "RecurrentGemmaForCausalLM" : "EyrieGriffin"};
@@ -163,6 +172,7 @@ std::string hugging_face_config(const GriffinConfig& config, StoredType type,
   out["bos_token_id"] = tokens.bos;
   out["eos_token_id"] = tokens.eos;
   out["pad_token_id"] = tokens.pad;
+  if (!tokenizer_hash.empty()) out[kTokenizerHash] = tokenizer_hash;
   out["tie_word_embeddings"] = true;
   if (!gemma) {
     out["griffin"] = ordered_json::parse(to_json(config));

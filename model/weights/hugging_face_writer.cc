@@ -133,9 +133,9 @@ HuggingFaceWritten write_hugging_face(const WeightSource& source, const base::Pa
     base::write_file(undo.add(directory / "generation_config.json"),
                      generation_config(options.tokens));
   }
-  base::write_file(
-      undo.add(directory / "config.json"),
-      hugging_face_config(source.config(), written.type, options.tokens, options.same_window));
+  base::write_file(undo.add(directory / "config.json"),
+                   hugging_face_config(source.config(), written.type, options.tokens,
+                                       options.same_window, options.tokenizer_hash));
   undo.keep();
   return written;
 }

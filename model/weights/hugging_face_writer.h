@@ -16,6 +16,7 @@ struct HuggingFaceOptions {
   std::int64_t shard_bytes = 5'000'000'000;
   bool same_window = false;  // attention_window_size = window, not window + 1
   SpecialTokens tokens = {};
+  std::string tokenizer_hash = {};                // of the model's own; empty: not known
   std::map<std::string, std::string> files = {};  // beside the weights: name → contents
 };
 

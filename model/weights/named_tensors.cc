@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "model/weights/finite.h"
 #include "model/weights/weight_source.h"
 #include "tensor/ops/elementwise.h"
 
@@ -65,7 +66,7 @@ void NamedRows::read(const parallel::ParameterRow& row, std::int64_t first, std:
     if (from >= to) continue;
     float* to_here = out + (from - first);
     if (!tensor.transposed) {
-      tensors_.read(tensor.name, from - begin, to - from, to_here);
+      read_tensor(tensor, from - begin, to - from, to_here);
     } else if (to - from == elements) {
       read_transposed(tensor, to_here);
     } else {
@@ -80,6 +81,21 @@ void NamedRows::read(const parallel::ParameterRow& row, std::int64_t first, std:
   }
 }
 
+void NamedRows::read_tensor(const NamedTensor& tensor, std::int64_t first, std::int64_t count,
+                            float* out) const {
+  tensors_.read(tensor.name, first, count, out);
+  check_finite(tensors_.place, tensor.name, out, count, tensor.count(), [&] {
+    std::vector<float> piece(static_cast<std::size_t>(std::min(tensor.count(), kPieceElements)));
+    std::int64_t found = 0;
+    for (std::int64_t begin = 0; begin < tensor.count(); begin += kPieceElements) {
+      const std::int64_t some = std::min(kPieceElements, tensor.count() - begin);
+      tensors_.read(tensor.name, begin, some, piece.data());
+      found += count_not_finite(piece.data(), some);
+    }
+    return found;
+  });
+}
+
 // A few rows of the tensor at a time become columns of ours.
 void NamedRows::read_transposed(const NamedTensor& tensor, float* out) const {
   const std::int64_t rows = tensor.shape.front(), columns = tensor.count() / rows;
@@ -87,7 +103,7 @@ void NamedRows::read_transposed(const NamedTensor& tensor, float* out) const {
   std::vector<float> piece(static_cast<std::size_t>(step * columns));
   for (std::int64_t r = 0; r < rows; r += step) {
     const std::int64_t some = std::min(step, rows - r);
-    tensors_.read(tensor.name, r * columns, some * columns, piece.data());
+    read_tensor(tensor, r * columns, some * columns, piece.data());
     tensor::transpose({piece.data(), tensor::DType::kFloat32, some, columns},
                       {out + r, tensor::DType::kFloat32, columns, some, rows});
   }

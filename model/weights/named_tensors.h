@@ -27,11 +27,14 @@ class NamedRows {
   // which no row takes.
   NamedRows(NamedTensors tensors, Naming naming, const std::vector<parallel::ParameterRow>& rows);
 
-  // As WeightSource::read.
+  // As WeightSource::read. InputError: values that are not finite, with the tensor's name and how
+  // many of its values are not.
   void read(const parallel::ParameterRow& row, std::int64_t first, std::int64_t count,
             float* out) const;
 
  private:
+  void read_tensor(const NamedTensor& tensor, std::int64_t first, std::int64_t count,
+                   float* out) const;
   void read_transposed(const NamedTensor& tensor, float* out) const;
 
   NamedTensors tensors_;

@@ -172,10 +172,13 @@ OfficialWeights::OfficialWeights(const base::Path& path,
       surplus[name] = shape;
       continue;
     }
+    if (!file_names.emplace(*row, name).second) {
+      throw base::InputError(fmt::format("{}: {} and {} are both the parameter {}; remove one",
+                                         path.string(), file_names[*row], name, *row));
+    }
     rows[*row] = shape;
     if (naming == Naming::kTorch && name.ends_with("weight"))
       std::reverse(rows[*row].begin(), rows[*row].end());
-    file_names[*row] = name;
   }
   config_ = Sizes(rows, path.string()).config();
   if (!preset) throw no_preset(path.string(), config_);

@@ -1,8 +1,12 @@
 // What the sources of weights share.
 #include "model/weights/weight_source.h"
 
-#include <algorithm>
+#include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
 #include "model/griffin.h"
 
 namespace eyrie::model {
@@ -15,6 +19,22 @@ void read_weights(const WeightSource& source, Parameters& parameters) {
   parameters.refresh_all();
 }
 
+namespace {
+
+// What rounds to an infinity.
+void check_bfloat16_range(const WeightSource& source, const parallel::ParameterRow& row,
+                          const std::vector<float>& values) {
+  constexpr float kBeyond = 0x1.FFp127f;
+  const bool within = std::all_of(values.begin(), values.end(),
+                                  [](float value) { return std::abs(value) < kBeyond; });
+  if (within) return;
+  throw base::InputError(
+      fmt::format("{}: {} has a value that is too large for bf16; use --precision fp32",
+                  source.description(), row.name));
+}
+
+}  // namespace
+
 void read_row(const WeightSource& source, std::size_t unit, int number, Parameters& parameters) {
   const parallel::ParameterRow& row =
       parameters.units()[unit].rows[static_cast<std::size_t>(number)];
@@ -26,6 +46,8 @@ void read_row(const WeightSource& source, std::size_t unit, int number, Paramete
     const std::int64_t count = std::min(piece, row.count() - first);
     values.resize(static_cast<std::size_t>(count));
     source.read(row, first, count, values.data());
+    if (row.product && parameters.compute() == tensor::DType::kBFloat16)
+      check_bfloat16_range(source, row, values);
     parameters.store(unit, number, first, values);
   }
 }

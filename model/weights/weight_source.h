@@ -23,6 +23,7 @@ class WeightSource {
   virtual std::string description() const = 0;
 
   // Elements [first, first + count) of a whole row of the model, in the row's own layout.
+  // InputError where what comes from a file is no finite number.
   virtual void read(const parallel::ParameterRow& row, std::int64_t first, std::int64_t count,
                     float* out) const = 0;
 };

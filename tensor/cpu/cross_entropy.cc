@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 
+#include "base/error.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tensor/cpu/cross_entropy.cc"
 #include <hwy/foreach_target.h>
@@ -121,6 +123,7 @@ void CrossEntropy(const Tensor& logits, const Tensor& targets, const Tensor& wei
                   const Tensor& nll, const Tensor& dlogits, float gradient_scale) {
   losses(logits, weight, cap, nll, dlogits, gradient_scale, [&](std::int64_t r, float* row) {
     const std::int64_t target = targets.as<std::int32_t>()[r];
+    EYRIE_CHECK(target >= 0 && target < logits.columns(), "a target that has no logit");
     const float log_sum = log_sum_row(row, logits.columns(), cap_row(row, logits.columns(), cap));
     return RowLoss{log_sum, row[target], target};
   });

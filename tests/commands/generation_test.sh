@@ -42,7 +42,7 @@ say "whole characters only"
 "${generate[@]}" --prompt "Grüße" --max-new 60 --ignore-end --seed 3 2>/dev/null >"$folder/text"
 iconv -f UTF-8 -t UTF-8 "$folder/text" >/dev/null || fail "the text is not UTF-8"
 for most in 1 2 3 4 5 6 7 8; do  # random bytes, cut off anywhere
-  "${generate[@]}" --tokenizer bytes --prompt "Grü" --max-new $((most * 9)) --seed "$most" --ignore-end 2>/dev/null >"$folder/text"
+  "${generate[@]}" --tokenizer bytes --other-tokenizer --prompt "Grü" --max-new $((most * 9)) --seed "$most" --ignore-end 2>/dev/null >"$folder/text"
   iconv -f UTF-8 -t UTF-8 "$folder/text" >/dev/null || fail "the text of bytes is not UTF-8"
 done
 
@@ -72,7 +72,7 @@ printf 'hello\nand then\n/reset\nhello\n/exit\n' | "${generate[@]}" --chat --max
 read_tokens() { grep -o '[0-9]* tokens read' "$folder/chat-log" | cut -d ' ' -f 1 | sed -n "$1p"; }
 [ "$(read_tokens 1)" = "$(read_tokens 3)" ] || fail "/reset did not forget"
 
-printf 'hello\n' | "${generate[@]}" --chat --max-new 6 --tokenizer bytes >"$folder/chat" 2>"$folder/chat-log" ||
+printf 'hello\n' | "${generate[@]}" --chat --max-new 6 --tokenizer bytes --other-tokenizer >"$folder/chat" 2>"$folder/chat-log" ||
   fail "eyrie generate --chat with bytes"
 grep -q "written out as text" "$folder/chat-log" || fail "no word about the missing control tokens"
 

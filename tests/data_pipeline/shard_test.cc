@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <functional>
+
 #include "base/error.h"
 #include "base/hdf5_file.h"
 #include "support/scratch_folder.h"
@@ -134,7 +137,31 @@ TEST(Shard, TokenDamageIsNamed) {
   std::vector<std::int32_t> ids(10);
   shard.read(69995, ids);
   EXPECT_THAT(message_of<base::InputError>([&] { shard.read(149995, ids); }),
-              AllOf(HasSubstr("s.h5"), HasSubstr("token 150000 has id"), HasSubstr("8192")));
+              AllOf(HasSubstr("s.h5"), HasSubstr("token 150000, in document 0, has id"),
+                    HasSubstr("8192")));
+}
+
+// A shard whose checksums are right and whose tables say what cannot be.
+TEST(Shard, RefusesTablesThatPointElsewhere) {
+  test::ScratchFolder folder;
+  const auto message = [&](const std::function<void(ShardInfo&, ShardDocuments&)>& change) {
+    ShardInfo info = info_of(100);
+    ShardDocuments documents = documents_of({5, 9, 3}, 100);
+    change(info, documents);
+    write_shard(folder / "s.h5", info, documents);
+    return message_of<base::InputError>([&] { Shard shard(folder / "s.h5"); });
+  };
+  EXPECT_THAT(message([](auto&, auto& d) { d.offsets[1] = 16; }),
+              AllOf(HasSubstr("s.h5"), HasSubstr("document 1 is of the tokens 16 to 14")));
+  EXPECT_THAT(message([](auto&, auto& d) { d.offsets[1] = -4; }), HasSubstr("document 0"));
+  EXPECT_THAT(message([](auto&, auto& d) { d.offsets[1] = std::int64_t{1} << 60; }),
+              HasSubstr("document 1"));
+  EXPECT_THAT(message([](auto&, auto& d) { d.offsets.back() = 1000; }), HasSubstr("offsets"));
+  EXPECT_THAT(message([](auto&, auto& d) { d.offsets.front() = -1; }), HasSubstr("offsets"));
+  EXPECT_THAT(message([](auto&, auto& d) { d.quality[2] = std::nanf(""); }),
+              HasSubstr("document 2 has the quality nan"));
+  EXPECT_THAT(message([](auto& i, auto&) { i.bos = -1; }), HasSubstr("bos is -1"));
+  EXPECT_THAT(message([](auto& i, auto&) { i.eos = 100; }), HasSubstr("eos is 100"));
 }
 
 TEST(Shard, RefusesOtherFilesAndVersions) {

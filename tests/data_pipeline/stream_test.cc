@@ -53,7 +53,10 @@ struct Shards {
     dataset.build = "b1";
     dataset.vocabulary = 60000;
     dataset.tokenizer_file = "shards.model";
+    dataset.tokenizer_hash = "aaaa";
+    dataset.exclusion_hash = "e";
     dataset.exclusion_tasks = {"mmlu"};
+    dataset.screened_tasks = tasks;
     write_dataset(folder.path(), dataset);
     return ShardSet::open(folder.path(), needs);
   }
@@ -271,6 +274,43 @@ TEST(ShardSet, RefusesAnotherTokenizer) {
               }),
               AllOf(HasSubstr("shards.model"), HasSubstr("aaaa"), HasSubstr("run.model"),
                     HasSubstr("bbbb")));
+}
+
+TEST(ShardSet, RefusesAnotherVocabulary) {
+  Shards shards;
+  fill(shards);
+  shards.open({"run.model", "aaaa", {}, {}, 60000});
+  EXPECT_THAT(message_of<base::InputError>([&] {
+                shards.open({"run.model", "aaaa", {}, {}, 258});
+              }),
+              AllOf(HasSubstr("web0.h5"), HasSubstr("vocabulary of 60000"),
+                    HasSubstr("run.model has 258 pieces")));
+}
+
+// Two descriptions of one thing: dataset.json's and the shard's own.
+TEST(ShardSet, RefusesWhatTheDatasetSaysOtherwise) {
+  const auto message = [](const std::function<void(Dataset&)>& change) {
+    Shards shards;
+    fill(shards);
+    shards.open();
+    change(shards.dataset);
+    write_dataset(shards.folder.path(), shards.dataset);
+    return message_of<base::InputError>([&] {
+      ShardSet::open(shards.folder.path(), {"run.model", "aaaa", {}});
+    });
+  };
+  const auto first = [](Dataset& d) -> ShardEntry& { return d.sources[0].shards[0]; };
+  EXPECT_THAT(message([&](Dataset& d) { ++first(d).tokens; }),
+              AllOf(HasSubstr("web0.h5"), HasSubstr("tokens 55 in place of 56")));
+  EXPECT_THAT(message([&](Dataset& d) { --first(d).documents; }), HasSubstr("documents"));
+  EXPECT_THAT(message([](Dataset& d) { d.vocabulary = 100; }), HasSubstr("vocabulary 60000"));
+  EXPECT_THAT(message([](Dataset& d) { d.tokenizer_hash = "cccc"; }), HasSubstr("tokenizer aaaa"));
+  EXPECT_THAT(message([](Dataset& d) { d.exclusion_hash = "f"; }), HasSubstr("exclusion e"));
+  EXPECT_THAT(message([](Dataset& d) { d.screened_tasks = {"piqa"}; }), HasSubstr("screened"));
+  EXPECT_THAT(message([&](Dataset& d) { first(d).file = "../web0.h5"; }),
+              HasSubstr("'../web0.h5' is no file of this folder"));
+  EXPECT_THAT(message([&](Dataset& d) { d.sources[0].shards[1] = first(d); }),
+              HasSubstr("web0.h5 is there twice"));
 }
 
 TEST(ShardSet, RefusesUnfinishedMissingAndStrangeShards) {

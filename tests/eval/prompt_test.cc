@@ -36,9 +36,16 @@ TEST(Encode, BosStandsInFrontOfBothTexts) {
   EXPECT_EQ(one.continuation_tokens, 2);
 }
 
-TEST(Encode, NoBosWhereTheTextBeginsWithIt) {
-  EXPECT_EQ(encode("<s>a", "b").request.context, (Ids{'<', 's', '>', 'a'}));
+// The name of BOS in a text is text: the token stands in front of it all the same.
+TEST(Encode, BosStandsInFrontOfItsName) {
+  EXPECT_EQ(encode("<s>a", "b").request.context, (Ids{kBos, '<', 's', '>', 'a'}));
   EXPECT_EQ(encode("<s>a", "b").request.continuation, (Ids{'b'}));
+  const std::string bos = pieces().piece(pieces().bos());
+  const auto one = encode(bos + "struck", " again", 0, pieces()).request;
+  Ids expected = pieces().encode(bos + "struck");
+  expected.insert(expected.begin(), pieces().bos());
+  EXPECT_EQ(one.context, expected);
+  EXPECT_EQ(std::count(one.context.begin(), one.context.end(), pieces().bos()), 1);
 }
 
 TEST(Encode, WhiteSpaceAtTheEndOfTheContextIsScored) {

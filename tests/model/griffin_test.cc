@@ -220,8 +220,40 @@ TEST(Griffin, AChangeInOneDocumentDoesNotReachAnother) {
   griffin.loss(parameters, batch.view(), workspace, &after);
   const auto second = static_cast<std::size_t>(
       std::find(batch.positions.begin() + 1, batch.positions.end(), 0) - batch.positions.begin());
-  EXPECT_NE(before[0], after[0]);
+  // Somewhere in the first document (not every place of a fixture has a target).
+  EXPECT_FALSE(std::equal(before.begin(), before.begin() + static_cast<std::ptrdiff_t>(second),
+                          after.begin()));
   for (std::size_t t = second; t < before.size(); ++t) EXPECT_EQ(before[t], after[t]) << t;
+}
+
+// The second line: whoever reads tokens has refused these already.
+TEST(Griffin, TokensOutsideOfTheVocabularyAreNotLookedUp) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // the threads of a product survive no fork
+  GriffinConfig config = preset("griffin-10m");
+  config.vocabulary = 30;
+  config.width = config.rnn_width = config.mlp_width = 16;
+  config.heads = config.gate_blocks = 2;
+  config.layers = "RA";
+  const Griffin griffin(config);
+  Parameters parameters(griffin.units(), DType::kFloat32);
+  parameters.initialise(1);
+  Workspace workspace;
+  std::vector<std::int32_t> tokens = {1, 2, 3, 4}, targets = {2, 3, 4, 0}, positions = {0, 1, 2, 3};
+  std::vector<float> weight = {1, 1, 1, 0};
+  const auto loss = [&] {
+    return griffin.loss(parameters,
+                        {1, 4, tokens.data(), targets.data(), positions.data(), weight.data()},
+                        workspace);
+  };
+  targets[3] = 99;  // not looked at
+  EXPECT_GT(loss(), 0);
+  targets[1] = 30;
+  EXPECT_DEATH(loss(), "a target outside of the model's vocabulary");
+  targets[1] = 3;
+  tokens[2] = -1;
+  EXPECT_DEATH(loss(), "a token outside of the model's vocabulary");
+  State state(config, DType::kFloat32, 1);
+  EXPECT_DEATH(griffin.read(parameters, tokens, 4, state, workspace), "a token outside");
 }
 
 }  // namespace

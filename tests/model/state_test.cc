@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
+
 #include <fstream>
 
 #include "base/philox.h"
@@ -247,6 +250,38 @@ std::string message_of(const std::function<void()>& action) {
     return error.what();
   }
   return "nothing was thrown";
+}
+
+// A file whose checksum and seal are right, and whose content cannot be.
+TEST(State, WhatCannotBeIsRefused) {
+  const test::ScratchFolder folder;
+  Model model("RRAR", DType::kFloat32);
+  State state = model.state(1);
+  model.read(random_tokens(9, "file"), state);
+  const auto path = folder.path() / "state.h5";
+  const auto message = [&](const std::string& tokenizer = {}) {
+    return message_of(
+        [&] { State::load(path, model.griffin.config(), DType::kFloat32, nullptr, tokenizer); });
+  };
+  state.save(path, {}, "aaaa");
+  EXPECT_EQ(message(), "nothing was thrown");
+  EXPECT_EQ(message("aaaa"), "nothing was thrown");
+  EXPECT_NE(message("bbbb").find("another tokenizer (hash aaaa)"), std::string::npos);
+  state.save(path);
+  EXPECT_EQ(message("bbbb"), "nothing was thrown");  // not said
+  state.save(path, {61});
+  EXPECT_NE(message().find("unread token 61"), std::string::npos);
+  State far = state.fork(0, 1);
+  far.advance(0, std::int64_t{1} << 32, std::int64_t{1} << 32);
+  far.save(path);
+  EXPECT_NE(message().find("stands at"), std::string::npos) << message();
+  for (const float value : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
+    State damaged = state.fork(0, 1);
+    damaged.recurrent(1).f32()[3] = damaged.recurrent(1).f32()[5] = value;
+    damaged.save(path);
+    EXPECT_NE(message().find("state.h5: tensor recurrent.1 has 2 values of"), std::string::npos)
+        << message();
+  }
 }
 
 TEST(State, WrongFilesAreRefused) {

@@ -176,5 +176,19 @@ TEST(CrossEntropyEdges, SameBitsOnAnyThreads) {
   }
 }
 
+// The second line: whoever reads tokens has refused these already.
+TEST(CrossEntropy, ATargetWithoutALogitIsNotLookedUp) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // the threads of a product survive no fork
+  std::vector<float> logits(2 * 5, 0.5f), weights = {1, 1}, nll(2);
+  for (const std::int32_t target : {5, 65535, -1}) {
+    std::vector<std::int32_t> targets = {0, target};
+    EXPECT_DEATH(
+        cross_entropy({logits.data(), DType::kFloat32, 2, 5}, {targets.data(), DType::kInt32, 1, 2},
+                      {weights.data(), DType::kFloat32, 1, 2}, 0,
+                      {nll.data(), DType::kFloat32, 1, 2}, {}, 1),
+        "a target that has no logit");
+  }
+}
+
 }  // namespace
 }  // namespace eyrie::tensor

@@ -1,6 +1,7 @@
 // Sources of weights: official releases, initialisation, and models adapted to transformers.
 #include "model/weights/weight_source.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -150,11 +151,26 @@ TEST(OfficialWeights, WhatIsWrongIsNamed) {
   const auto message = [&](const base::Path& file) {
     return message_of<base::InputError>([&] { const OfficialWeights opened(file, given); });
   };
-  write_as(source, Naming::kTorch, "", '.', path, "blocks.2/mlp_block/ffw_down/kernel");
-  EXPECT_NE(message(path).find("1 tensor missing: blocks.2.mlp_block.ffw_down.weight"),
+  const std::string block = fmt::format("blocks.{}", source.config().layers.size() / 2);
+  write_as(source, Naming::kTorch, "", '.', path, block + "/mlp_block/ffw_down/kernel");
+  EXPECT_NE(message(path).find("1 tensor missing: " + block + ".mlp_block.ffw_down.weight"),
             std::string::npos);
   write_as(source, Naming::kTorch, "", '.', path, "embedder/input_embedding");
   EXPECT_NE(message(path).find("embedder/input_embedding is missing"), std::string::npos);
+  // One parameter under two of the names that are read.
+  std::vector<SafetensorsWriter::Tensor> twice;
+  for (const auto& row : rows_of(source.config()))
+    twice.push_back({"params/" + row.name, StoredType::kFloat32, row.shape});
+  twice.push_back(twice.back());
+  std::replace(twice.back().name.begin(), twice.back().name.end(), '/', '.');
+  SafetensorsWriter writer(path, twice);
+  for (const auto& tensor : twice) {
+    const std::vector<float> zeros(static_cast<std::size_t>(tensor.count()));
+    writer.append(zeros.data(), tensor.count());
+  }
+  writer.commit();
+  const std::string both = message(path);
+  EXPECT_NE(both.find("are both the parameter final_norm/scale"), std::string::npos) << both;
   EXPECT_NE(message(scratch / "x.pt").find("docs/hugging_face.md"), std::string::npos);
   std::ofstream(scratch / "x.h5") << "no file";
   EXPECT_NE(message(scratch / "x.h5").find("not an HDF5 file"), std::string::npos);
