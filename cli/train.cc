@@ -29,8 +29,9 @@ trainer::AfterStage evaluate_stage(const trainer::RunConfig& run, parallel::Comm
     const eval::Results results = eval::evaluate(model, tokenizer, readers, options);
     parallel::agree(world, [&] {
       if (world.rank() != 0) return;
-      eval::write_results(results, directory, true);
+      // The table first: it is not lost where the files cannot be written.
       base::log_info("evaluation after stage " + stage.name + ":\n" + eval::results_table(results));
+      eval::write_results(results, directory, true);
     });
   };
 }
