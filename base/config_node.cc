@@ -7,11 +7,21 @@
 
 #include <fmt/format.h>
 
+#include "base/shown.h"
+
 namespace eyrie::base {
 namespace {
 
 constexpr int kMaxDepth = 100;
 constexpr std::size_t kMaxNodes = 1'000'000;  // aliases of aliases can unfold without end
+
+// Whatever a configuration says may end in JSON, HDF5 or YAML, which hold nothing else.
+std::string not_utf8(const std::string& text) {
+  return fmt::format(
+      "\"{}\" is not UTF-8; save the file in UTF-8, or give the file or folder that it names "
+      "another name",
+      shown(text));
+}
 
 struct Copier {
   const std::string& document;
@@ -28,6 +38,7 @@ struct Copier {
     if (from.IsScalar()) {
       to.kind = ConfigNode::Kind::kScalar;
       to.scalar = from.Scalar();
+      if (!is_utf8(to.scalar)) throw to.error(not_utf8(to.scalar));
       to.quoted = from.Tag() == "!" || from.Tag() == "tag:yaml.org,2002:str";
     } else if (from.IsSequence()) {
       to.kind = ConfigNode::Kind::kList;
@@ -51,6 +62,7 @@ struct Copier {
               "whole value",
               place));
         }
+        if (!is_utf8(key)) throw InputError(fmt::format("{}: {}", place, not_utf8(key)));
         if (to.find(key) != nullptr) {
           throw InputError(
               fmt::format("{}: the key \"{}\" is there twice; remove one", place, key));

@@ -43,7 +43,8 @@ struct ConfigNode {
 };
 
 // Reads `text`, one YAML document called `name`, into `to`, which must be fresh. InputError with
-// line and column: not YAML, several documents, a key twice, nested without end.
+// line and column: not YAML, several documents, a key twice, nested without end, a key or value
+// that is not UTF-8.
 void read_yaml(std::string_view text, const std::string& name, bool from_command_line,
                ConfigNode& to);
 

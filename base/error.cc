@@ -11,6 +11,8 @@
 
 #include <fmt/format.h>
 
+#include "base/shown.h"
+
 namespace eyrie::base {
 namespace {
 
@@ -69,9 +71,9 @@ std::string nearest(const std::string& word, const std::vector<std::string>& can
 }
 
 void check_failed(const char* file, int line, const char* condition, const std::string& message) {
-  const std::string text = fmt::format(
+  const std::string text = shown_lines(fmt::format(
       "{}\n",
-      with_rank(fmt::format("{}:{}: check failed: {}: {}", file, line, condition, message)));
+      with_rank(fmt::format("{}:{}: check failed: {}: {}", file, line, condition, message))));
   // Straight to the descriptor: whatever is broken may hold the locks of the streams.
   (void)!::write(STDERR_FILENO, text.data(), text.size());
   void* frames[64];

@@ -2,12 +2,15 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
+#include <climits>
+#include <cstdio>
 #include <cstring>
 #include <system_error>
 #include <utility>
@@ -15,6 +18,9 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/new_file.h"
+#include "base/output.h"
+#include "base/output_place.h"
 
 namespace eyrie::base {
 namespace {
@@ -66,6 +72,31 @@ int write_all(int descriptor, std::span<const std::byte> bytes, std::uint64_t of
   return 0;
 }
 
+// Front to back. One of this process's own descriptors goes on where it stands.
+void write_stream(const OutputPlace& place, std::string_view contents) {
+  ask_for_fault("write", "writing", place.path, contents.size());
+  std::fflush(stdout);  // what was printed before comes before
+  const int descriptor = place.descriptor >= 0 ? ::fcntl(place.descriptor, F_DUPFD_CLOEXEC, 3)
+                                               : ::open(place.path.c_str(),
+                                                        O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY);
+  if (descriptor < 0) fail("opening", place.path, errno);
+  int error = 0;
+  for (std::string_view left = contents; !left.empty() && error == 0;) {
+    const ssize_t count = ::write(descriptor, left.data(), left.size());
+    if (count >= 0) {
+      left.remove_prefix(static_cast<std::size_t>(count));
+    } else if (errno == EAGAIN) {  // a stream that does not wait: another process set it so
+      pollfd ready{descriptor, POLLOUT, 0};
+      ::poll(&ready, 1, -1);
+    } else if (errno != EINTR) {
+      error = errno;
+    }
+  }
+  if (::close(descriptor) != 0 && errno != EINTR && error == 0) error = errno;
+  if (error == EPIPE && place.descriptor == STDOUT_FILENO) end_without_reader();
+  if (error != 0) fail("writing", place.path, error, contents.size());
+}
+
 }  // namespace
 
 File File::open(const Path& path) {
@@ -91,9 +122,10 @@ File File::modify(const Path& path) {
   return File(path, descriptor);
 }
 
-File File::create(const Path& path) {
+File File::create(const Path& path, unsigned permissions) {
   ask_for_fault("create", "creating", path);
-  const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  const int descriptor =
+      ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, permissions);
   if (descriptor < 0) fail("creating", path, errno);
   return File(path, descriptor);
 }
@@ -194,17 +226,11 @@ std::string read_file(const Path& path) {
 }
 
 void write_file(const Path& path, std::string_view contents) {
-  const Path temporary = temporary_name(path);
-  try {
-    File file = File::create(temporary);
-    file.write_at(std::as_bytes(std::span(contents)), 0);
-    file.sync();
-    file.close();
-    rename_file(temporary, path);
-  } catch (...) {
-    ::unlink(temporary.c_str());
-    throw;
-  }
+  const OutputPlace place = find_output_place(path);
+  if (place.kind == OutputPlace::Kind::kStream) return write_stream(place, contents);
+  NewFile file(path);
+  file.file().write_at(std::as_bytes(std::span(contents)), 0);
+  file.commit();
 }
 
 void rename_file(const Path& from, const Path& to) {
@@ -224,7 +250,9 @@ void sync_directory(const Path& directory) {
   if (error != 0) fail("syncing the directory", directory, error);
 }
 
-void make_directories(const Path& directory) {
+namespace {
+
+void make_directories(const Path& directory, int links) {
   if (directory.empty()) return;
   struct stat status {};
   if (::stat(directory.c_str(), &status) == 0) {
@@ -233,15 +261,26 @@ void make_directories(const Path& directory) {
                             directory.string()));
   }
   if (directory.has_relative_path() && directory.parent_path() != directory) {
-    make_directories(directory.parent_path());
+    make_directories(directory.parent_path(), links);
   }
   ask_for_fault("create", "creating the directory", directory);
   // Another rank may make it at the same time; that is as good.
-  if (::mkdir(directory.c_str(), 0777) != 0 && errno != EEXIST) {
-    fail("creating the directory", directory, errno);
+  if (::mkdir(directory.c_str(), 0777) != 0) {
+    if (errno != EEXIST) fail("creating the directory", directory, errno);
+    std::error_code error;
+    if (!std::filesystem::is_directory(directory, error)) {  // a link to what is not there
+      const Path target = std::filesystem::read_symlink(directory, error);
+      if (error || links == 0)
+        fail("creating the directory", directory, links == 0 ? ELOOP : EEXIST);
+      return make_directories(directory.parent_path() / target, links - 1);
+    }
   }
   sync_directory(folder_of(directory));
 }
+
+}  // namespace
+
+void make_directories(const Path& directory) { make_directories(directory, 40); }
 
 void remove_tree(const Path& path) {
   ask_for_fault("remove", "removing", path);
@@ -257,11 +296,15 @@ std::string host_name() {
 }
 
 std::string temporary_name(const Path& path) {
-  static std::atomic<unsigned> count{0};
+  std::uint64_t random = 0;
+  while (::getrandom(&random, sizeof random, 0) != sizeof random) {
+    if (errno != EINTR) fail("asking for random numbers for", path, errno);
+  }
   // Hidden, so that no pattern of the reader's takes it for a whole file.
-  const std::string name = fmt::format(".{}.tmp-{}-{}-{}", path.filename().string(), host_name(),
-                                       ::getpid(), count.fetch_add(1));
-  return (path.parent_path() / name).string();
+  const std::string tail = fmt::format(".tmp-{}-{}-{:016x}", host_name(), ::getpid(), random);
+  std::string name = path.filename().string();
+  if (name.size() + tail.size() + 1 > NAME_MAX) name.resize(NAME_MAX - 1 - tail.size());
+  return (path.parent_path() / ("." + name + tail)).string();
 }
 
 void set_fault_hook(FaultHook hook) { fault_hook() = std::move(hook); }

@@ -20,8 +20,10 @@ using Path = std::filesystem::path;
 // InputError.
 class File {
  public:
-  static File open(const Path& path);    // for reading
-  static File create(const Path& path);  // for reading and writing; truncates
+  static File open(const Path& path);  // for reading
+  // For reading and writing; made by this call: an Error where something of that name is there, a
+  // link too. `permissions` as the process's mask leaves them.
+  static File create(const Path& path, unsigned permissions = 0666);
   static File modify(const Path& path);  // for reading and writing; as it is, which must be there
   File(File&& other) noexcept;
   File& operator=(File&& other) noexcept;
@@ -60,17 +62,19 @@ class MappedFile {
 std::string read_file(const Path& path);
 
 // The whole file appears under `path`, or nothing changes: written to a name beside it, synced,
-// renamed.
+// renamed (base/new_file.h). Links are followed. A device or a pipe is written to
+// (base/output_place.h).
 void write_file(const Path& path, std::string_view contents);
 
 void rename_file(const Path& from, const Path& to);  // and syncs the folder of `to`
 void sync_directory(const Path& directory);
-void make_directories(const Path& directory);
+void make_directories(const Path& directory);  // links followed, where they end nowhere too
 void remove_tree(
     const Path& path);  // a file or a directory with all that is in it; nothing there: done
 std::string host_name();
-std::string temporary_name(
-    const Path& path);  // a name beside `path` that no other process of the job uses
+// A name beside `path` that no other process uses and nobody can foresee, hidden: ".NAME.tmp-…".
+// To be made with File::create, which takes nothing that is there already.
+std::string temporary_name(const Path& path);
 
 // Faults, for tests: called before each operation with its name ("create", "write", "sync",
 // "rename", "truncate", "remove") and path; what it returns other than 0 is the errno that the

@@ -10,6 +10,7 @@
 #include "base/hdf5_file.h"
 #include "base/hdf5_library.h"
 #include "base/hdf5_seal.h"
+#include "base/new_file.h"
 
 namespace eyrie::base {
 
@@ -22,21 +23,14 @@ struct Hdf5Writer::State {
   };
 
   Path path;
-  Path temporary;
-  File file;
+  NewFile made;
+  File& file;
   Hdf5DriverFile under;
   hid_t hdf5 = -1;
   std::map<std::string, Slot> slots;
-  bool committed = false;
 
-  explicit State(const Path& path)
-      : path(path), temporary(temporary_name(path)), file(File::create(temporary)) {}
-
-  ~State() {
-    close();
-    std::error_code ignored;
-    if (!committed) std::filesystem::remove(temporary, ignored);
-  }
+  explicit State(const Path& path) : path(path), made(path), file(made.file()) {}
+  ~State() { close(); }
 
   void close() {
     if (hdf5 < 0) return;
@@ -52,7 +46,7 @@ Hdf5Writer::Hdf5Writer(const Path& path) : state_(std::make_unique<State>(path))
   const Hdf5Handle access(make_hdf5_access(&s.under), H5Pclose);
   const Hdf5Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
   check_hdf5(H5Pset_obj_track_times(creation, false), path, s.under, "setting up");
-  s.hdf5 = check_hdf5(H5Fcreate(s.temporary.c_str(), H5F_ACC_TRUNC, creation, access), path,
+  s.hdf5 = check_hdf5(H5Fcreate(s.file.path().c_str(), H5F_ACC_TRUNC, creation, access), path,
                       s.under, "creating the file");
 }
 
@@ -127,10 +121,7 @@ void Hdf5Writer::commit() {
   s.close();
   if (s.under.error) std::rethrow_exception(s.under.error);
   write_seal(s.file, extents, s.under.end);
-  s.file.sync();
-  s.file.close();
-  rename_file(s.temporary, s.path);
-  s.committed = true;
+  s.made.commit();
 }
 
 }  // namespace eyrie::base

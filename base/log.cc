@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/shown.h"
 
 namespace eyrie::base {
 namespace {
@@ -39,7 +40,7 @@ Loggers& loggers() {
 }
 
 void write(spdlog::level::level_enum level, const char* label, const std::string& message) {
-  const std::string line = with_rank(label + message);
+  const std::string line = shown_lines(with_rank(label + message));
   Loggers& all = loggers();
   if (level >= spdlog::level::warn || rank() <= 0) all.terminal->log(level, line);
   std::shared_ptr<spdlog::logger> file;

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/output.h"
 #include "cli/generate.h"
 #include "parallel/stop.h"
 
@@ -38,12 +39,12 @@ int chat(const GenerateOptions& options, const trainer::OpenedModel& opened,
         opened.description));
   }
   const bool terminal = ::isatty(STDIN_FILENO) != 0;
-  if (terminal) fmt::print("{}. /reset forgets, /exit or Ctrl-D ends.\n", opened.description);
+  if (terminal) base::print("{}. /reset forgets, /exit or Ctrl-D ends.\n", opened.description);
   std::string line;
   while (true) {
     if (terminal) {
-      fmt::print("\n> ");
-      std::fflush(stdout);
+      base::print("\n> ");
+      base::flush_output();
     }
     line.clear();
     if (!read_line(line) || line == "/exit") break;
@@ -55,24 +56,23 @@ int chat(const GenerateOptions& options, const trainer::OpenedModel& opened,
     const auto turn = dialogue.say(
         line,
         [](const std::string& piece) {
-          std::fwrite(piece.data(), 1, piece.size(), stdout);
-          std::fflush(stdout);
+          base::print_text(piece);
+          base::flush_output();
         },
         parallel::stop_requested);
-    fmt::print("\n");
-    std::fflush(stdout);
-    fmt::print(
-        stderr,
+    base::print("\n");
+    base::flush_output();
+    base::print_error(fmt::format(
         "[first token after {:.3f} s; {} tokens read, {} made in {:.2f} s; state {:.2f} MB]\n",
         turn.counters.first_token_seconds, turn.counters.prompt_tokens, turn.counters.new_tokens,
-        turn.counters.new_seconds, static_cast<double>(dialogue.state().bytes()) / 1e6);
+        turn.counters.new_seconds, static_cast<double>(dialogue.state().bytes()) / 1e6));
     // Ctrl-C cuts a reply short; pressed at the prompt it ends the dialogue.
     if (turn.finish == model::Finish::kInterrupted) {
       if (parallel::stop_signal() != SIGINT) break;
       parallel::clear_stop();
     }
   }
-  if (terminal) fmt::print("\n");
+  if (terminal) base::print("\n");
   return base::kExitDone;
 }
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/output.h"
 #include "cli/command.h"
 #include "trainer/bytes.h"
 #include "trainer/checkpoint_status.h"
@@ -47,8 +48,8 @@ int run_checkpoint_list(int argc, char** argv) {
     stage = std::max(stage, status.stage.size());
     ranks = std::max(ranks, status.ranks.size());
   }
-  fmt::print("{:>10}  {:{}}  {:19}  {:>9}  {:{}}  {:>15}\n", "step", "stage", stage, "written",
-             "size", "ranks", ranks, "validation loss");
+  base::print("{:>10}  {:{}}  {:19}  {:>9}  {:{}}  {:>15}\n", "step", "stage", stage, "written",
+              "size", "ranks", ranks, "validation loss");
   for (const auto& status : all) {
     const std::string written =
         status.written ? fmt::format("{:%Y-%m-%d %H:%M:%S}", fmt::localtime(*status.written)) : "-";
@@ -58,11 +59,11 @@ int run_checkpoint_list(int argc, char** argv) {
         fmt::format("{:>10}  {:{}}  {:19}  {:>9}  {:{}}  {:>15}  {}", status.info.step,
                     or_dash(status.stage), stage, written, trainer::bytes_text(status.bytes),
                     or_dash(status.ranks), ranks, loss, marks_of(status));
-    fmt::print("{}\n", line.substr(0, line.find_last_not_of(' ') + 1));
+    base::print("{}\n", line.substr(0, line.find_last_not_of(' ') + 1));
   }
   for (const auto& status : all) {
     if (!status.fault.empty())
-      fmt::print("{}: {}\n", status.readable ? "damaged" : "not readable", status.fault);
+      base::print("{}: {}\n", status.readable ? "damaged" : "not readable", status.fault);
   }
   return base::kExitDone;
 }

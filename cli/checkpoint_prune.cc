@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/listing.h"
+#include "base/output.h"
 #include "base/owner.h"
 #include "cli/command.h"
 #include "cli/flags.h"
@@ -68,7 +69,7 @@ int run_checkpoint_prune(int argc, char** argv) {
   for (const auto& row : rows) {
     const std::string name = row.info.path.filename().string();
     if (!row.kept_for.empty()) {
-      fmt::print("{}: stays ({})\n", name, row.kept_for);
+      base::print("{}: stays ({})\n", name, row.kept_for);
       continue;
     }
     const std::uint64_t size = trainer::bytes_below(row.info.path);
@@ -76,15 +77,16 @@ int run_checkpoint_prune(int argc, char** argv) {
       owner->check();
       trainer::remove_checkpoint(row.info.path);
     }
-    fmt::print("{}: {} ({}{})\n", name, dry_run ? "would go" : "removed", trainer::bytes_text(size),
-               !row.info.complete                ? ", unfinished"
-               : damaged.contains(row.info.path) ? ", damaged"
-                                                 : "");
+    base::print("{}: {} ({}{})\n", name, dry_run ? "would go" : "removed",
+                trainer::bytes_text(size),
+                !row.info.complete                ? ", unfinished"
+                : damaged.contains(row.info.path) ? ", damaged"
+                                                  : "");
     ++gone;
     bytes += size;
   }
-  fmt::print("{} {}, {}\n", dry_run ? "would remove" : "removed", base::counted(gone, "checkpoint"),
-             trainer::bytes_text(bytes));
+  base::print("{} {}, {}\n", dry_run ? "would remove" : "removed",
+              base::counted(gone, "checkpoint"), trainer::bytes_text(bytes));
   return base::kExitDone;
 }
 

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/output.h"
 #include "cli/command.h"
 #include "cli/flags.h"
 #include "trainer/bytes.h"
@@ -57,19 +58,18 @@ int run_checkpoint_verify(int argc, char** argv) {
   for (const auto& info : chosen(place, step, newest)) {
     const std::string name = info.path.filename().string();
     if (!info.complete) {
-      fmt::print("{}: unfinished, not a checkpoint\n", name);
+      base::print("{}: unfinished, not a checkpoint\n", name);
       continue;
     }
     const std::vector<std::string> faults = trainer::faults_of(info.path);
     if (faults.empty()) {
-      fmt::print("{}: sound, {}\n", name, trainer::bytes_text(trainer::bytes_below(info.path)));
+      base::print("{}: sound, {}\n", name, trainer::bytes_text(trainer::bytes_below(info.path)));
     } else {
-      fmt::print("{}: damaged\n  {}\n", name, fmt::join(faults, "\n  "));
+      base::print("{}: damaged\n  {}\n", name, fmt::join(faults, "\n  "));
     }
     ++(faults.empty() ? sound : damaged);
   }
   if (damaged == 0) return base::kExitDone;
-  std::fflush(stdout);
   throw base::Error(fmt::format("{}: {} of {} damaged", place, damaged,
                                 base::counted(damaged + sound, "checkpoint")));
 }

@@ -4,6 +4,7 @@
 
 #include "base/config.h"
 #include "base/log.h"
+#include "base/output.h"
 #include "cli/command.h"
 #include "data_pipeline/build.h"
 #include "data_pipeline/exclusion.h"
@@ -61,12 +62,12 @@ int run_data_build(int argc, char** argv) {
     });
     const data_pipeline::Dataset dataset = data_pipeline::build_dataset(config, places, *world);
     if (world->rank() == 0) {
-      fmt::print("{}\n", data_pipeline::dataset_table(dataset));
+      base::print("{}\n", data_pipeline::dataset_table(dataset));
       if (!dataset.exclusion_report.starts_with("{}"))
-        fmt::print("evaluation items kept out:\n{}\n",
-                   data_pipeline::report_table(dataset.exclusion_report));
-      fmt::print("shards in {}; the whole report, items found and items too short by name in {}\n",
-                 config.output.string(), data_pipeline::kDatasetFile);
+        base::print("evaluation items kept out:\n{}\n",
+                    data_pipeline::report_table(dataset.exclusion_report));
+      base::print("shards in {}; the whole report, items found and items too short by name in {}\n",
+                  config.output.string(), data_pipeline::kDatasetFile);
     }
     return base::kExitDone;
   });

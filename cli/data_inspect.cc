@@ -8,6 +8,8 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/listing.h"
+#include "base/output.h"
+#include "base/shown.h"
 #include "cli/command.h"
 #include "cli/flags.h"
 #include "data_pipeline/dataset.h"
@@ -22,11 +24,12 @@ void print_documents(const data_pipeline::Shard& shard, std::int64_t count,
   for (std::int64_t d = 0; d < std::min(count, shard.documents()); ++d) {
     std::vector<std::int32_t> ids(shard.offset(d + 1) - shard.offset(d));
     shard.read(shard.offset(d), ids);
-    fmt::print("--- document {}: {} tokens, quality {:.3f}, hash {}{}\n", d, ids.size(),
-               shard.quality(d), base::hex(shard.hash(d)), shard.validation(d) ? ", held out" : "");
+    base::print("--- document {}: {} tokens, quality {:.3f}, hash {}{}\n", d, ids.size(),
+                shard.quality(d), base::hex(shard.hash(d)),
+                shard.validation(d) ? ", held out" : "");
     if (!ids.empty() && ids.front() == shard.info().bos) ids.erase(ids.begin());
     if (!ids.empty() && ids.back() == shard.info().eos) ids.pop_back();
-    fmt::print("{}\n", tokenizer.decode(ids));
+    base::print("{}\n", tokenizer.decode(ids));
   }
 }
 
@@ -40,6 +43,10 @@ std::vector<std::string> without_leaf_tasks(const std::vector<std::string>& task
     if (!leaf) groups.push_back(task);
   }
   return groups;
+}
+
+std::string joined(const std::vector<std::string>& names) {
+  return base::shown(fmt::format("{}", fmt::join(names, ", ")));
 }
 
 void print_shard(const data_pipeline::Shard& shard) {
@@ -56,18 +63,20 @@ void print_shard(const data_pipeline::Shard& shard) {
   const auto at = [&](double share) {
     return quality[static_cast<std::size_t>(share * (quality.size() - 1))];
   };
-  fmt::print("{}\n", shard.path().string());
-  fmt::print("  source      {} (shard {}), filters: {}\n", info.source, info.index,
-             info.filters.empty() ? "none" : fmt::format("{}", fmt::join(info.filters, ", ")));
-  fmt::print("  documents   {}, held out {}\n", shard.documents(), held);
-  fmt::print("  tokens      {}, held out {}\n", shard.tokens(), held_tokens);
-  fmt::print("  quality     lowest {:.3f}, median {:.3f}, highest {:.3f}\n", at(0), at(0.5), at(1));
-  fmt::print("  vocabulary  {}, BOS {}, EOS {}, tokenizer {}\n", info.vocabulary, info.bos,
-             info.eos, info.tokenizer_hash);
+  base::print("{}\n", shard.path().string());
+  base::print("  source      {} (shard {}), filters: {}\n", base::shown(info.source), info.index,
+              info.filters.empty() ? "none" : joined(info.filters));
+  base::print("  documents   {}, held out {}\n", shard.documents(), held);
+  base::print("  tokens      {}, held out {}\n", shard.tokens(), held_tokens);
+  base::print("  quality     lowest {:.3f}, median {:.3f}, highest {:.3f}\n", at(0), at(0.5),
+              at(1));
+  base::print("  vocabulary  {}, BOS {}, EOS {}, tokenizer {}\n", info.vocabulary, info.bos,
+              info.eos, base::shown(info.tokenizer_hash));
   const std::vector<std::string> tasks = without_leaf_tasks(info.screened_tasks);
-  fmt::print("  exclusion   {} ({}): {}\n", info.exclusion_method, info.exclusion_hash,
-             tasks.empty() ? "nothing" : fmt::format("{}", fmt::join(tasks, ", ")));
-  fmt::print("  content     {}, build {}\n", shard.content(), info.build);
+  base::print("  exclusion   {} ({}): {}\n", base::shown(info.exclusion_method),
+              base::shown(info.exclusion_hash), tasks.empty() ? "nothing" : joined(tasks));
+  base::print("  content     {}, build {}\n", base::shown(shard.content()),
+              base::shown(info.build));
 }
 
 }  // namespace
@@ -95,7 +104,7 @@ int run_data_inspect(int argc, char** argv) {
     for (const data_pipeline::SourceSummary& source : dataset.sources)
       for (const data_pipeline::ShardEntry& entry : source.shards)
         files.push_back(directory / entry.file);
-    fmt::print("{}\n", data_pipeline::dataset_table(dataset));
+    base::print("{}\n", data_pipeline::dataset_table(dataset));
   } else {
     files.emplace_back(path);
   }
@@ -110,7 +119,7 @@ int run_data_inspect(int argc, char** argv) {
     print_shard(shard);
     if (verify) {
       shard.verify();
-      fmt::print("  checksums   all right\n");
+      base::print("  checksums   all right\n");
     }
     if (!tokenizer) continue;
     if (tokenizer->hash() != shard.info().tokenizer_hash)

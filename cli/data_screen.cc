@@ -3,6 +3,9 @@
 #include <CLI/CLI.hpp>
 
 #include "base/error.h"
+#include "base/output.h"
+#include "base/output_place.h"
+#include "base/shown.h"
 #include "cli/command.h"
 #include "cli/flags.h"
 #include "data_pipeline/documents.h"
@@ -51,6 +54,16 @@ int run_data_screen(int argc, char** argv) {
         if (found.empty()) throw base::InputError(fmt::format("{}: no such file", pattern));
         paths.insert(paths.end(), found.begin(), found.end());
       }
+      for (const std::vector<base::Path>& names :
+           {paths, std::vector<base::Path>(item_files.begin(), item_files.end())})
+        for (const base::Path& path : names)
+          if (!base::is_utf8(path.string()))
+            throw base::InputError(fmt::format(
+                "{}: the name is not UTF-8, as reports need it; rename it", path.string()));
+      if (world->rank() == 0) {  // before anything is read
+        base::check_output_is_open();
+        if (!output.empty()) base::check_output_file("--output", output);
+      }
       index = data_pipeline::ExclusionIndex(tasks, item_files,
                                             {data, {task_folders.begin(), task_folders.end()}});
     });
@@ -60,14 +73,14 @@ int run_data_screen(int argc, char** argv) {
     const auto shown = static_cast<std::size_t>(most_shown);
     for (std::size_t i = 0; i < std::min(shown, result.hits.size()); ++i) {
       const auto& hit = result.hits[i];
-      fmt::print("{}:{}: {} words of {}: {}\n", hit.file, hit.line, hit.match.words, hit.match.item,
-                 hit.match.text);
+      base::print("{}:{}: {} words of {}: {}\n", hit.file, hit.line, hit.match.words,
+                  base::shown(hit.match.item), base::shown(hit.match.text));
     }
     if (result.hits.size() > shown)
-      fmt::print("… and {} more documents\n", result.hits.size() - shown);
-    fmt::print("{}{} of {} documents share something\n",
-               data_pipeline::report_table(data_pipeline::report_json(index, result.findings)),
-               result.hits.size(), result.documents);
+      base::print("… and {} more documents\n", result.hits.size() - shown);
+    base::print("{}{} of {} documents share something\n",
+                data_pipeline::report_table(data_pipeline::report_json(index, result.findings)),
+                result.hits.size(), result.documents);
     if (!output.empty()) base::write_file(output, data_pipeline::to_json(result, index));
     return base::kExitDone;
   });

@@ -6,6 +6,8 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/output.h"
+#include "base/output_place.h"
 #include "cli/command.h"
 #include "cli/flags.h"
 #include "eval/evaluation.h"
@@ -86,6 +88,14 @@ int run_eval(int argc, char** argv) {
     parallel::agree(*world, [&] {
       if (log_samples && output.empty())
         throw base::InputError("--log-samples needs --output, the folder to write to");
+      if (world->rank() == 0) {  // before anything is scored
+        base::check_output_is_open();
+        if (!output.empty()) {
+          base::check_output_folder("--output", output);
+          if (std::filesystem::is_directory(output))
+            base::check_output_file("--output", base::Path(output) / "results.json");
+        }
+      }
       // Before the model is read: a mistyped task should not cost minutes.
       const text::TaskCatalog catalog = text::read_tasks(options.places.task_directories);
       for (const std::string& task : options.tasks) text::open_tasks(task, catalog, options.places);
@@ -108,8 +118,9 @@ int run_eval(int argc, char** argv) {
     if (!results) return base::kExitStopped;
     parallel::agree(*world, [&] {
       if (world->rank() != 0) return;
+      // The table first: it is not lost where the files cannot be written.
+      base::print("{}\n{}", opened.description, eval::results_table(*results));
       if (!output.empty()) eval::write_results(*results, output, log_samples);
-      fmt::print("{}\n{}", opened.description, eval::results_table(*results));
       if (!output.empty()) base::log_info("results are in " + output + "/results.json");
     });
     return base::kExitDone;

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/error.h"
+#include "base/output.h"
 #include "cli/command.h"
 #include "eval/show.h"
 
@@ -20,7 +21,7 @@ int run_eval_list(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
   }
-  fmt::print("{}", eval::list_tasks({data, {task_folders.begin(), task_folders.end()}}));
+  base::print("{}", eval::list_tasks({data, {task_folders.begin(), task_folders.end()}}));
   return base::kExitDone;
 }
 

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/error.h"
+#include "base/output.h"
 #include "cli/command.h"
 #include "cli/flags.h"
 #include "eval/show.h"
@@ -26,8 +27,8 @@ int run_eval_show(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
   }
-  fmt::print("{}", eval::show_document(task, document, shots,
-                                       {data, {task_folders.begin(), task_folders.end()}}));
+  base::print("{}", eval::show_document(task, document, shots,
+                                        {data, {task_folders.begin(), task_folders.end()}}));
   return base::kExitDone;
 }
 

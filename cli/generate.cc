@@ -7,6 +7,8 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/listing.h"
+#include "base/output.h"
+#include "base/output_place.h"
 #include "cli/command.h"
 #include "cli/flags.h"
 #include "cli/generate.h"
@@ -71,13 +73,13 @@ void print_counters(const std::string& description, const model::GenerationCount
   const auto rate = [](std::int64_t tokens, double seconds) {
     return seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0;
   };
-  fmt::print(stderr,
-             "{}: prompt {} tokens in {:.2f} s ({:.1f} tokens/s); {} tokens in {:.2f} s ({:.1f} "
-             "tokens/s); first token after {:.3f} s\n",
-             description, counters.prompt_tokens, counters.prompt_seconds,
-             rate(counters.prompt_tokens, counters.prompt_seconds), counters.new_tokens,
-             counters.new_seconds, rate(counters.new_tokens, counters.new_seconds),
-             counters.first_token_seconds);
+  base::print_error(fmt::format(
+      "{}: prompt {} tokens in {:.2f} s ({:.1f} tokens/s); {} tokens in {:.2f} s ({:.1f} "
+      "tokens/s); first token after {:.3f} s\n",
+      description, counters.prompt_tokens, counters.prompt_seconds,
+      rate(counters.prompt_tokens, counters.prompt_seconds), counters.new_tokens,
+      counters.new_seconds, rate(counters.new_tokens, counters.new_seconds),
+      counters.first_token_seconds));
 }
 
 int run_generate(int argc, char** argv) {
@@ -103,13 +105,15 @@ int run_generate(int argc, char** argv) {
     if (options.chat && given)
       throw base::InputError(fmt::format("{} does not go with --chat", flag));
   }
-  for (const auto& [flag, file] :
-       {std::pair{"--save-state", options.save_state}, {"--output", options.output}}) {
-    const base::Path folder = base::Path(file).parent_path();
-    if (!folder.empty() && !base::is_folder(folder))
-      throw base::InputError(
-          fmt::format("{} {}: there is no folder {}", flag, file, folder.string()));
+  // Before the model is read: what cannot be written, and a bad line, are known now.
+  if (!options.save_state.empty())
+    base::check_output_file("--save-state", options.save_state, base::Order::kAny);
+  if (options.output.empty()) {
+    base::check_output_is_open();
+  } else {
+    base::check_output_file("--output", options.output);
   }
+  if (!options.prompts.empty()) options.lines = read_prompts(options.prompts);
   tensor::set_thread_count(threads > 0 ? static_cast<int>(threads) : tensor::cores());
   const trainer::OpenedModel opened = trainer::open_model(options.place, opening);
   model::Decoder decoder(*opened.griffin, *opened.parameters, opened.tokenizer->size());

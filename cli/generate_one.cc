@@ -1,10 +1,10 @@
 // One prompt: its only sample is streamed; several are printed one after the other.
 #include <fmt/format.h>
 
-#include <cstdio>
 #include <map>
 
 #include "base/error.h"
+#include "base/output.h"
 #include "cli/generate.h"
 #include "parallel/stop.h"
 
@@ -40,8 +40,8 @@ int generate_one(const GenerateOptions& options, const trainer::OpenedModel& ope
     prompt.from = &from;
   }
   const auto print = [](const std::string& text) {
-    std::fwrite(text.data(), 1, text.size(), stdout);
-    std::fflush(stdout);
+    base::print_text(text);
+    base::flush_output();
   };
   if (stream) print(options.prompt);
   bool asked = false;

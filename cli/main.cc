@@ -3,13 +3,13 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <exception>
 #include <new>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "base/output.h"
 #include "cli/command.h"
 #include "cli/short_spins.h"
 
@@ -53,11 +53,11 @@ constexpr Command kCommands[] = {
     {"version", "version, compiler, and what the processor can run", run_version},
 };
 
-void print_commands(std::FILE* out) {
-  fmt::print(out, "eyrie trains and evaluates Griffin models. Commands:\n\n");
+std::string command_list() {
+  std::string text = "eyrie trains and evaluates Griffin models. Commands:\n\n";
   for (const Command& command : kCommands)
-    fmt::print(out, "  {:17} {}\n", command.name, command.summary);
-  fmt::print(out, "\n`eyrie COMMAND --help` lists a command's flags. Documentation: docs/.\n");
+    text += fmt::format("  {:17} {}\n", command.name, command.summary);
+  return text + "\n`eyrie COMMAND --help` lists a command's flags. Documentation: docs/.\n";
 }
 
 // The words of the command that `arguments` begin with: 2 before 1; null: none.
@@ -89,26 +89,27 @@ int unknown(const std::vector<std::string>& arguments) {
   if (!verbs.empty() && help) {
     for (const Command& command : kCommands) {
       if (std::string(command.name).starts_with(one + " "))
-        fmt::print("  {:17} {}\n", command.name, command.summary);
+        eyrie::base::print("  {:17} {}\n", command.name, command.summary);
     }
     return eyrie::base::kExitDone;
   }
   if (!verbs.empty()) {  // the first word is right
     const std::string near = arguments.size() > 1 ? eyrie::base::nearest(arguments[1], verbs) : "";
     if (near.empty()) {
-      fmt::print(stderr, "eyrie: '{}' is followed by one of: {}\n", one, fmt::join(verbs, ", "));
+      eyrie::base::print_error(
+          fmt::format("eyrie: '{}' is followed by one of: {}\n", one, fmt::join(verbs, ", ")));
     } else {
-      fmt::print(stderr, "eyrie: there is no command '{}'; did you mean '{} {}'?\n", two, one,
-                 near);
+      eyrie::base::print_error(
+          fmt::format("eyrie: there is no command '{}'; did you mean '{} {}'?\n", two, one, near));
     }
     return eyrie::base::kExitInput;
   }
   std::string near = eyrie::base::nearest(two, names);
   const bool both = !near.empty() && arguments.size() > 1;
   if (near.empty()) near = eyrie::base::nearest(one, names);  // the second word is an argument
-  fmt::print(stderr, "eyrie: there is no command '{}'{}\n\n", both ? two : one,
-             near.empty() ? "" : "; did you mean '" + near + "'?");
-  print_commands(stderr);
+  eyrie::base::print_error(fmt::format("eyrie: there is no command '{}'{}\n\n{}", both ? two : one,
+                                       near.empty() ? "" : "; did you mean '" + near + "'?",
+                                       command_list()));
   return eyrie::base::kExitInput;
 }
 
@@ -130,9 +131,13 @@ std::vector<std::string> plain(std::vector<std::string> arguments) {
 
 int run(const std::vector<std::string>& given) {
   std::vector<std::string> arguments = plain(given);
-  if (arguments.empty() || arguments[0] == "help") {
-    print_commands(arguments.empty() ? stderr : stdout);
-    return arguments.empty() ? eyrie::base::kExitInput : eyrie::base::kExitDone;
+  if (arguments.empty()) {
+    eyrie::base::print_error(command_list());
+    return eyrie::base::kExitInput;
+  }
+  if (arguments[0] == "help") {
+    eyrie::base::print_text(command_list());
+    return eyrie::base::kExitDone;
   }
   int words = 0;
   const Command* command = find(arguments, words);
@@ -145,21 +150,27 @@ int run(const std::vector<std::string>& given) {
   return command->run(static_cast<int>(arguments.size()), pointers.data());
 }
 
+int fail(const std::string& message, int status) {
+  eyrie::base::print_error(fmt::format("eyrie: {}\n", eyrie::base::with_rank(message)));
+  return status;
+}
+
+int run_guarded(const std::vector<std::string>& arguments) {
+  try {
+    return run(arguments);
+  } catch (const eyrie::base::InputError& error) {
+    return fail(error.what(), eyrie::base::kExitInput);
+  } catch (const std::bad_alloc&) {
+    return fail("out of memory: the system gave no more of it", eyrie::base::kExitFailure);
+  } catch (const std::exception& error) {
+    return fail(error.what(), eyrie::base::kExitFailure);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  eyrie::base::open_standard_streams();  // before anything opens a file
   spin_shortly(argv);
-  try {
-    return run({argv + 1, argv + std::max(argc, 1)});
-  } catch (const eyrie::base::InputError& error) {
-    fmt::print(stderr, "eyrie: {}\n", eyrie::base::with_rank(error.what()));
-    return eyrie::base::kExitInput;
-  } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "eyrie: {}\n",
-               eyrie::base::with_rank("out of memory: the system gave no more of it"));
-    return eyrie::base::kExitFailure;
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "eyrie: {}\n", eyrie::base::with_rank(error.what()));
-    return eyrie::base::kExitFailure;
-  }
+  return eyrie::base::finish_output(run_guarded({argv + 1, argv + std::max(argc, 1)}));
 }

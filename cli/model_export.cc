@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/error.h"
+#include "base/output.h"
 #include "cli/command.h"
 #include "cli/model_files.h"
 #include "model/weights/model_card.h"
@@ -58,6 +59,7 @@ int run_model_export(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
   }
+  model::check_empty(out);  // before the weights are read
   tensor::set_thread_count(writing.threads > 0 ? static_cast<int>(writing.threads)
                                                : tensor::cores());
   const trainer::OpenedWeights opened = trainer::open_weights(place, opening);
@@ -69,7 +71,7 @@ int run_model_export(int argc, char** argv) {
     adapted = model::adapt(*opened.weights);
     for (const model::Obstacle& obstacle : obstacles) {
       facts.adaptations.push_back(fmt::format("{}; written: {}", obstacle.why, obstacle.adapting));
-      fmt::print("adapted: {}\n", facts.adaptations.back());
+      base::print("adapted: {}\n", facts.adaptations.back());
     }
   }
   const model::WeightSource& source = adapted ? *adapted : *opened.weights;

@@ -1,9 +1,11 @@
 // Flags and last line of model init, import and export.
 #include "cli/model_files.h"
-#include "cli/flags.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
+
+#include "base/output.h"
+#include "cli/flags.h"
 
 namespace eyrie::cli {
 
@@ -22,9 +24,9 @@ void add_writing_flags(CLI::App& app, WritingFlags& flags, const std::string& ty
 }
 
 void print_written(const model::HuggingFaceWritten& written, const std::string& directory) {
-  fmt::print("{}: {} parameters, {}, {:.2f} GB in {} {}\n", directory, written.parameters,
-             name_of(written.type), static_cast<double>(written.bytes) / 1e9, written.weight_files,
-             written.weight_files == 1 ? "file" : "files");
+  base::print("{}: {} parameters, {}, {:.2f} GB in {} {}\n", directory, written.parameters,
+              name_of(written.type), static_cast<double>(written.bytes) / 1e9, written.weight_files,
+              written.weight_files == 1 ? "file" : "files");
 }
 
 }  // namespace eyrie::cli

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/error.h"
+#include "base/output.h"
 #include "cli/command.h"
 #include "cli/model_files.h"
 #include "tensor/threads.h"
@@ -32,6 +33,7 @@ int run_model_import(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
   }
+  model::check_empty(out);  // before the weights are read
   tensor::set_thread_count(writing.threads > 0 ? static_cast<int>(writing.threads)
                                                : tensor::cores());
   const trainer::OpenedWeights opened = trainer::open_weights(place, opening);
@@ -41,7 +43,7 @@ int run_model_import(int argc, char** argv) {
   options.tokenizer_hash = opened.tokenizer_hash;
   print_written(model::write_hugging_face(*opened.weights, out, options), out);
   if (opened.tokenizer.empty()) {
-    fmt::print("it has no tokenizer.model: name a tokenizer with --tokenizer where it is used\n");
+    base::print("it has no tokenizer.model: name a tokenizer with --tokenizer where it is used\n");
   }
   return base::kExitDone;
 }

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/listing.h"
 #include "base/log.h"
+#include "base/output.h"
 #include "cli/command.h"
 #include "cli/flags.h"
 #include "model/size.h"
@@ -167,7 +168,7 @@ void print_json(const Described& described, const Sizes& sizes) {
                       {"batch", memory.batch},
                       {"snapshot", memory.snapshot},
                       {"process", memory.process}}}};
-  fmt::print("{}\n", all.dump(2));
+  base::print_json(all.dump(2) + "\n");
 }
 
 void print_text(const Described& described, const Sizes& sizes) {
@@ -176,23 +177,23 @@ void print_text(const Described& described, const Sizes& sizes) {
   const auto layers = [&](char kind) {
     return std::count(config.layers.begin(), config.layers.end(), kind);
   };
-  fmt::print("{}\n", model::title_of(config, false));
-  fmt::print("  layers       {}: {} recurrent, {} of local attention, {} of global attention\n",
-             config.layers, layers('R'), layers('A'), layers('G'));
-  fmt::print("  widths       model {}, rnn {}, mlp {}, vocabulary {}\n", config.width,
-             config.rnn_width, config.mlp_width, config.vocabulary);
-  fmt::print("  heads        {} of {}, one of keys and values; window {}\n", config.heads,
-             config.head_dim(), config.window);
-  fmt::print("  gate blocks  {} of {}\n", config.gate_blocks,
-             config.rnn_width / config.gate_blocks);
-  fmt::print("  embedding    scale {}, soft cap of the logits {}; init {}\n",
-             config.embedding_scale(),
-             config.soft_cap > 0 ? fmt::format("{}", config.soft_cap) : "none", config.init);
+  base::print("{}\n", model::title_of(config, false));
+  base::print("  layers       {}: {} recurrent, {} of local attention, {} of global attention\n",
+              config.layers, layers('R'), layers('A'), layers('G'));
+  base::print("  widths       model {}, rnn {}, mlp {}, vocabulary {}\n", config.width,
+              config.rnn_width, config.mlp_width, config.vocabulary);
+  base::print("  heads        {} of {}, one of keys and values; window {}\n", config.heads,
+              config.head_dim(), config.window);
+  base::print("  gate blocks  {} of {}\n", config.gate_blocks,
+              config.rnn_width / config.gate_blocks);
+  base::print("  embedding    scale {}, soft cap of the logits {}; init {}\n",
+              config.embedding_scale(),
+              config.soft_cap > 0 ? fmt::format("{}", config.soft_cap) : "none", config.init);
 
   const auto number = [](const char* what, std::int64_t value, const char* note = "") {
-    if (value > 0) fmt::print("  {:<22}{:>16}{}\n", what, grouped(value), note);
+    if (value > 0) base::print("  {:<22}{:>16}{}\n", what, grouped(value), note);
   };
-  fmt::print("\nparameters\n");
+  base::print("\nparameters\n");
   number("total", parameters.all());
   number("without embedding", parameters.all() - parameters.embedding);
   number("embedding", parameters.embedding, "  also the output layer");
@@ -204,30 +205,30 @@ void print_text(const Described& described, const Sizes& sizes) {
   number("mlp", parameters.mlp);
   number("norms", parameters.norms);
 
-  fmt::print("\nstate of a sequence\n");
+  base::print("\nstate of a sequence\n");
   for (const auto& [name, state] : {std::pair{"fp32", fp32}, std::pair{"bf16", bf16}}) {
-    fmt::print("  {:<22}{:>16} bytes", name, grouped(state.fixed));
-    if (state.a_token > 0) fmt::print(" and {} a token", grouped(state.a_token));
-    fmt::print("\n");
+    base::print("  {:<22}{:>16} bytes", name, grouped(state.fixed));
+    if (state.a_token > 0) base::print(" and {} a token", grouped(state.a_token));
+    base::print("\n");
   }
 
   const trainer::StepShape& shape = described.shape;
-  fmt::print("\nMFLOPs a token, forward and backward, sequences of {}\n", shape.length);
+  base::print("\nMFLOPs a token, forward and backward, sequences of {}\n", shape.length);
   const auto share = [](const char* what, double value, const char* note = "") {
-    fmt::print("  {:<22}{:>16.3f}{}\n", what, value * 1e-6, note);
+    base::print("  {:<22}{:>16.3f}{}\n", what, value * 1e-6, note);
   };
   share("total", flops.all());
   share("products", flops.products);
   share("attention", flops.attention);
   share("recurrence", flops.recurrence, "  not part of the total");
 
-  fmt::print(
+  base::print(
       "\nmemory of a training rank: {}, micro-shards of {} x {} tokens, {} a rank and step, "
       "{} rank{}\n",
       name_of(shape.compute), shape.sequences, shape.length, shape.micro_shards, shape.mesh.data,
       shape.mesh.data == 1 ? "" : "s");
   const auto amount = [](const char* what, std::int64_t value, const char* note) {
-    if (value > 0) fmt::print("  {:<22}{:>16}  {}\n", what, trainer::bytes_text(value), note);
+    if (value > 0) base::print("  {:<22}{:>16}  {}\n", what, trainer::bytes_text(value), note);
   };
   amount("total", memory.all(), "");
   for (const trainer::MemoryPart& part : trainer::memory_parts(memory))

@@ -30,6 +30,7 @@ int run_model_init(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
   }
+  model::check_empty(out);  // before the weights are read
   tensor::set_thread_count(writing.threads > 0 ? static_cast<int>(writing.threads)
                                                : tensor::cores());
   trainer::OpenedWeights opened;

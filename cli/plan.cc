@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/listing.h"
+#include "base/output.h"
 #include "cli/command.h"
 #include "cli/flags.h"
 #include "tensor/threads.h"
@@ -62,7 +63,7 @@ double tokens_a_step(const trainer::StageConfig& stage) {
 
 void print_machine(const trainer::Machine& machine, const trainer::RunConfig& run, bool measured) {
   const auto compute = run.bf16 ? tensor::DType::kBFloat16 : tensor::DType::kFloat32;
-  fmt::print(
+  base::print(
       "machine    {}: a rank {:.1f} GFLOP/s in {} ({}), of which products reach {:.0f} %; "
       "memory {}/s; links {}/s in a node, {}/s between nodes; {} ranks a node\n",
       machine.name, machine.flops(compute) * 1e-9, name_of(compute),
@@ -74,45 +75,46 @@ void print_machine(const trainer::Machine& machine, const trainer::RunConfig& ru
       bytes_text(static_cast<std::int64_t>(machine.network.bandwidth)),
       machine.ranks_a_node == 0 ? "all" : std::to_string(machine.ranks_a_node));
   if (measured)
-    fmt::print(
+    base::print(
         "           (bandwidths, latencies and efficiency are defaults; --machine FILE "
         "describes another: docs/planning.md)\n");
 }
 
 void print_mesh(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
                 const trainer::Machine& machine) {
-  fmt::print("mesh       {}: {}\n", parallel::describe(mesh), base::counted(mesh.ranks(), "rank"));
+  base::print("mesh       {}: {}\n", parallel::describe(mesh), base::counted(mesh.ranks(), "rank"));
   const trainer::RankMemory memory = trainer::memory_needed(run, mesh);
-  fmt::print(
+  base::print(
       "\nmemory of the rank that needs most{}\n",
       run.memory_limit > 0 ? fmt::format(" (memory_limit {})", bytes_text(run.memory_limit)) : "");
-  fmt::print("  {:<16}{:>12}{}\n", "total", bytes_text(memory.all()),
-             run.memory_limit > 0 && memory.all() > run.memory_limit ? "  ABOVE THE LIMIT" : "");
+  base::print("  {:<16}{:>12}{}\n", "total", bytes_text(memory.all()),
+              run.memory_limit > 0 && memory.all() > run.memory_limit ? "  ABOVE THE LIMIT" : "");
   for (const trainer::MemoryPart& part : trainer::memory_parts(memory))
-    fmt::print("  {:<16}{:>12}  {}\n", part.name, bytes_text(part.bytes), part.note);
+    base::print("  {:<16}{:>12}  {}\n", part.name, bytes_text(part.bytes), part.note);
   double all_seconds = 0, all_tokens = 0;
   for (const trainer::StageConfig& stage : run.stages) {
     const trainer::MeshPlan plan(run.model, trainer::step_shape(run, stage, mesh));
-    fmt::print("\nstage {}: a step of {} sequences of {} tokens in {} micro-shards, {} of a rank\n",
-               stage.name, stage.batch_sequences, stage.sequence_length, stage.micro_shards,
-               plan.micro_shards_a_rank());
-    fmt::print("  {:<16}{:>12.3g}\n", "FLOPs", trainer::step_flops(run, plan.shape()));
+    base::print(
+        "\nstage {}: a step of {} sequences of {} tokens in {} micro-shards, {} of a rank\n",
+        stage.name, stage.batch_sequences, stage.sequence_length, stage.micro_shards,
+        plan.micro_shards_a_rank());
+    base::print("  {:<16}{:>12.3g}\n", "FLOPs", trainer::step_flops(run, plan.shape()));
     const parallel::AxisBytes sent = trainer::most_sent(plan);
-    fmt::print("  bytes that a rank sends (the one that sends most)\n");
+    base::print("  bytes that a rank sends (the one that sends most)\n");
     const auto amount = [](const char* what, std::int64_t bytes) {
-      if (bytes > 0) fmt::print("    {:<14}{:>12}\n", what, bytes_text(bytes));
+      if (bytes > 0) base::print("    {:<14}{:>12}\n", what, bytes_text(bytes));
     };
     amount("data, sharing", sent.sharing);
     amount("replicas", sent.replicas);
     amount("context", sent.context);
     amount("tensor", sent.tensor);
     amount("in all", sent.all());
-    fmt::print("    {:<14}{:>12}  exchange_bytes of metrics.jsonl\n", "of all ranks",
-               bytes_text(plan.sent_by_all()));
+    base::print("    {:<14}{:>12}  exchange_bytes of metrics.jsonl\n", "of all ranks",
+                bytes_text(plan.sent_by_all()));
     const trainer::StepTime time = trainer::step_time(run, plan, machine);
-    fmt::print("  time of a step\n");
+    base::print("  time of a step\n");
     const auto part = [](const char* what, double seconds, const char* note) {
-      if (seconds > 0) fmt::print("    {:<14}{:>12}  {}\n", what, seconds_text(seconds), note);
+      if (seconds > 0) base::print("    {:<14}{:>12}  {}\n", what, seconds_text(seconds), note);
     };
     part("products", time.products, "");
     part("elementwise", time.elementwise, "activations through memory");
@@ -122,15 +124,15 @@ void print_mesh(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
     part("waiting", time.waiting, "for gradients and fetched parameters, beyond what is hidden");
     part("gather", time.gather, "of parameters, after the update");
     part("in all", time.all(), "");
-    fmt::print("    {:<14}{:>12.0f}\n", "tokens/s", tokens_a_step(stage) / time.all());
+    base::print("    {:<14}{:>12.0f}\n", "tokens/s", tokens_a_step(stage) / time.all());
     const double seconds = time.all() * static_cast<double>(stage.steps);
-    fmt::print("  {:<16}{:>12}  {} steps, {:.3g} tokens\n", "time of the stage",
-               duration_text(seconds), stage.steps,
-               tokens_a_step(stage) * static_cast<double>(stage.steps));
+    base::print("  {:<16}{:>12}  {} steps, {:.3g} tokens\n", "time of the stage",
+                duration_text(seconds), stage.steps,
+                tokens_a_step(stage) * static_cast<double>(stage.steps));
     all_seconds += seconds;
     all_tokens += tokens_a_step(stage) * static_cast<double>(stage.steps);
   }
-  fmt::print(
+  base::print(
       "\ntime of the run    {}, {:.3g} tokens, {:.3g} rank-hours; validation, evaluation and "
       "stops come on top\n",
       duration_text(all_seconds), all_tokens, all_seconds / 3600 * mesh.ranks());
@@ -178,7 +180,7 @@ void print_json(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
     seconds += time.all() * static_cast<double>(stage.steps);
   }
   all["duration_s"] = seconds;
-  fmt::print("{}\n", all.dump(2));
+  base::print_json(all.dump(2) + "\n");
 }
 
 // The fastest first. InputError: none fits.
@@ -205,18 +207,18 @@ std::vector<trainer::Candidate> best_of(const trainer::RunConfig& run, int ranks
 void print_best(const trainer::RunConfig& run, int ranks, const trainer::Machine& machine) {
   const trainer::StageConfig& stage = run.stages.front();
   const auto found = best_of(run, ranks, machine);
-  fmt::print(
+  base::print(
       "\nmeshes of {}, the fastest first; stage {}{}\n", base::counted(ranks, "rank"), stage.name,
       run.memory_limit > 0 ? fmt::format("; memory at most {}", bytes_text(run.memory_limit)) : "");
   std::size_t width = 4;
   for (const auto& one : found) width = std::max(width, parallel::describe(one.mesh).size());
-  fmt::print("  {:<{}}{:>12}{:>12}{:>12}{:>14}\n", "mesh", width, "memory", "step", "tokens/s",
-             "the stage");
+  base::print("  {:<{}}{:>12}{:>12}{:>12}{:>14}\n", "mesh", width, "memory", "step", "tokens/s",
+              "the stage");
   for (const auto& one : found) {
-    fmt::print("  {:<{}}{:>12}{:>12}{:>12.0f}{:>14}\n", parallel::describe(one.mesh), width,
-               bytes_text(one.memory), seconds_text(one.time.all()),
-               tokens_a_step(stage) / one.time.all(),
-               duration_text(one.time.all() * static_cast<double>(stage.steps)));
+    base::print("  {:<{}}{:>12}{:>12}{:>12.0f}{:>14}\n", parallel::describe(one.mesh), width,
+                bytes_text(one.memory), seconds_text(one.time.all()),
+                tokens_a_step(stage) / one.time.all(),
+                duration_text(one.time.all() * static_cast<double>(stage.steps)));
   }
 }
 
@@ -231,7 +233,7 @@ void print_best_json(const trainer::RunConfig& run, int ranks, const trainer::Ma
                              {"tokens_per_s", tokens_a_step(stage) / one.time.all()},
                              {"duration_s", one.time.all() * static_cast<double>(stage.steps)}});
   }
-  fmt::print("{}\n", all.dump(2));
+  base::print_json(all.dump(2) + "\n");
 }
 
 }  // namespace
@@ -279,8 +281,8 @@ int run_plan(int argc, char** argv) {
     }
     return base::kExitDone;
   }
-  fmt::print("run        {}: {}, {}\n", run.name, model::title_of(run.model, true),
-             base::counted(static_cast<std::int64_t>(run.stages.size()), "stage"));
+  base::print("run        {}: {}, {}\n", run.name, model::title_of(run.model, true),
+              base::counted(static_cast<std::int64_t>(run.stages.size()), "stage"));
   print_machine(machine, run, machine_file.empty());
   if (search) {
     print_best(run, *ranks, machine);

@@ -4,6 +4,9 @@
 #include <CLI/CLI.hpp>
 
 #include "base/error.h"
+#include "base/output.h"
+#include "base/output_place.h"
+#include "base/shown.h"
 #include "cli/command.h"
 #include "cli/flags.h"
 #include "eval/score_requests.h"
@@ -51,15 +54,23 @@ int run_score(int argc, char** argv) {
     trainer::OpenedModel opened;
     parallel::agree(*world, [&] {
       requests = base::read_file(file);
+      if (world->rank() == 0) {  // before the model is read
+        if (output.empty()) {
+          base::check_output_is_open();
+        } else {
+          base::check_output_file("--output", output);
+        }
+        eval::check_requests(requests, file);
+      }
       opening.any_tokenizer = !eval::needs_tokenizer(requests);
       opened = trainer::open_model(place, opening);
     });
-    const std::string answers =
-        eval::score_requests(*opened.model, *opened.tokenizer, *world, requests, file, max_length);
+    const std::string answers = base::shown_json(
+        eval::score_requests(*opened.model, *opened.tokenizer, *world, requests, file, max_length));
     parallel::agree(*world, [&] {
       if (world->rank() != 0) return;
       if (output.empty()) {
-        fmt::print("{}", answers);
+        base::print_json(answers);
       } else {
         base::write_file(output, answers);
       }

@@ -76,8 +76,9 @@ trainer::AfterStage evaluate_stage(const trainer::RunConfig& run, parallel::Comm
     if (!results) return false;
     parallel::agree(world, [&] {
       if (world.rank() != 0) return;
-      eval::write_results(*results, end.directory, true);
+      // The table first: it is not lost where the files cannot be written.
       base::log_info("evaluation after stage " + stage + ":\n" + eval::results_table(*results));
+      eval::write_results(*results, end.directory, true);
     });
     return true;
   };

@@ -1,6 +1,7 @@
 // eyrie version
 #include <fmt/format.h>
 
+#include "base/output.h"
 #include "base/version.h"
 #include "cli/command.h"
 #include "tensor/processor.h"
@@ -8,9 +9,9 @@
 namespace eyrie::cli {
 
 int run_version(int, char**) {
-  fmt::print("eyrie {}\n", base::kVersion);
-  fmt::print("compiler    {}\n", __VERSION__);
-  fmt::print("{}", tensor::describe_processor());
+  base::print("eyrie {}\n", base::kVersion);
+  base::print("compiler    {}\n", __VERSION__);
+  base::print("{}", tensor::describe_processor());
   return 0;
 }
 

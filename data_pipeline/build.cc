@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/listing.h"
 #include "base/log.h"
+#include "base/output_place.h"
 #include "base/owner.h"
 #include "base/process_name.h"
 #include "base/version.h"
@@ -188,6 +189,9 @@ class Builder {
   }
 
   void prepare() {
+    // Before any document is read. A build that is there may lie in a folder for reading alone.
+    if (first() && !fs::exists(config_.output / kDatasetFile))
+      base::check_output_folder("output", config_.output);
     tokenizer_ = text::open_tokenizer(config_.tokenizer);
     if (config_.exclude_method == "ngram") {
       if (first()) base::log_info("reading the evaluation items that are kept out");

@@ -8,6 +8,7 @@
 
 #include "base/config_range.h"
 #include "base/error.h"
+#include "base/shown.h"
 #include "data_pipeline/documents.h"
 
 namespace eyrie::data_pipeline {
@@ -49,6 +50,11 @@ SourceConfig read_source(base::Config config) {
   for (const std::string& pattern : one_or_more(config, "files")) {
     const std::vector<base::Path> files = matching_files(pattern);
     if (files.empty()) throw config.error("files", fmt::format("no file matches {}", pattern));
+    for (const base::Path& file : files)
+      if (!base::is_utf8(file.string()))
+        throw config.error("files", fmt::format("{}: the name is not UTF-8, as dataset.json needs "
+                                                "it; give the file another",
+                                                base::shown(file.string())));
     source.files.insert(source.files.end(), files.begin(), files.end());
   }
   std::sort(source.files.begin(), source.files.end());

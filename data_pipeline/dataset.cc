@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/listing.h"
+#include "base/shown.h"
 
 namespace eyrie::data_pipeline {
 
@@ -135,7 +136,7 @@ std::string dataset_table(const Dataset& dataset) {
   for (const SourceSummary& s : dataset.sources)
     for (const auto& [task, documents] : s.excluded_by_task)
       if (std::find(tasks.begin(), tasks.end(), task) == tasks.end()) tasks.push_back(task);
-  for (const std::string& task : tasks) rows[0].push_back(task);
+  for (const std::string& task : tasks) rows[0].push_back(base::shown(task));
   for (const char* column : {"written", "tokens", "held out", "its tokens", "shards"})
     rows[0].emplace_back(column);
 
@@ -148,7 +149,7 @@ std::string dataset_table(const Dataset& dataset) {
   };
   const auto add_row = [&](const SourceSummary& s) {
     const DocumentCounts& c = s.counts;
-    std::vector<std::string> row = {s.name};
+    std::vector<std::string> row = {base::shown(s.name)};
     for (const std::int64_t n : {c.read, c.bad_lines, c.empty, c.filtered})
       row.push_back(fmt::format("{}", n));
     for (const std::string& task : tasks) row.push_back(fmt::format("{}", excluded(s, task)));

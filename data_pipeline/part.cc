@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "base/listing.h"
+#include "base/new_file.h"
 
 namespace eyrie::data_pipeline {
 namespace {
@@ -51,11 +52,9 @@ void write_part(const base::Path& path, const Part& part) {
   put(all, std::vector<std::uint64_t>{base::hash_text(body)});
   all += body;
   // Not synced: a part that a crash spoils is noticed by its hash and made again.
-  const base::Path unfinished = base::temporary_name(path);
-  base::File file = base::File::create(unfinished);
-  file.write_at(std::as_bytes(std::span(all)), 0);
-  file.close();
-  std::filesystem::rename(unfinished, path);
+  base::NewFile file(path);
+  file.file().write_at(std::as_bytes(std::span(all)), 0);
+  file.commit(base::NewFile::Sync::kNo);
 }
 
 std::optional<Part> read_part(const base::Path& path) {

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
@@ -21,18 +22,6 @@ struct Line {
   std::string place;
   std::string_view text;
 };
-
-// Those that are not blank.
-std::vector<Line> lines_of(std::string_view jsonl, const std::string& name) {
-  std::vector<Line> lines;
-  for (std::int64_t number = 1; !jsonl.empty(); ++number) {
-    const std::size_t end = jsonl.find('\n');
-    const std::string_view line = jsonl.substr(0, end);
-    if (!text::strip(line).empty()) lines.push_back({fmt::format("{}:{}", name, number), line});
-    jsonl.remove_prefix(end == std::string_view::npos ? jsonl.size() : end + 1);
-  }
-  return lines;
-}
 
 std::vector<std::int32_t> read_tokens(const text::Value& list, std::int32_t vocabulary) {
   std::vector<std::int32_t> tokens;
@@ -72,6 +61,46 @@ EncodedRequest read_token_request(const text::Value& object, const text::Value& 
   return result;
 }
 
+// Those that are not blank.
+std::vector<Line> lines_of(std::string_view jsonl, const std::string& name) {
+  std::vector<Line> lines;
+  for (std::int64_t number = 1; !jsonl.empty(); ++number) {
+    const std::size_t end = jsonl.find('\n');
+    const std::string_view line = jsonl.substr(0, end);
+    if (!text::strip(line).empty()) lines.push_back({fmt::format("{}:{}", name, number), line});
+    jsonl.remove_prefix(end == std::string_view::npos ? jsonl.size() : end + 1);
+  }
+  if (lines.empty()) throw base::InputError(name + ": no requests in it");
+  return lines;
+}
+
+// Calls `body` with its context and continuation or its tokens; the others are null. InputError
+// naming the line, for what `body` throws too.
+template <class Body>
+void with_request(const Line& line, Body&& body) {
+  const text::Value object = text::parse_json(line.text, line.place);
+  try {
+    const text::Value* tokens = object.find("tokens");
+    const text::Value *context = object.find("context"),
+                      *continuation = object.find("continuation");
+    if (tokens == nullptr && (context == nullptr || continuation == nullptr)) {
+      throw base::InputError(
+          "a request is {\"context\": …, \"continuation\": …} or {\"tokens\": […], \"from\": "
+          "n}");
+    }
+    body(object, tokens, context, continuation);
+  } catch (const base::InputError& error) {
+    throw base::InputError(fmt::format("{}: {}", line.place, error.what()));
+  }
+}
+
+nlohmann::ordered_json id_of(const text::Value& object) {
+  const text::Value* id = object.find("id");
+  if (id == nullptr) return nullptr;
+  if (const auto* whole = id->get<std::int64_t>()) return *whole;
+  return id->as_text("\"id\"");
+}
+
 }  // namespace
 
 bool needs_tokenizer(std::string_view jsonl) {
@@ -88,53 +117,50 @@ bool needs_tokenizer(std::string_view jsonl) {
   return false;
 }
 
+void check_requests(std::string_view jsonl, const std::string& name) {
+  for (const Line& line : lines_of(jsonl, name)) {
+    with_request(line, [](const text::Value& object, const text::Value* tokens,
+                          const text::Value* context, const text::Value* continuation) {
+      if (tokens != nullptr) {
+        read_token_request(object, *tokens, std::numeric_limits<std::int32_t>::max(), 0, 0);
+      } else {
+        context->as_text("\"context\"");
+        continuation->as_text("\"continuation\"");
+      }
+      id_of(object);
+    });
+  }
+}
+
 std::string score_requests(model::LanguageModel& model, const text::Tokenizer& tokenizer,
                            parallel::Communicator& communicator, std::string_view jsonl,
                            const std::string& name, std::int64_t max_length) {
-  const std::vector<Line> lines = lines_of(jsonl, name);
-  std::vector<double> costs;
-  for (const Line& line : lines) costs.push_back(static_cast<double>(line.text.size()));
-
   std::string answers;
   parallel::agree(communicator, [&] {
-    if (lines.empty()) throw base::InputError(name + ": no requests in it");
+    const std::vector<Line> lines = lines_of(jsonl, name);
+    std::vector<double> costs;
+    for (const Line& line : lines) costs.push_back(static_cast<double>(line.text.size()));
     const auto [first, last] = deal(costs, communicator.rank(), communicator.size());
     RequestEncoder encoder(tokenizer, max_length);
     std::vector<model::ScoreRequest> requests;
     std::vector<nlohmann::ordered_json> outputs;
     for (std::size_t i = first; i < last; ++i) {
-      const text::Value object = text::parse_json(lines[i].text, lines[i].place);
-      try {
-        const text::Value* tokens = object.find("tokens");
-        const text::Value *context = object.find("context"),
-                          *continuation = object.find("continuation");
-        if (tokens == nullptr && (context == nullptr || continuation == nullptr)) {
-          throw base::InputError(
-              "a request is {\"context\": …, \"continuation\": …} or {\"tokens\": […], \"from\": "
-              "n}");
-        }
+      with_request(lines[i], [&](const text::Value& object, const text::Value* tokens,
+                                 const text::Value* context, const text::Value* continuation) {
         EncodedRequest encoded = tokens != nullptr
                                      ? read_token_request(object, *tokens, model.vocabulary(),
                                                           tokenizer.bos(), max_length)
                                      : encoder.encode(context->as_text("\"context\""),
                                                       continuation->as_text("\"continuation\""));
         nlohmann::ordered_json output;
-        if (const text::Value* id = object.find("id")) {
-          if (const auto* whole = id->get<std::int64_t>()) {
-            output["id"] = *whole;
-          } else {
-            output["id"] = id->as_text("\"id\"");
-          }
-        }
+        if (const nlohmann::ordered_json id = id_of(object); !id.is_null()) output["id"] = id;
         output["loglikelihood"] = 0.0;
         output["is_greedy"] = false;
         output["context_tokens"] = encoded.context_tokens;
         output["continuation_tokens"] = encoded.continuation_tokens;
         outputs.push_back(std::move(output));
         requests.push_back(std::move(encoded.request));
-      } catch (const base::InputError& error) {
-        throw base::InputError(fmt::format("{}: {}", lines[i].place, error.what()));
-      }
+      });
     }
     if (requests.empty()) return;
     const std::vector<model::Score> scores = model.score(requests, {});

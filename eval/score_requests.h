@@ -11,6 +11,9 @@
 
 namespace eyrie::eval {
 
+// What of a file of requests can be refused without a model: InputError naming file and line.
+void check_requests(std::string_view jsonl, const std::string& name);
+
 // `jsonl`: one object a line, {"context": text, "continuation": text}, tokenised as evaluation does
 // it, or {"tokens": [ids], "from": n}: the log-likelihood of tokens n and later, after those before
 // (from 0: after BOS). "id" is passed on. Gives one line a request, in order, on every rank: {"id",

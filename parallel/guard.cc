@@ -1,9 +1,6 @@
 // The outermost frame of a job, and the last line that a failing rank prints.
 #include "parallel/guard.h"
 
-#include <unistd.h>
-
-#include <cstdio>
 #include <exception>
 #include <mutex>
 #include <new>
@@ -12,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/output.h"
 
 namespace eyrie::parallel {
 namespace {
@@ -22,13 +20,9 @@ std::function<void()> before_abort;  // guarded by hook_mutex
 int end(Communicator& world, const std::string& message, bool agreed, int status) {
   if (world.size() > 1 && !agreed) world.abort(message, status);
   if (world.size() == 1) {
-    std::fflush(nullptr);
-    const std::string line = fmt::format("eyrie: {}\n", message);
-    (void)!::write(STDERR_FILENO, line.data(), line.size());
+    base::print_error(fmt::format("eyrie: {}\n", message));
   } else if (world.rank() == 0) {
-    std::fflush(nullptr);
-    const std::string line = message + "\n";
-    (void)!::write(STDERR_FILENO, line.data(), line.size());
+    base::print_error(message + "\n");
   }
   base::flush_logs();
   return status;
@@ -51,9 +45,7 @@ int guard(Communicator& world, const std::function<int()>& body) {
 }
 
 void print_last_line(int rank, const std::string& message) {
-  std::fflush(nullptr);
-  const std::string line = fmt::format("rank {}: {}\n", rank, message);
-  (void)!::write(STDERR_FILENO, line.data(), line.size());
+  base::print_error(fmt::format("rank {}: {}\n", rank, message));
 }
 
 void set_before_abort(std::function<void()> hook) {

@@ -4,11 +4,11 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
-#include <chrono>
 #include <fstream>
 
 #include <fmt/format.h>
@@ -57,8 +57,9 @@ void HostPage::open(Communicator& world, int lowest_peer) {
   std::string name;
   void* memory = nullptr;
   if (makes) {
-    const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
-    name = fmt::format("/eyrie-{}-{}", ::getpid(), now);
+    std::uint64_t random = 0;  // nobody is to foresee the name; made exclusively all the same
+    (void)!::getrandom(&random, sizeof random, 0);
+    name = fmt::format("/eyrie-{}-{:016x}", ::getpid(), random);
     memory = map_page(name, O_CREAT | O_EXCL | O_RDWR, bytes_);
   }
   const std::vector<std::string> names = world.all_gather(memory != nullptr ? name : "");

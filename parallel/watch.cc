@@ -22,6 +22,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/shown.h"
 #include "parallel/guard.h"
 #include "parallel/hang_watch.h"
 #include "parallel/host_page.h"
@@ -217,7 +218,7 @@ void PeerWatch::State::end_with(const std::string& what) {
     std::string line;
     {
       std::lock_guard lock(mutex);
-      line = fmt::format("rank {}: {}; in {}. {}\n", rank, what, doing, advice);
+      line = base::shown_lines(fmt::format("rank {}: {}; in {}. {}\n", rank, what, doing, advice));
     }
     // Straight to the descriptor: another thread may hold the locks of the streams for good.
     (void)!::write(STDERR_FILENO, line.data(), line.size());

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/listing.h"
+#include "base/shown.h"
 #include "trainer/checkpoint_format.h"
 #include "trainer/checkpoint_retention.h"
 
@@ -24,7 +25,7 @@ std::string ranks_of(const json& state) {
   const std::string ranks = state["ranks"].dump();
   const auto mesh = state.find("mesh");
   if (mesh == state.end() || !mesh->is_string()) return ranks;
-  return fmt::format("{} ({})", ranks, mesh->get<std::string>());
+  return fmt::format("{} ({})", ranks, base::shown(mesh->get<std::string>()));
 }
 
 void open(CheckpointStatus& status) {
@@ -34,7 +35,7 @@ void open(CheckpointStatus& status) {
     status.validation_loss = validation_loss_of(reader.state());
     if (!state.is_object()) return;
     if (state.contains("stage_name") && state["stage_name"].is_string())
-      status.stage = state["stage_name"];
+      status.stage = base::shown(state["stage_name"].get<std::string>());
     status.ranks = ranks_of(state);
   } catch (const base::Error& error) {
     status.fault = error.what();

@@ -12,6 +12,7 @@
 
 #include "base/listing.h"
 #include "base/log.h"
+#include "base/output_place.h"
 #include "base/process_name.h"
 #include "tensor/ops/matmul.h"
 #include "tensor/threads.h"
@@ -21,6 +22,7 @@
 #include "trainer/fit_mesh.h"
 #include "trainer/memory_limit.h"
 #include "trainer/run_facts.h"
+#include "trainer/run_folder.h"
 
 namespace eyrie::trainer {
 
@@ -87,6 +89,7 @@ void TrainingRun::open() {
                       "directory), or leave out --fresh to go on",
                       directory_.string()));
     }
+    if (first()) check_run_folder(run_);
     data_ = open_run_data(run_);
   });
   if (first()) {
@@ -192,6 +195,8 @@ void TrainingRun::resume_or_begin() {
   parallel::agree(world_, [&] {
     base::make_directories(directory_ / "log");
     base::log_to_directory((directory_ / "log").string(), world_.rank());
+    // On the host of each rank: its own part of every checkpoint goes there.
+    base::check_output_folder("the run's directory", directory_ / "checkpoints", true);
     if (!first()) return;
     base::write_file(directory_ / "run.yaml", run_.resolved);
     metrics_ = std::make_unique<Metrics>(directory_ / "metrics.jsonl", step_);

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/listing.h"
+#include "base/output_place.h"
 #include "model/weights/safetensors_writer.h"
 #include "tensor/ops/elementwise.h"
 
@@ -73,17 +74,23 @@ void write_shard(const WeightSource& source, const std::vector<Item>& items, Sto
   writer.commit();
 }
 
+}  // namespace
+
 void check_empty(const base::Path& directory) {
-  if (!base::is_there(directory)) return;
-  if (!base::is_folder(directory)) {
-    throw base::InputError(
-        fmt::format("{}: a file is there where a folder was to be written", directory.string()));
+  if (base::is_there(directory)) {
+    if (!base::is_folder(directory)) {
+      throw base::InputError(
+          fmt::format("{}: a file is there where a folder was to be written", directory.string()));
+    }
+    if (!base::list_folder(directory).empty()) {
+      throw base::InputError(fmt::format(
+          "{}: the folder is there and not empty; remove it or name another", directory.string()));
+    }
   }
-  if (!base::list_folder(directory).empty()) {
-    throw base::InputError(fmt::format(
-        "{}: the folder is there and not empty; remove it or name another", directory.string()));
-  }
+  base::check_output_folder("the directory to write", directory);
 }
+
+namespace {
 
 // Removes the files that it knows of, unless told that all went well.
 class Undo {

@@ -26,7 +26,11 @@ struct HuggingFaceWritten {
   StoredType type = StoredType::kFloat32;
 };
 
-// InputError where the directory is there with anything in it. config.json comes last: without it
+// InputError where the directory is there with anything in it, or cannot be made or written: before
+// work is put into what is to be written there.
+void check_empty(const base::Path& directory);
+
+// InputError as check_empty has it. config.json comes last: without it
 // a directory is no model. A failure removes what was written.
 HuggingFaceWritten write_hugging_face(const WeightSource& source, const base::Path& directory,
                                       const HuggingFaceOptions& options);

@@ -2,7 +2,6 @@
 #include "model/weights/safetensors_writer.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -39,22 +38,10 @@ std::int64_t SafetensorsWriter::Tensor::count() const {
 }
 
 SafetensorsWriter::SafetensorsWriter(const base::Path& path, std::vector<Tensor> tensors)
-    : path_(path),
-      temporary_(base::temporary_name(path)),
-      file_(base::File::create(temporary_)),
-      tensors_(std::move(tensors)) {
+    : file_(path), tensors_(std::move(tensors)) {
   const std::string header = header_of(tensors_);
-  try {
-    file_.write_at(std::as_bytes(std::span(header)), 0);
-  } catch (...) {
-    ::unlink(temporary_.c_str());
-    throw;
-  }
+  file_.file().write_at(std::as_bytes(std::span(header)), 0);
   offset_ = header.size();
-}
-
-SafetensorsWriter::~SafetensorsWriter() {
-  if (!temporary_.empty()) ::unlink(temporary_.c_str());
 }
 
 void SafetensorsWriter::append(const float* values, std::int64_t count) {
@@ -68,7 +55,7 @@ void SafetensorsWriter::append(const float* values, std::int64_t count) {
     throw base::InputError(fmt::format("tensor {} has a value that is too large for {}; write fp32",
                                        tensor.name, name_of(tensor.type)));
   }
-  file_.write_at(buffer_, offset_);
+  file_.file().write_at(buffer_, offset_);
   offset_ += buffer_.size();
   written_ += count;
 }
@@ -77,10 +64,7 @@ void SafetensorsWriter::commit() {
   while (tensor_ < tensors_.size() && written_ == tensors_[tensor_].count())
     ++tensor_, written_ = 0;
   EYRIE_CHECK(tensor_ == tensors_.size(), "a tensor is not written to its end");
-  file_.sync();
-  file_.close();
-  base::rename_file(temporary_, path_);
-  temporary_.clear();
+  file_.commit();
 }
 
 }  // namespace eyrie::model

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "base/file.h"
+#include "base/new_file.h"
 #include "model/weights/stored_type.h"
 
 namespace eyrie::model {
@@ -23,7 +23,6 @@ class SafetensorsWriter {
 
   SafetensorsWriter(const base::Path& path, std::vector<Tensor> tensors);
   SafetensorsWriter(const SafetensorsWriter&) = delete;
-  ~SafetensorsWriter();
 
   // The next elements, tensor after tensor in the order given above; never beyond the end of a
   // tensor. InputError where a value is beyond the range of the tensor's type.
@@ -31,8 +30,7 @@ class SafetensorsWriter {
   void commit();
 
  private:
-  base::Path path_, temporary_;
-  base::File file_;
+  base::NewFile file_;
   std::vector<Tensor> tensors_;
   std::size_t tensor_ = 0;    // that is being written
   std::int64_t written_ = 0;  // elements of it

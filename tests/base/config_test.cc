@@ -265,6 +265,18 @@ TEST(Config, HostileDocumentsAreRefused) {
   EXPECT_THROW(parse(bomb), InputError);
 }
 
+TEST(Config, WhatIsNotUtf8IsRefusedByPlace) {
+  const std::string value = message_of<InputError>([] { parse("a: 1\ndata:\n  - x: d\xfc\n"); });
+  EXPECT_EQ(value.substr(0, 37), "run.yaml:3: data[0].x: \"d\\xfc\" is not") << value;
+  const std::string key = message_of<InputError>([] { parse("a: 1\nd\xfc: 2\n"); });
+  EXPECT_EQ(key.substr(0, 26), "run.yaml:2: \"d\\xfc\" is not") << key;
+  Config config = parse("a: 1");
+  const std::string set = message_of<InputError>([&] { config.set("a=d\xfc"); });
+  EXPECT_EQ(set.substr(0, 15), "command line: a") << set;
+  EXPECT_EQ(parse("# d\xfc\na: \"d\\xfc\"").get<std::string>("a"),
+            "d\xc3\xbc");  // an escape of YAML's
+}
+
 TEST(Config, AliasesAreCopies) {
   Config config = parse("a: &d {x: 1}\nb: *d\n");
   config.set("a.x=2");

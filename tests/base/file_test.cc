@@ -197,7 +197,7 @@ TEST_F(FileFault, EachOperationAsks) {
 
 TEST(File, RealDeviceWithoutSpace) {
   // /dev/full is always full: the system's own error, not an injected one.
-  File file = File::create("/dev/full");
+  File file = File::modify("/dev/full");
   const std::string message = message_of<Error>([&] { file.write_at(bytes_of("x"), 0); });
   EXPECT_NE(message.find("no space left: writing /dev/full failed (1 bytes"), std::string::npos)
       << message;

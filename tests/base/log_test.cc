@@ -38,6 +38,16 @@ TEST(Log, OutsideOfAJobWithoutRank) {
   EXPECT_NE(line.find("] a {brace} and 100%\n"), std::string::npos) << line;
 }
 
+TEST(Log, ControlCharactersAreShown) {
+  ScratchFolder folder;
+  const std::string lines = stderr_of(0, [&] {
+    log_to_directory(folder.path(), 0);
+    log_info("a\x1b[2J\tb\r\nc \xe2\x80\xae \xfc");
+  });
+  for (const std::string& text : {lines, read_file(folder / "rank-0000.log")})
+    EXPECT_NE(text.find("a\\x1b[2J\tb\\x0d\nc \\u202e \\xfc\n"), std::string::npos) << text;
+}
+
 TEST(Log, OtherRanksAreQuietButForTrouble) {
   EXPECT_EQ(stderr_of(2, [] { log_info("x"); }), "");
   EXPECT_NE(stderr_of(2, [] { log_warning("hot"); }).find("rank 2: warning: hot\n"),
