@@ -1,11 +1,12 @@
 // A dialogue at the terminal. Each turn reads only what is new: the time to the first token, which
 // is printed, does not grow with the history.
 #include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -16,16 +17,34 @@
 namespace eyrie::cli {
 namespace {
 
-// One line without its end; false at the end of input, or when Ctrl-C was pressed.
-bool read_line(std::string& line) {
-  char* memory = nullptr;
-  std::size_t size = 0;
-  const ssize_t length = ::getline(&memory, &size, stdin);
-  if (length > 0) line.assign(memory, static_cast<std::size_t>(length));
-  std::free(memory);
-  while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.pop_back();
-  return length > 0 && !parallel::stop_requested();
-}
+// Lines of standard input. Signals interrupt no call of this thread: it waits for a request to stop
+// as well.
+class InputLines {
+ public:
+  // Without its end; false at the end of input, or when Ctrl-C was pressed.
+  bool next(std::string& line) {
+    std::size_t end = 0;
+    while ((end = rest_.find('\n')) == std::string::npos && read_some()) continue;
+    if (parallel::stop_requested() || rest_.empty()) return false;
+    line = rest_.substr(0, end);
+    rest_.erase(0, end == std::string::npos ? end : end + 1);
+    while (!line.empty() && line.back() == '\r') line.pop_back();
+    return true;
+  }
+
+ private:
+  bool read_some() {
+    pollfd files[] = {{STDIN_FILENO, POLLIN, 0}, {parallel::stop_event(), POLLIN, 0}};
+    while (::poll(files, 2, -1) < 0 && errno == EINTR) continue;
+    if (parallel::stop_requested()) return false;
+    char bytes[4096];
+    const ssize_t count = ::read(STDIN_FILENO, bytes, sizeof(bytes));
+    if (count > 0) rest_.append(bytes, static_cast<std::size_t>(count));
+    return count > 0;
+  }
+
+  std::string rest_;
+};
 
 }  // namespace
 
@@ -40,6 +59,7 @@ int chat(const GenerateOptions& options, const trainer::OpenedModel& opened,
   }
   const bool terminal = ::isatty(STDIN_FILENO) != 0;
   if (terminal) base::print("{}. /reset forgets, /exit or Ctrl-D ends.\n", opened.description);
+  InputLines lines;
   std::string line;
   while (true) {
     if (terminal) {
@@ -47,7 +67,7 @@ int chat(const GenerateOptions& options, const trainer::OpenedModel& opened,
       base::flush_output();
     }
     line.clear();
-    if (!read_line(line) || line == "/exit") break;
+    if (!lines.next(line) || line == "/exit") break;
     if (line == "/reset") {
       dialogue.reset();
       continue;

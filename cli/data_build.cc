@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/output.h"
 #include "cli/command.h"
+#include "cli/launched.h"
 #include "data_pipeline/build.h"
 #include "data_pipeline/exclusion.h"
 #include "parallel/guard.h"
@@ -51,6 +52,7 @@ int run_data_build(int argc, char** argv) {
     return world->rank() == 0 ? (app.exit(error) == 0 ? base::kExitDone : base::kExitInput)
                               : (error.get_exit_code() == 0 ? base::kExitDone : base::kExitInput);
   }
+  warn_of_unused_allocation("data build");
   return parallel::guard(*world, [&] {
     data_pipeline::DataConfig config;
     text::TaskPlaces places{data, {task_folders.begin(), task_folders.end()}};

@@ -10,6 +10,7 @@
 #include "base/output_place.h"
 #include "cli/command.h"
 #include "cli/flags.h"
+#include "cli/launched.h"
 #include "eval/evaluation.h"
 #include "eval/identity.h"
 #include "eval/report.h"
@@ -79,6 +80,7 @@ int run_eval(int argc, char** argv) {
     if (world->rank() == 0) app.exit(error);
     return help ? base::kExitDone : base::kExitInput;
   }
+  warn_of_unused_allocation("eval");
   return parallel::guard(*world, [&] {
     tensor::set_thread_count(trainer::threads_for(threads, *world));
     options.places = {data, {task_folders.begin(), task_folders.end()}};

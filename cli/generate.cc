@@ -13,6 +13,7 @@
 #include "cli/flags.h"
 #include "cli/generate.h"
 #include "parallel/stop.h"
+#include "tensor/cores.h"
 #include "tensor/threads.h"
 #include "trainer/open_model.h"
 
@@ -114,10 +115,12 @@ int run_generate(int argc, char** argv) {
     base::check_output_file("--output", options.output);
   }
   if (!options.prompts.empty()) options.lines = read_prompts(options.prompts);
-  tensor::set_thread_count(threads > 0 ? static_cast<int>(threads) : tensor::cores());
+  tensor::set_thread_count(threads > 0
+                               ? static_cast<int>(threads)
+                               : tensor::threads_of_environment().value_or(tensor::cores()));
   const trainer::OpenedModel opened = trainer::open_model(options.place, opening);
   model::Decoder decoder(*opened.griffin, *opened.parameters, opened.tokenizer->size());
-  parallel::catch_stop_signals(options.chat);
+  parallel::catch_stop_signals();
   if (options.chat) return chat(options, opened, decoder);
   if (!options.prompts.empty()) return generate_from_file(options, opened, decoder);
   return generate_one(options, opened, decoder);

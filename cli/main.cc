@@ -3,15 +3,20 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <csignal>
+#include <cstdio>
 #include <exception>
 #include <new>
 #include <string>
 #include <vector>
 
+#include "base/crash.h"
 #include "base/error.h"
 #include "base/output.h"
 #include "cli/command.h"
+#include "cli/launched.h"
 #include "cli/short_spins.h"
+#include "parallel/stop.h"
 
 namespace {
 
@@ -142,6 +147,9 @@ int run(const std::vector<std::string>& given) {
   int words = 0;
   const Command* command = find(arguments, words);
   if (command == nullptr) return unknown(arguments);
+  if (is_left_to_rank_0(command->name)) return eyrie::base::kExitDone;
+  // A job whose log nobody reads any more goes on; what only prints ends with its reader.
+  if (works_on_all_ranks(command->name)) ::signal(SIGPIPE, SIG_IGN);
   arguments.erase(arguments.begin(), arguments.begin() + words);
   arguments.insert(arguments.begin(), std::string("eyrie ") + command->name);
   std::vector<char*> pointers;
@@ -170,7 +178,11 @@ int run_guarded(const std::vector<std::string>& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  eyrie::parallel::block_stop_signals();
   eyrie::base::open_standard_streams();  // before anything opens a file
   spin_shortly(argv);
+  eyrie::parallel::take_stop_signals();
+  ::signal(SIGXFSZ, SIG_IGN);  // a write beyond the limit on a file's size tells
+  eyrie::base::report_crashes();
   return eyrie::base::finish_output(run_guarded({argv + 1, argv + std::max(argc, 1)}));
 }

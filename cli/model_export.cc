@@ -9,6 +9,7 @@
 #include "cli/model_files.h"
 #include "model/weights/model_card.h"
 #include "model/weights/transformers_form.h"
+#include "tensor/cores.h"
 #include "tensor/threads.h"
 #include "trainer/open_weights.h"
 
@@ -60,8 +61,9 @@ int run_model_export(int argc, char** argv) {
     return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
   }
   model::check_empty(out);  // before the weights are read
-  tensor::set_thread_count(writing.threads > 0 ? static_cast<int>(writing.threads)
-                                               : tensor::cores());
+  tensor::set_thread_count(writing.threads > 0
+                               ? static_cast<int>(writing.threads)
+                               : tensor::threads_of_environment().value_or(tensor::cores()));
   const trainer::OpenedWeights opened = trainer::open_weights(place, opening);
   const std::vector<model::Obstacle> obstacles = model::obstacles(opened.weights->config());
   std::unique_ptr<model::WeightSource> adapted;

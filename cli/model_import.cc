@@ -7,6 +7,7 @@
 #include "base/output.h"
 #include "cli/command.h"
 #include "cli/model_files.h"
+#include "tensor/cores.h"
 #include "tensor/threads.h"
 #include "trainer/open_weights.h"
 
@@ -34,8 +35,9 @@ int run_model_import(int argc, char** argv) {
     return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
   }
   model::check_empty(out);  // before the weights are read
-  tensor::set_thread_count(writing.threads > 0 ? static_cast<int>(writing.threads)
-                                               : tensor::cores());
+  tensor::set_thread_count(writing.threads > 0
+                               ? static_cast<int>(writing.threads)
+                               : tensor::threads_of_environment().value_or(tensor::cores()));
   const trainer::OpenedWeights opened = trainer::open_weights(place, opening);
   model::HuggingFaceOptions options = writing.options();
   options.tokens = opened.tokens;

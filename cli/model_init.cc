@@ -8,6 +8,7 @@
 #include "cli/model_files.h"
 #include "model/weights/hugging_face_writer.h"
 #include "model/weights/initial_weights.h"
+#include "tensor/cores.h"
 #include "tensor/threads.h"
 #include "trainer/open_weights.h"
 
@@ -31,8 +32,9 @@ int run_model_init(int argc, char** argv) {
     return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
   }
   model::check_empty(out);  // before the weights are read
-  tensor::set_thread_count(writing.threads > 0 ? static_cast<int>(writing.threads)
-                                               : tensor::cores());
+  tensor::set_thread_count(writing.threads > 0
+                               ? static_cast<int>(writing.threads)
+                               : tensor::threads_of_environment().value_or(tensor::cores()));
   trainer::OpenedWeights opened;
   opened.weights = std::make_unique<model::InitialWeights>(model::preset(preset, changes), seed);
   if (!tokenizer.empty()) trainer::add_tokenizer(tokenizer, opened);

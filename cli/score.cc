@@ -9,6 +9,7 @@
 #include "base/shown.h"
 #include "cli/command.h"
 #include "cli/flags.h"
+#include "cli/launched.h"
 #include "eval/score_requests.h"
 #include "parallel/guard.h"
 #include "tensor/threads.h"
@@ -48,6 +49,7 @@ int run_score(int argc, char** argv) {
     if (world->rank() == 0) app.exit(error);
     return help ? base::kExitDone : base::kExitInput;
   }
+  warn_of_unused_allocation("score");
   return parallel::guard(*world, [&] {
     tensor::set_thread_count(trainer::threads_for(threads, *world));
     std::string requests;

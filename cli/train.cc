@@ -15,6 +15,7 @@
 #include "eval/kept_answers.h"
 #include "eval/report.h"
 #include "parallel/guard.h"
+#include "parallel/launch.h"
 #include "parallel/stop.h"
 #include "trainer/trainer.h"
 
@@ -87,6 +88,7 @@ trainer::AfterStage evaluate_stage(const trainer::RunConfig& run, parallel::Comm
 }  // namespace
 
 int run_train(int argc, char** argv) {
+  parallel::catch_stop_signals();
   const auto world = parallel::open_world(argc, argv);
   std::string file;
   std::vector<std::string> assignments;
@@ -112,6 +114,9 @@ int run_train(int argc, char** argv) {
   std::optional<std::int64_t> stop_after;
   add_whole(app, "--stop-after", stop_after,
             "save and stop after this many steps of this start, with exit status 75", 1);
+  bool alone = false;
+  app.add_flag("--alone", alone,
+               "train on this one rank, though the batch system's allocation is for several");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -120,10 +125,20 @@ int run_train(int argc, char** argv) {
     return help ? base::kExitDone : base::kExitInput;
   }
   options.stop_after = stop_after.value_or(0);
+  if (options.check) parallel::leave_stop_signals();  // there is nothing to save
   return parallel::guard(*world, [&] {
+    const parallel::UnusedAllocation unused = parallel::unused_allocation();
+    if (!unused.empty() && !alone && !options.check) {
+      throw base::InputError(
+          fmt::format("this is {}, and eyrie train was started on one rank of it, which would "
+                      "train alone. Start "
+                      "it with `{} eyrie train {} …` (slurm/train.sbatch does so), or say --alone "
+                      "if one rank is "
+                      "meant",
+                      unused.what, unused.launcher, file));
+    }
     trainer::RunConfig run;
     parallel::agree(*world, [&] { run = trainer::read_run(file, assignments); });
-    parallel::catch_stop_signals();
     const auto outcome = trainer::train(run, *world, options, evaluate_stage(run, *world));
     return outcome == trainer::Outcome::kStopped ? base::kExitStopped : base::kExitDone;
   });

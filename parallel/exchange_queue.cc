@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "base/crash.h"
 #include "base/error.h"
 #include "tensor/threads.h"
 
@@ -24,6 +25,7 @@ ExchangeQueue::ExchangeQueue(std::initializer_list<Communicator*> communicators)
     communicators_.push_back(communicator->duplicate());
   thread_ = std::thread([this, rank = base::rank()] {
     base::set_rank(rank);
+    base::use_signal_stack();
     tensor::set_thread_count(1);  // sums here must not take the cores of the computation
     work();
   });

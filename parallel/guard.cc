@@ -4,6 +4,7 @@
 #include <exception>
 #include <mutex>
 #include <new>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -17,30 +18,79 @@ namespace {
 std::mutex hook_mutex;
 std::function<void()> before_abort;  // guarded by hook_mutex
 
-int end(Communicator& world, const std::string& message, bool agreed, int status) {
-  if (world.size() > 1 && !agreed) world.abort(message, status);
+// Of this thread, inside of guard().
+thread_local bool guarded = false, told = false;
+
+struct Failure {
+  std::string message;
+  bool agreed = false;
+  int status = base::kExitFailure;
+};
+
+Failure describe(const std::exception& error) {
+  const bool input = dynamic_cast<const base::InputError*>(&error) != nullptr;
+  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr)
+    return {"out of memory: the system gave no more of it"};
+  return {error.what(), dynamic_cast<const AgreedFailure*>(&error) != nullptr,
+          input ? base::kExitInput : base::kExitFailure};
+}
+
+// What needs no abort: the only rank's message, and what all ranks agreed on.
+void print_failure(Communicator& world, const std::string& message) {
   if (world.size() == 1) {
     base::print_error(fmt::format("eyrie: {}\n", message));
   } else if (world.rank() == 0) {
     base::print_error(message + "\n");
   }
   base::flush_logs();
-  return status;
+}
+
+int end(Communicator& world, const Failure& failure) {
+  if (world.size() > 1 && !failure.agreed) {
+    if (!told) world.abort(failure.message, failure.status);
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));  // the line must travel
+    end_all_ranks(failure.status);
+  }
+  if (!told) print_failure(world, failure.message);
+  return failure.status;
 }
 
 }  // namespace
 
-int guard(Communicator& world, const std::function<int()>& body) {
+void tell_failure(Communicator& world, const std::exception& error) {
+  if (!guarded || told || (world.size() > 1 && !is_mpi_running())) return;
+  const Failure failure = describe(error);
+  if (world.size() > 1 && !failure.agreed) {
+    run_before_abort();
+    base::flush_logs();
+    print_last_line(world.rank(), failure.message);
+  } else {
+    print_failure(world, failure.message);
+  }
+  told = true;
   try {
-    return body();
-  } catch (const std::bad_alloc&) {
-    return end(world, "out of memory: the system gave no more of it", false, base::kExitFailure);
+    std::thread([status = failure.status] {
+      std::this_thread::sleep_for(kCleanupLimit);
+      end_all_ranks(status);
+    }).detach();
+  } catch (const std::exception&) {
+    end_all_ranks(failure.status);
+  }
+}
+
+int guard(Communicator& world, const std::function<int()>& body) {
+  guarded = true;
+  told = false;
+  try {
+    const int status = body();
+    guarded = false;
+    return status;
   } catch (const std::exception& error) {
-    const bool agreed = dynamic_cast<const AgreedFailure*>(&error) != nullptr;
-    const bool input = dynamic_cast<const base::InputError*>(&error) != nullptr;
-    return end(world, error.what(), agreed, input ? base::kExitInput : base::kExitFailure);
+    guarded = false;
+    return end(world, describe(error));
   } catch (...) {
-    return end(world, "an exception that is no std::exception", false, base::kExitFailure);
+    guarded = false;
+    return end(world, {"an exception that is no std::exception"});
   }
 }
 

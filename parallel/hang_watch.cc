@@ -1,8 +1,6 @@
 // The watch against hangs: its thread, and who talks to whom.
 #include "parallel/hang_watch.h"
 
-#include <signal.h>
-
 #include <algorithm>
 #include <condition_variable>
 #include <exception>
@@ -13,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "base/crash.h"
 #include "base/error.h"
 
 namespace eyrie::parallel {
@@ -148,7 +147,7 @@ void HangWatch::State::work() {
     lock.unlock();
     try {
       tick();
-    } catch (const std::exception&) {
+    } catch (...) {
       // A broken connection: that rank is silent from now on, and judged by that.
     }
     lock.lock();
@@ -222,15 +221,11 @@ HangWatch::HangWatch(Communicator& world, double limit,
                      std::function<void(const std::string&)> report)
     : state_(std::make_unique<State>(world, limit, std::move(report))) {
   EYRIE_CHECK(world.world_rank(world.rank()) == world.rank(), "a watch is over the whole job");
-  // Signals go to the threads of the program, never to this one.
-  sigset_t all, before;
-  sigfillset(&all);
-  ::pthread_sigmask(SIG_BLOCK, &all, &before);
   state_->thread = std::thread([state = state_.get()] {
     base::set_rank(state->rank);
+    base::use_signal_stack();
     state->work();
   });
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 HangWatch::~HangWatch() {

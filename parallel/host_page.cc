@@ -88,4 +88,9 @@ std::string host_key() {
                      space);
 }
 
+std::string kernel_key() {
+  const std::string boot = first_line("/proc/sys/kernel/random/boot_id");
+  return boot.empty() ? base::host_name() : boot;
+}
+
 }  // namespace eyrie::parallel

@@ -41,5 +41,7 @@ class HostPage {
 // Equal where process numbers mean the same: host name, boot, and name space (containers on one
 // host differ).
 std::string host_key();
+// Equal where CPU numbers mean the same: one kernel, whatever containers run on it.
+std::string kernel_key();
 
 }  // namespace eyrie::parallel

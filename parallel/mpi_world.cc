@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "parallel/communicator.h"
 #include "parallel/guard.h"
+#include "parallel/launch.h"
 #include "parallel/mpi_communicator.h"
 
 namespace eyrie::parallel {
@@ -59,7 +60,7 @@ class MpiWorld : public MpiCommunicator {
       try {
         farewell_->barrier();
         all = true;
-      } catch (const std::exception&) {
+      } catch (...) {
         return;
       }
     });
@@ -78,31 +79,30 @@ class MpiWorld : public MpiCommunicator {
 
 // The number of ranks that the launcher started, or 0 when there was none.
 int launched_ranks() {
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"}) {
-    if (const char* value = std::getenv(name)) return std::max(1, std::atoi(value));
-  }
-  // PMIx tells its ranks their number, not how many they are; Slurm does.
-  const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
-  const int step_tasks = tasks != nullptr ? std::atoi(tasks) : 1;
-  if (std::getenv("PMIX_RANK") != nullptr || std::getenv("PMI_RANK") != nullptr)
-    return std::max(1, step_tasks);
-  if (step_tasks > 1 && std::getenv("SLURM_PROCID") != nullptr) {
+  const int ranks = launch_of_environment().ranks;
+  const auto is_set = [](const char* name) { return std::getenv(name) != nullptr; };
+  if (ranks > 1 && !is_set("OMPI_COMM_WORLD_SIZE") && !is_set("PMI_SIZE") && !is_set("PMIX_RANK") &&
+      !is_set("PMI_RANK")) {
     throw base::InputError(
         fmt::format("srun started {} tasks without telling them of each other: each would be a job "
                     "of its own. Start with "
                     "srun --mpi=pmix (srun --mpi=list shows what this cluster has)",
-                    step_tasks));
+                    ranks));
   }
-  return 0;
+  return ranks;
 }
 
 }  // namespace
 
-void end_all_ranks(int status) {
+bool is_mpi_running() {
   int started = 0, finalised = 0;
   MPI_Initialized(&started);
   MPI_Finalized(&finalised);
-  if (started && !finalised) MPI_Abort(MPI_COMM_WORLD, status);
+  return started && !finalised;
+}
+
+void end_all_ranks(int status) {
+  if (is_mpi_running()) MPI_Abort(MPI_COMM_WORLD, status);
   ::_exit(status);
 }
 

@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "parallel/slow_work.h"
+
 namespace eyrie::parallel {
 namespace {
 
@@ -83,7 +85,7 @@ bool has_arrived(const RankView& view, const OperationReport& operation) {
 Candidate weigh(const OperationReport& operation, int rank, const std::vector<RankView>& ranks,
                 const Limits& limits) {
   Candidate candidate{&operation, rank};
-  candidate.over = operation.seconds > limits.hang;
+  candidate.over = operation.seconds > limits.hang * operation.patience;
   const std::vector<int> peer = {operation.peer};
   for (const int member : operation.peer >= 0 ? peer : operation.members) {
     const RankView& view = ranks[static_cast<std::size_t>(member)];
@@ -158,7 +160,8 @@ RankReport report_board(Progress::Clock::time_point now, Progress::Clock::time_p
                       state.peer,
                       state.inside,
                       std::max(seconds, 0.0),
-                      {}});
+                      {},
+                      patience_with(*progress)});
     if (seconds >= a_while) report.back().members = progress->members();
   }
   return report;
@@ -168,8 +171,8 @@ RankReport report_board(Progress::Clock::time_point now, Progress::Clock::time_p
 std::string pack(const RankReport& report) {
   std::string text;
   for (const OperationReport& one : report) {
-    text += fmt::format("{} {} {} {:.3f} {}", one.number, one.peer, one.inside ? 1 : 0, one.seconds,
-                        one.members.size());
+    text += fmt::format("{} {} {} {:.3f} {} {}", one.number, one.peer, one.inside ? 1 : 0,
+                        one.seconds, one.patience, one.members.size());
     for (const int member : one.members) text += fmt::format(" {}", member);
     text += fmt::format("\t{}\t{}\t{}\n", one.identity, one.name, one.operation);
   }
@@ -183,7 +186,7 @@ RankReport unpack(const std::string& text) {
     std::istringstream fields(line);
     OperationReport one;
     std::size_t members = 0;
-    fields >> one.number >> one.peer >> one.inside >> one.seconds >> members;
+    fields >> one.number >> one.peer >> one.inside >> one.seconds >> one.patience >> members;
     one.members.resize(members);
     for (int& member : one.members) fields >> member;
     fields.ignore();

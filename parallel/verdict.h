@@ -21,6 +21,7 @@ struct OperationReport {
   bool inside = false;
   double seconds = 0;        // inside of it
   std::vector<int> members;  // only where it has waited for a while
+  double patience = 1;       // how many times the limit it may last
 };
 using RankReport = std::vector<OperationReport>;
 

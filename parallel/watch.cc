@@ -20,12 +20,15 @@
 
 #include <fmt/format.h>
 
+#include "base/crash.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/shown.h"
 #include "parallel/guard.h"
 #include "parallel/hang_watch.h"
 #include "parallel/host_page.h"
+#include "parallel/stop.h"
 
 namespace eyrie::parallel {
 namespace {
@@ -41,21 +44,6 @@ struct Peer {
 
 int open_pidfd(pid_t pid) { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); }
 
-// Where a SIGTERM that nobody else handles is noted: an eventfd that the watch's thread polls.
-std::atomic<int> terminate_event{-1};
-void on_terminate(int) {
-  const int saved = errno;
-  const std::uint64_t one = 1;
-  (void)!::write(terminate_event.load(), &one, sizeof(one));
-  errno = saved;
-}
-
-void (*handler_of(int signal))(int) {
-  struct sigaction action = {};
-  ::sigaction(signal, nullptr, &action);
-  return action.sa_handler;
-}
-
 }  // namespace
 
 struct PeerWatch::State {
@@ -65,7 +53,8 @@ struct PeerWatch::State {
   bool processes = false;   // each rank is a process
   std::unique_ptr<HangWatch> hang_watch;
   HostPage page;
-  int stop_event = -1;
+  int stop_event = -1;       // stop() is called
+  int terminate_event = -1;  // a signal that nobody else handles has come
   std::atomic<bool> peer_gone = false;
   std::thread thread;
   int exceptions_at_start = std::uncaught_exceptions();
@@ -93,6 +82,7 @@ PeerWatch::State::~State() {
     if (peer.pidfd >= 0) ::close(peer.pidfd);
   }
   if (stop_event >= 0) ::close(stop_event);
+  if (terminate_event >= 0) ::close(terminate_event);
 }
 
 // Who is where. The pidfds are opened while all are certainly alive: nobody passes the
@@ -113,17 +103,18 @@ void PeerWatch::State::open() {
 
 void PeerWatch::State::start() {
   stop_event = ::eventfd(0, EFD_CLOEXEC);
-  if (terminate_event.load() < 0) terminate_event.store(::eventfd(0, EFD_CLOEXEC));
-  if (handler_of(SIGTERM) == SIG_DFL) ::signal(SIGTERM, on_terminate);
-  // Signals go to the threads of the program, never to this one.
-  sigset_t all, before;
-  sigfillset(&all);
-  ::pthread_sigmask(SIG_BLOCK, &all, &before);
+  terminate_event = ::eventfd(0, EFD_CLOEXEC);
+  take_stop_signals();
+  set_terminate_event(terminate_event);
   thread = std::thread([this] {
     base::set_rank(rank);
-    watch();
+    base::use_signal_stack();
+    try {
+      watch();
+    } catch (const std::exception& error) {
+      base::log_warning(fmt::format("the watch over the other ranks has ended: {}", error.what()));
+    }
   });
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void PeerWatch::State::stop() {
@@ -131,7 +122,7 @@ void PeerWatch::State::stop() {
   const std::uint64_t one = 1;
   (void)!::write(stop_event, &one, sizeof(one));
   thread.join();
-  if (handler_of(SIGTERM) == on_terminate) ::signal(SIGTERM, SIG_DFL);
+  set_terminate_event(-1);
 }
 
 void PeerWatch::State::watch() {
@@ -141,10 +132,11 @@ void PeerWatch::State::watch() {
     files.push_back({peer.pidfd, POLLIN, 0});
     if (peer.pidfd < 0) timeout_ms = 100;  // no pidfds here: look at the process numbers instead
   }
-  files.push_back({terminate_event.load(), POLLIN, 0});
+  files.push_back({terminate_event, POLLIN, 0});
   files.push_back({stop_event, POLLIN, 0});
   pollfd &terminate = files[peers.size()], &stop = files[peers.size() + 1];
   bool terminating = false;
+  int signal = SIGTERM;  // that it ends by
   for (;;) {
     const int ready = ::poll(files.data(), files.size(), terminating ? 500 : timeout_ms);
     if (ready < 0) {
@@ -154,10 +146,12 @@ void PeerWatch::State::watch() {
     for (std::size_t i = 0; i < peers.size(); ++i) look_at(peers[i], files[i], terminating);
     if (terminating && ready == 0) {  // no rank has died: the signal was meant
       page.note_leaving(kTerminated);
-      ::signal(SIGTERM, SIG_DFL);
-      ::kill(::getpid(), SIGTERM);
+      end_by_signal(signal);
     }
     if (terminate.revents != 0) {
+      std::uint64_t number = 0;
+      if (::read(terminate_event, &number, sizeof(number)) == sizeof(number) && number < 64)
+        signal = static_cast<int>(number);
       terminating = true;
       terminate.fd = -1;
     }
@@ -175,7 +169,7 @@ void PeerWatch::State::look_at(const Peer& peer, pollfd& file, bool terminating)
     return;
   }
   end_after(peer, how == kTerminated
-                      ? "ended by SIGTERM"
+                      ? "ended by a signal"
                       : "killed, out of memory or crashed (its own last words, if any, are above)");
 }
 

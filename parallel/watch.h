@@ -18,7 +18,7 @@ class PeerWatch {
   // one operation, or not answer, before the job ends with "rank R: WHICH OPERATION, WHO ARRIVED,
   // WHO DID NOT; in DOING. ADVICE"; 0: for ever; the same on
   // all ranks. Ranks of one process are not watched. While it
-  // lives, a SIGTERM that nobody else handles ends this process half a second late: launchers send
+  // lives, a signal that nobody else handles ends this process half a second late: launchers send
   // it to the survivors at the moment a rank dies, and the line must come first.
   explicit PeerWatch(Communicator& world, double hang_limit = 0);
   // Without finish(): an error is on its way out of this rank. Its message must be the last, so the

@@ -2,22 +2,28 @@
 #include "tensor/threads.h"
 
 #include <omp.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <exception>
 
+#include "base/crash.h"
+#include "tensor/cores.h"
+
 namespace eyrie::tensor {
 
 int thread_count() { return omp_in_parallel() ? 1 : omp_get_max_threads(); }
-void set_thread_count(int threads) { omp_set_num_threads(std::max(threads, 1)); }
 
-int cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(CPU_COUNT(&set), 1);
-  return omp_get_num_procs();
+void set_thread_count(int threads) {
+  threads = std::max(threads, 1);
+  omp_set_num_threads(threads);
+  // Handlers of crashes need a stack of their own where products are computed.
+  if (threads > 1 && !omp_in_parallel()) {
+#pragma omp parallel num_threads(threads)
+    base::use_signal_stack();
+  }
 }
+
+int cores() { return static_cast<int>(core_list().size()); }
 
 void parallel_for(std::int64_t count, std::int64_t grain,
                   const std::function<void(std::int64_t, std::int64_t)>& body) {
@@ -28,6 +34,7 @@ void parallel_for(std::int64_t count, std::int64_t grain,
   std::exception_ptr failure;  // an exception must not leave an OpenMP region
 #pragma omp parallel num_threads(static_cast <int>(pieces))
   {
+    base::use_signal_stack();
     // The runtime may give fewer threads than asked for: the split follows what is there.
     const std::int64_t threads = omp_get_num_threads(), mine = omp_get_thread_num();
     try {

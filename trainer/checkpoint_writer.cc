@@ -9,9 +9,11 @@
 
 #include <fmt/format.h>
 
+#include "base/crash.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "parallel/guard.h"
+#include "parallel/slow_work.h"
 #include "tensor/threads.h"
 #include "trainer/checkpoint_format.h"
 
@@ -90,6 +92,8 @@ CheckpointWriter::~CheckpointWriter() {
     std::rethrow_exception(failure_);
   } catch (const std::exception& error) {
     base::log_warning(error.what());
+  } catch (...) {
+    base::log_warning("a checkpoint was not saved: an exception that is no std::exception");
   }
 }
 
@@ -99,11 +103,12 @@ void CheckpointWriter::begin(const base::Path& directory, std::span<const Tensor
   finish();
   const std::span<const TensorPiece> copies = snapshot_.take(pieces);
   ended_ = alone_ = false;
-  begun_ = true;
   thread_ = std::thread([=, this, rank = base::rank()] {
     base::set_rank(rank);
+    base::use_signal_stack();
     save(directory, copies, step, state_json, after_commit, may_write);
   });
+  begun_ = true;
 }
 
 void CheckpointWriter::save(const base::Path& directory, std::span<const TensorPiece> pieces,
@@ -112,13 +117,33 @@ void CheckpointWriter::save(const base::Path& directory, std::span<const TensorP
                             const std::function<void()>& may_write) {
   std::exception_ptr failure;
   bool alone = false;
+  const parallel::SlowWork slow(*own_);
   try {
     save_checkpoint(directory, *own_, pieces, step, state_json, may_write);
   } catch (const std::exception& error) {
     failure = std::current_exception();
     alone = own_->size() > 1 && dynamic_cast<const parallel::AgreedFailure*>(&error) == nullptr;
+  } catch (...) {
+    failure = std::current_exception();
+    alone = own_->size() > 1;
   }
-  if (!failure && after_commit) after_commit();
+  // The checkpoint is there: nothing that comes after it ends the training.
+  try {
+    if (!failure && after_commit) after_commit();
+  } catch (const std::exception& error) {
+    base::log_warning(fmt::format("after the checkpoint of step {}: {}", step, error.what()));
+  } catch (...) {
+    base::log_warning(fmt::format(
+        "after the checkpoint of step {}: an exception that is no std::exception", step));
+  }
+  // The threads of all ranks end together: who removes files behind the others keeps them waiting
+  // here, not in the training's own operations.
+  try {
+    if (!alone) own_->barrier();
+  } catch (...) {
+    if (!failure) failure = std::current_exception();
+    alone = true;
+  }
   const std::lock_guard lock(mutex_);
   failure_ = failure;
   alone_ = alone;

@@ -51,8 +51,8 @@ class CheckpointWriter {
   ~CheckpointWriter();
 
   // Waits for the save before, copies the pieces and returns; the pieces may change at once.
-  // `after_commit` (may be empty, must not throw) is called by the save's thread on every rank once
-  // the checkpoint is committed. Error: this rank has no memory for the copy.
+  // `after_commit` (may be empty; what it throws becomes a warning) is called by the save's thread
+  // on every rank once the checkpoint is committed. Error: this rank has no memory for the copy.
   // `may_write`: as save_checkpoint() calls it, from the save's thread.
   void begin(const base::Path& directory, std::span<const TensorPiece> pieces, std::int64_t step,
              const std::string& state_json, std::function<void()> after_commit,

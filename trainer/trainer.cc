@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "model/scorer.h"
+#include "parallel/guard.h"
 #include "parallel/stop.h"
 #include "tensor/threads.h"
 #include "trainer/run_facts.h"
@@ -173,6 +174,12 @@ Outcome TrainingRun::run(const AfterStage& after_stage) {
   watch_->set_advice(fresh_
                          ? "No checkpoint was written yet: start the same command again."
                          : "Start the same command again: it goes on from the newest checkpoint.");
+  if (parallel::stop_requested_anywhere(world_)) {
+    base::log_info(fmt::format(
+        "stopped on request before step {}: there is nothing new to save; the same command {}",
+        step_ + 1, fresh_ ? "begins the run" : "goes on from here"));
+    return Outcome::kStopped;
+  }
   look_at_results(after_stage);
   if (!make_up_for_validation()) return Outcome::kStopped;
   for (; stage_ < run_.stages.size(); ++stage_, stage_step_ = 0) {
@@ -214,30 +221,27 @@ Outcome TrainingRun::run(const AfterStage& after_stage) {
   return Outcome::kDone;
 }
 
-int threads_for(std::int64_t configured, parallel::Communicator& world) {
-  if (configured > 0) return static_cast<int>(configured);
-  const std::string host = base::host_name();
-  const auto hosts = world.all_gather(host);
-  const auto beside = std::count(hosts.begin(), hosts.end(), host);
-  return std::max(1, tensor::cores() / static_cast<int>(beside));
-}
-
 Outcome train(const RunConfig& config, parallel::Communicator& world, const TrainOptions& options,
               const AfterStage& after_stage) {
   parallel::check_same(world, start_facts(config, options),
                        "Give every rank the same command and the same configuration");
   tensor::set_thread_count(threads_for(config.threads, world));
   TrainingRun trainer(config, world, options);
-  trainer.open();
-  Outcome outcome = Outcome::kDone;
-  if (options.check) {
-    trainer.check();
-  } else {
-    trainer.resume_or_begin();
-    outcome = trainer.run(after_stage);
+  try {
+    trainer.open();
+    Outcome outcome = Outcome::kDone;
+    if (options.check) {
+      trainer.check();
+    } else {
+      trainer.resume_or_begin();
+      outcome = trainer.run(after_stage);
+    }
+    trainer.finish();
+    return outcome;
+  } catch (const std::exception& error) {
+    parallel::tell_failure(world, error);  // a save that is under way may take long to end
+    throw;
   }
-  trainer.finish();
-  return outcome;
 }
 
 }  // namespace eyrie::trainer

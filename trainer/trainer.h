@@ -58,8 +58,8 @@ using AfterStage = std::function<bool(const StageEnd& end)>;
 Outcome train(const RunConfig& config, parallel::Communicator& world, const TrainOptions& options,
               const AfterStage& after_stage);
 
-// Threads for this rank: as configured, or the cores of the host shared out among its ranks.
-// Collective.
+// Threads for this rank: as configured, else as EYRIE_THREADS or OMP_NUM_THREADS say, else its
+// share of the cores that ranks of its host may use (tensor/cores.h). Collective.
 int threads_for(std::int64_t configured, parallel::Communicator& world);
 
 }  // namespace eyrie::trainer

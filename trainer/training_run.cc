@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/output_place.h"
 #include "base/process_name.h"
+#include "parallel/slow_work.h"
 #include "tensor/ops/matmul.h"
 #include "tensor/threads.h"
 #include "trainer/bytes.h"
@@ -179,6 +180,7 @@ void TrainingRun::check() {
 }
 
 void TrainingRun::resume_or_begin() {
+  const parallel::SlowWork slow(world_);  // reads as much as a save writes
   const auto newest = newest_checkpoint();
   parallel::agree(world_, [&] {
     if (newest) {
@@ -265,7 +267,7 @@ void TrainingRun::save(bool wait) {
       if (!first()) return;
       check_owner();
       prune_checkpoints(directory_, run_.retention, false, in_use);
-    } catch (const base::Error& error) {
+    } catch (const std::exception& error) {
       base::log_warning(fmt::format("an older checkpoint stays: {}", error.what()));
     }
   };
@@ -274,8 +276,10 @@ void TrainingRun::save(bool wait) {
     writer_->begin(path, model_->optimizer().pieces(), step_, state(), committed, may_write);
     if (wait) writer_->finish();
   } else {
+    const parallel::SlowWork slow(world_);
     save_checkpoint(path, world_, model_->optimizer().pieces(), step_, state(), may_write);
     committed();
+    world_.barrier();  // while the first rank removes older ones
   }
   checkpoint_s_ = seconds_since(start);
 }

@@ -47,7 +47,7 @@ for ((round = 1; round <= kills; ++round)); do
   # The launcher may not have started them yet.
   pids=
   for ((i = 0; i < 500; ++i)); do
-    pids=$(grep -ls "^PPid:[[:space:]]*$job\$" /proc/[0-9]*/status | sed 's/[^0-9]//g' || true)
+    pids=$(processes_of_job)
     [ -z "$pids" ] && kill -0 "$job" 2>/dev/null || break
     sleep 0.02
   done

@@ -13,7 +13,7 @@ unset EYRIE_EVAL_DATA
 
 clean_up() {
   local job
-  for job in $(jobs -p); do kill -TERM "$job" 2>/dev/null || true; done
+  for job in $(jobs -p); do kill -KILL "$job" 2>/dev/null || true; done
   if mountpoint -q "$folder/small" 2>/dev/null; then umount -l "$folder/small" || true; fi
   rm -rf "$folder"
 }
@@ -58,11 +58,17 @@ wait_for_job() {
   wait "$job" || status=$?
 }
 
+children_of() { grep -ls "^PPid:[[:space:]]*$1\$" /proc/[0-9]*/status | sed 's/[^0-9]//g' || true; }
+# processes_of_job: the ranks' processes of $job, which is the launcher's script.
+processes_of_job() {
+  local launcher
+  for launcher in $(children_of "$job"); do children_of "$launcher"; done
+}
+
 # pid_of_rank RANK: the process of a rank of $job.
 pid_of_rank() {
-  local file pid
-  for file in $(grep -ls "^PPid:[[:space:]]*$job\$" /proc/[0-9]*/status); do
-    pid=${file//[^0-9]/}
+  local pid
+  for pid in $(processes_of_job); do
     if tr '\0' '\n' <"/proc/$pid/environ" | grep -qx "OMPI_COMM_WORLD_RANK=$1"; then
       echo "$pid"
       return

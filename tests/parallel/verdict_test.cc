@@ -54,6 +54,19 @@ TEST(VerdictTest, NothingWithinTheLimits) {
   EXPECT_FALSE(find_hang({{0, {}}, {0, {left("world", "barrier", 4)}}}, kLimits));
 }
 
+// Waits for files of another rank may last longer.
+TEST(VerdictTest, ASlowDiskIsNotAHang) {
+  auto save = waits("world", "all_reduce (min of integers)", 5, 99, everyone(2));
+  const auto judge = [&] { return find_hang({{0, {save}}, {0, {}}}, kLimits); };
+  EXPECT_TRUE(judge());
+  save.patience = 10;
+  EXPECT_FALSE(judge());
+  save = unpack(pack({save})).front();
+  EXPECT_FALSE(judge());
+  save.seconds = 101;
+  EXPECT_TRUE(judge());
+}
+
 TEST(VerdictTest, OneThatDoesNotAnswer) {
   const auto barrier = waits("world", "barrier", 5, 3, everyone(3));
   EXPECT_EQ(

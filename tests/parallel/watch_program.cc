@@ -13,6 +13,7 @@
 
 #include <fmt/format.h>
 
+#include "base/crash.h"
 #include "base/error.h"
 #include "parallel/exchange.h"
 #include "parallel/exchange_queue.h"
@@ -79,6 +80,8 @@ int work(Communicator& world, const std::string& what) {
 
 int main(int argc, char** argv) {
   using namespace eyrie;
+  parallel::take_stop_signals();
+  base::report_crashes();
   const auto world = parallel::open_world(argc, argv);
   return parallel::guard(*world, [&] { return parallel::work(*world, argv[1]); });
 }

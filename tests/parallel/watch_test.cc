@@ -3,10 +3,13 @@
 #include "parallel/watch.h"
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <regex>
+#include <thread>
 
 #include "parallel/job.h"
 #include "parallel/stop.h"
@@ -62,6 +65,9 @@ TEST(WatchTest, ACrashIsNamed) {
   EXPECT_GT(job.end(), 0) << job.text();
   EXPECT_TRUE(
       std::regex_search(job.last_line_of_a_rank(), std::regex("^rank [02]: rank 1 .* is gone")))
+      << job.text();
+  EXPECT_NE(job.text().find("rank 1: crashed by signal 11 (Segmentation fault) at address 0x0\n"),
+            std::string::npos)
       << job.text();
 }
 
@@ -123,14 +129,85 @@ TEST(StopTest, FlagAndVote) {
   clear_stop();
   EXPECT_FALSE(stop_requested());
   catch_stop_signals();
-  ::raise(SIGTERM);
-  EXPECT_EQ(stop_signal(), SIGTERM);
-  clear_stop();
+  for (const int signal : {SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU, SIGINT}) {
+    pollfd event = {stop_event(), POLLIN, 0};
+    EXPECT_EQ(::poll(&event, 1, 0), 0);
+    ::kill(::getpid(), signal);
+    EXPECT_EQ(::poll(&event, 1, 20'000), 1);
+    EXPECT_EQ(stop_signal(), signal);
+    clear_stop();
+  }
   run_in_process(4, [](Communicator& comm) { EXPECT_FALSE(stop_requested_anywhere(comm)); });
   request_stop(SIGUSR1);
   run_in_process(4, [](Communicator& comm) { EXPECT_TRUE(stop_requested_anywhere(comm)); });
   clear_stop();
-  for (const int signal : {SIGTERM, SIGUSR1, SIGINT}) ::signal(signal, SIG_DFL);
+}
+
+// What a thread was doing is interrupted by no signal: its stack is not touched.
+TEST(StopTest, NoHandlerRunsOnAThreadThatComputes) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // a process without the thread of this one
+  EXPECT_EXIT(
+      {
+        catch_stop_signals();
+        sigset_t blocked;
+        bool all = true;
+        std::thread([&] {  // made after
+          ::pthread_sigmask(SIG_SETMASK, nullptr, &blocked);
+          for (const int signal : {SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU, SIGINT})
+            all = all && sigismember(&blocked, signal) == 1;
+        })
+            .join();
+        ::pthread_sigmask(SIG_SETMASK, nullptr, &blocked);
+        for (const int signal : {SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU, SIGINT})
+          all = all && sigismember(&blocked, signal) == 1;
+        ::_exit(all ? 0 : 1);
+      },
+      testing::ExitedWithCode(0), "");
+}
+
+TEST(StopTest, ASecondInterruptEndsTheProcess) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // a process without the thread of this one
+  EXPECT_EXIT(
+      {
+        catch_stop_signals();
+        ::kill(::getpid(), SIGINT);
+        while (!stop_requested()) ::usleep(1000);
+        ::kill(::getpid(), SIGINT);
+        ::sleep(20);
+      },
+      testing::KilledBySignal(SIGINT), "");
+}
+
+TEST(StopTest, WhatIsNotCaughtEndsTheProcess) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // a process without the thread of this one
+  for (const int signal : {SIGTERM, SIGUSR1, SIGINT}) {
+    EXPECT_EXIT(
+        {
+          take_stop_signals();
+          ::kill(::getpid(), signal);
+          ::sleep(20);
+        },
+        testing::KilledBySignal(signal), "");
+    EXPECT_EXIT(
+        {
+          catch_stop_signals();
+          ::kill(::getpid(), signal);
+          while (!stop_requested()) ::usleep(1000);
+          leave_stop_signals();
+        },
+        testing::KilledBySignal(signal), "");
+  }
+}
+
+// Ctrl-C or SIGTERM to the launcher asks the ranks to stop; the launcher's own notices are left
+// out.
+TEST(StopTest, TerminatingTheLauncherAsksForAStop) {
+  Job job(2, "wait");
+  ASSERT_TRUE(job.read_until("ready")) << job.text();
+  ::kill(job.pid(), SIGTERM);
+  EXPECT_EQ(job.end(), 75) << job.text();
+  EXPECT_EQ(job.text().find("mpirun"), std::string::npos) << job.text();
+  EXPECT_EQ(job.text().find("-----"), std::string::npos) << job.text();
 }
 
 TEST(WatchTest, RanksOfOneProcessNeedNoWatch) {

@@ -164,6 +164,26 @@ TEST_F(Writer, TheNextBeginThrowsToo) {
   EXPECT_TRUE(holds_all(step2_, 0));
 }
 
+// Housekeeping after a commit: what it throws, of whatever type, is a warning.
+TEST_F(Writer, NothingAfterTheCommitEndsTheTraining) {
+  parallel::run_in_process(2, [&](parallel::Communicator& communicator) {
+    CheckpointWriter writer(communicator);
+    for (std::int64_t step : {1, 2, 3}) {
+      const Pieces mine(Layout::kFlat, 2, communicator.rank(), static_cast<float>(step));
+      writer.begin(checkpoint_path(run_, step), mine.pieces, step, "{}", [&] {
+        if (communicator.rank() != 0) return;
+        if (step == 1)
+          throw std::filesystem::filesystem_error("looking at a checkpoint",
+                                                  std::make_error_code(std::errc::io_error));
+        if (step == 2) throw 42;
+      });
+      writer.finish();
+    }
+  });
+  for (std::int64_t step : {1, 2, 3})
+    EXPECT_TRUE(holds_all(checkpoint_path(run_, step), static_cast<float>(step)));
+}
+
 // A rank that ends by an error of its own does not wait for ever for a save that the others left.
 TEST_F(Writer, AnErrorOfTheTrainingEndsTheJob) {
   const auto start = std::chrono::steady_clock::now();

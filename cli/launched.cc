@@ -1,0 +1,41 @@
+// Commands and launchers.
+#include "cli/launched.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "base/log.h"
+#include "parallel/launch.h"
+
+namespace eyrie::cli {
+
+bool works_on_all_ranks(const std::string& command) {
+  constexpr std::array<std::string_view, 5> kCommands = {"train", "eval", "score", "data build",
+                                                         "data screen"};
+  return std::find(kCommands.begin(), kCommands.end(), command) != kCommands.end();
+}
+
+bool is_left_to_rank_0(const std::string& command) {
+  if (works_on_all_ranks(command)) return false;
+  const parallel::Launch launch = parallel::launch_of_environment();
+  if (launch.ranks <= 1) return false;
+  if (launch.rank > 0) return true;
+  base::log_warning(
+      fmt::format("eyrie {} works on one rank: the other {} that the launcher started do nothing",
+                  command, launch.ranks - 1));
+  return false;
+}
+
+void warn_of_unused_allocation(const std::string& command) {
+  const parallel::UnusedAllocation unused = parallel::unused_allocation();
+  if (unused.empty()) return;
+  base::log_warning(
+      fmt::format("this is {}, and eyrie {} works on one rank of it alone: start it with `{} eyrie "
+                  "{} …` to use all",
+                  unused.what, command, unused.launcher, command));
+}
+
+}  // namespace eyrie::cli

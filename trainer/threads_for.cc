@@ -1,0 +1,30 @@
+// The threads of a rank where the run does not say them.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <sstream>
+
+#include "parallel/host_page.h"
+#include "tensor/cores.h"
+#include "trainer/trainer.h"
+
+namespace eyrie::trainer {
+
+int threads_for(std::int64_t configured, parallel::Communicator& world) {
+  if (configured > 0) return static_cast<int>(configured);
+  // Each rank's host and cores: launchers bind ranks to cores of their own, or let all use all.
+  const std::vector<int> mine = tensor::core_list();
+  const std::string host = parallel::kernel_key();
+  std::vector<std::vector<int>> beside;
+  for (const std::string& rank :
+       world.all_gather(fmt::format("{}\n{}", host, fmt::join(mine, " ")))) {
+    const std::size_t border = rank.find('\n');
+    if (rank.substr(0, border) != host) continue;
+    std::istringstream numbers(rank.substr(border + 1));
+    beside.emplace_back();
+    for (int core = 0; numbers >> core;) beside.back().push_back(core);
+  }
+  return tensor::threads_of_environment().value_or(tensor::share_of_cores(mine, beside));
+}
+
+}  // namespace eyrie::trainer
