@@ -8,7 +8,7 @@
 #include "base/shown.h"
 #include "cli/command.h"
 #include "cli/flags.h"
-#include "data_pipeline/documents.h"
+#include "data_pipeline/file_patterns.h"
 #include "data_pipeline/screen.h"
 #include "parallel/guard.h"
 #include "text/task.h"
@@ -51,11 +51,14 @@ int run_data_screen(int argc, char** argv) {
         throw base::InputError("eyrie data screen: nothing to screen for: name --tasks or --items");
       for (const std::string& pattern : files) {
         const std::vector<base::Path> found = data_pipeline::matching_files(pattern);
-        if (found.empty()) throw base::InputError(fmt::format("{}: no such file", pattern));
         paths.insert(paths.end(), found.begin(), found.end());
       }
+      std::vector<std::string> items;
+      for (const std::string& pattern : item_files)
+        for (const base::Path& file : data_pipeline::matching_files(pattern))
+          items.push_back(file.string());
       for (const std::vector<base::Path>& names :
-           {paths, std::vector<base::Path>(item_files.begin(), item_files.end())})
+           {paths, std::vector<base::Path>(items.begin(), items.end())})
         for (const base::Path& path : names)
           if (!base::is_utf8(path.string()))
             throw base::InputError(fmt::format(
@@ -64,7 +67,7 @@ int run_data_screen(int argc, char** argv) {
         base::check_output_is_open();
         if (!output.empty()) base::check_output_file("--output", output);
       }
-      index = data_pipeline::ExclusionIndex(tasks, item_files,
+      index = data_pipeline::ExclusionIndex(tasks, items,
                                             {data, {task_folders.begin(), task_folders.end()}});
     });
     const data_pipeline::ScreenResult result =

@@ -7,6 +7,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/file_kind.h"
+#include "base/json_text.h"
 #include "base/output.h"
 #include "base/shown.h"
 #include "cli/generate.h"
@@ -25,13 +27,16 @@ PromptLine parse(const std::string& text, const std::string& file, std::int64_t 
   };
   PromptLine line;
   try {
-    const auto json = ordered_json::parse(text);
-    if (!json.is_object() || !json.contains("prompt")) throw refuse("there is no \"prompt\"");
-    if (!json.at("prompt").is_string()) throw refuse("\"prompt\" is not a text");
-    line.prompt = json.at("prompt").get<std::string>();
-    if (json.contains("id") && !json.at("id").is_null()) line.id = json.at("id").dump();
-  } catch (const ordered_json::exception& error) {
-    throw refuse(fmt::format("not JSON ({})", error.what()));
+    const auto json = base::JsonText::parse(text);
+    if (json.kind() != base::JsonText::Kind::kObject)
+      throw refuse(fmt::format("{}, not an object", json.kind_name()));
+    const auto prompt = json.find("prompt"), id = json.find("id");
+    if (!prompt) throw refuse("there is no \"prompt\"");
+    if (prompt->kind() != base::JsonText::Kind::kString) throw refuse("\"prompt\" is not a text");
+    line.prompt = prompt->text();
+    if (id) line.id = id->raw();
+  } catch (const base::JsonError& error) {
+    throw refuse(fmt::format("byte {}: {}", error.at() + 1, error.what()));
   }
   return line;
 }
@@ -39,7 +44,11 @@ PromptLine parse(const std::string& text, const std::string& file, std::int64_t 
 }  // namespace
 
 std::vector<PromptLine> read_prompts(const std::string& file) {
-  std::istringstream contents(base::read_file(file));
+  const std::string whole = base::read_file(file);
+  const std::string other = base::not_json_lines(std::string_view(whole).substr(0, 600));
+  if (!other.empty()) throw base::InputError(fmt::format("--prompts {}: {}", file, other));
+  std::istringstream contents(
+      whole.substr(whole.starts_with(base::kByteOrderMark) ? base::kByteOrderMark.size() : 0));
   std::vector<PromptLine> lines;
   std::string text;
   for (std::int64_t number = 1; std::getline(contents, text); ++number) {
@@ -66,7 +75,6 @@ int generate_from_file(const GenerateOptions& options, const trainer::OpenedMode
       [&](const model::TextResult& result) {
         const PromptLine& line = options.lines.at(result.prompt);
         ordered_json answer;
-        if (!line.id.empty()) answer["id"] = ordered_json::parse(line.id);
         answer["prompt"] = line.prompt;
         if (options.samples > 1) answer["sample"] = result.sample;
         answer["text"] = result.text;
@@ -74,7 +82,9 @@ int generate_from_file(const GenerateOptions& options, const trainer::OpenedMode
         answer["finish"] = model::name_of(result.finish);
         finished.emplace(
             std::pair(result.prompt, result.sample),
-            base::shown_json(answer.dump(-1, ' ', false, ordered_json::error_handler_t::replace)) +
+            base::shown_json(
+                (line.id.empty() ? "{" : fmt::format("{{\"id\":{},", line.id)) +
+                answer.dump(-1, ' ', false, ordered_json::error_handler_t::replace).substr(1)) +
                 "\n");
         for (auto next = finished.find(printed); next != finished.end();
              next = finished.find(printed)) {

@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/file_kind.h"
+#include "base/json_text.h"
 #include "eval/deal.h"
 #include "eval/prompt.h"
 #include "text/python_string.h"
@@ -31,7 +33,10 @@ std::vector<std::int32_t> read_tokens(const text::Value& list, std::int32_t voca
       if (id == nullptr || *id < 0 || *id >= vocabulary) {
         throw base::InputError(
             fmt::format("\"tokens\": {} is not a token of the model, which has {}",
-                        id != nullptr ? fmt::format("{}", *id) : value.kind(), vocabulary));
+                        value.get<text::Value::Number>() != nullptr || id != nullptr
+                            ? value.as_text("\"tokens\"")
+                            : value.kind(),
+                        vocabulary));
       }
       tokens.push_back(static_cast<std::int32_t>(*id));
     }
@@ -41,13 +46,14 @@ std::vector<std::int32_t> read_tokens(const text::Value& list, std::int32_t voca
       fmt::format("\"tokens\" is {}; a list of token ids is expected", list.kind()));
 }
 
-EncodedRequest read_token_request(const text::Value& object, const text::Value& list,
+EncodedRequest read_token_request(const base::JsonText& object, const base::JsonText& list,
                                   std::int32_t vocabulary, std::int32_t bos,
                                   std::int64_t max_length) {
   EncodedRequest result;
-  std::vector<std::int32_t> tokens = read_tokens(list, vocabulary);
-  const text::Value* from = object.find("from");
-  const auto* start = from != nullptr ? from->get<std::int64_t>() : nullptr;
+  std::vector<std::int32_t> tokens = read_tokens(text::value_of(list), vocabulary);
+  const auto from = object.find("from");
+  const text::Value first = from ? text::value_of(*from) : text::Value{};
+  const auto* start = first.get<std::int64_t>();
   if (start == nullptr || *start < 0 || *start >= static_cast<std::int64_t>(tokens.size())) {
     throw base::InputError(
         fmt::format("\"from\" must be a whole number from 0 to {} here: the first token to score",
@@ -63,6 +69,9 @@ EncodedRequest read_token_request(const text::Value& object, const text::Value& 
 
 // Those that are not blank.
 std::vector<Line> lines_of(std::string_view jsonl, const std::string& name) {
+  const std::string other = base::not_json_lines(jsonl.substr(0, 600));
+  if (!other.empty()) throw base::InputError(fmt::format("{}: {}", name, other));
+  if (jsonl.starts_with(base::kByteOrderMark)) jsonl.remove_prefix(base::kByteOrderMark.size());
   std::vector<Line> lines;
   for (std::int64_t number = 1; !jsonl.empty(); ++number) {
     const std::size_t end = jsonl.find('\n');
@@ -74,60 +83,63 @@ std::vector<Line> lines_of(std::string_view jsonl, const std::string& name) {
   return lines;
 }
 
-// Calls `body` with its context and continuation or its tokens; the others are null. InputError
+// A value of a request's object, where it is there.
+using Part = std::optional<base::JsonText>;
+
+// Calls `body` with its context and continuation or its tokens; the others are none. InputError
 // naming the line, for what `body` throws too.
 template <class Body>
 void with_request(const Line& line, Body&& body) {
-  const text::Value object = text::parse_json(line.text, line.place);
   try {
-    const text::Value* tokens = object.find("tokens");
-    const text::Value *context = object.find("context"),
-                      *continuation = object.find("continuation");
-    if (tokens == nullptr && (context == nullptr || continuation == nullptr)) {
+    const base::JsonText object = base::JsonText::parse(line.text);
+    if (object.kind() != base::JsonText::Kind::kObject)
+      throw base::InputError(fmt::format("a request is an object, not {}", object.kind_name()));
+    const Part tokens = object.find("tokens"), context = object.find("context"),
+               continuation = object.find("continuation");
+    if (!tokens && (!context || !continuation)) {
       throw base::InputError(
           "a request is {\"context\": …, \"continuation\": …} or {\"tokens\": […], \"from\": "
           "n}");
     }
     body(object, tokens, context, continuation);
+  } catch (const base::JsonError& error) {
+    throw base::InputError(fmt::format("{}:{}: {}", line.place, error.at() + 1, error.what()));
   } catch (const base::InputError& error) {
     throw base::InputError(fmt::format("{}: {}", line.place, error.what()));
   }
-}
-
-nlohmann::ordered_json id_of(const text::Value& object) {
-  const text::Value* id = object.find("id");
-  if (id == nullptr) return nullptr;
-  if (const auto* whole = id->get<std::int64_t>()) return *whole;
-  return id->as_text("\"id\"");
 }
 
 }  // namespace
 
 bool needs_tokenizer(std::string_view jsonl) {
   for (const Line& line : lines_of(jsonl, "")) {
+    bool needs = true;
     try {
-      const text::Value object = text::parse_json(line.text, "");
-      const text::Value* from = object.find("from");
-      const auto* first = from != nullptr ? from->get<std::int64_t>() : nullptr;
-      if (object.find("tokens") == nullptr || first == nullptr || *first < 1) return true;
-    } catch (const base::InputError&) {
-      return true;
+      with_request(line, [&](const base::JsonText& object, const Part& tokens, const Part&,
+                             const Part&) {
+        const Part from = object.find("from");
+        const text::Value value = from ? text::value_of(*from) : text::Value{};
+        const auto* first = value.get<std::int64_t>();
+        needs = !tokens || first == nullptr || *first < 1;
+      });
+    } catch (const base::InputError&) {  // told where the requests are scored
     }
+    if (needs) return true;
   }
   return false;
 }
 
 void check_requests(std::string_view jsonl, const std::string& name) {
   for (const Line& line : lines_of(jsonl, name)) {
-    with_request(line, [](const text::Value& object, const text::Value* tokens,
-                          const text::Value* context, const text::Value* continuation) {
-      if (tokens != nullptr) {
+    with_request(line, [](const base::JsonText& object, const Part& tokens, const Part& context,
+                          const Part& continuation) {
+      if (tokens) {
         read_token_request(object, *tokens, std::numeric_limits<std::int32_t>::max(), 0, 0);
       } else {
-        context->as_text("\"context\"");
-        continuation->as_text("\"continuation\"");
+        text::value_of(*context).as_text("\"context\"");
+        text::value_of(*continuation).as_text("\"continuation\"");
       }
-      id_of(object);
+      object.find("id");
     });
   }
 }
@@ -144,16 +156,18 @@ std::string score_requests(model::LanguageModel& model, const text::Tokenizer& t
     RequestEncoder encoder(tokenizer, max_length);
     std::vector<model::ScoreRequest> requests;
     std::vector<nlohmann::ordered_json> outputs;
+    std::vector<std::string> ids;  // as they are written in the requests: "\"id\":7,"
     for (std::size_t i = first; i < last; ++i) {
-      with_request(lines[i], [&](const text::Value& object, const text::Value* tokens,
-                                 const text::Value* context, const text::Value* continuation) {
-        EncodedRequest encoded = tokens != nullptr
-                                     ? read_token_request(object, *tokens, model.vocabulary(),
-                                                          tokenizer.bos(), max_length)
-                                     : encoder.encode(context->as_text("\"context\""),
-                                                      continuation->as_text("\"continuation\""));
+      with_request(lines[i], [&](const base::JsonText& object, const Part& tokens,
+                                 const Part& context, const Part& continuation) {
+        EncodedRequest encoded =
+            tokens ? read_token_request(object, *tokens, model.vocabulary(), tokenizer.bos(),
+                                        max_length)
+                   : encoder.encode(text::value_of(*context).as_text("\"context\""),
+                                    text::value_of(*continuation).as_text("\"continuation\""));
+        const Part id = object.find("id");
+        ids.push_back(id ? fmt::format("\"id\":{},", id->raw()) : "");
         nlohmann::ordered_json output;
-        if (const nlohmann::ordered_json id = id_of(object); !id.is_null()) output["id"] = id;
         output["loglikelihood"] = 0.0;
         output["is_greedy"] = false;
         output["context_tokens"] = encoded.context_tokens;
@@ -173,7 +187,7 @@ std::string score_requests(model::LanguageModel& model, const text::Tokenizer& t
       }
       outputs[i]["loglikelihood"] = scores[i].log_likelihood;
       outputs[i]["is_greedy"] = scores[i].is_greedy;
-      answers += outputs[i].dump() + "\n";
+      answers += "{" + ids[i] + outputs[i].dump().substr(1) + "\n";
     }
   });
   std::string all;

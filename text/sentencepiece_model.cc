@@ -1,110 +1,135 @@
-// Walking the fields of a protocol buffer.
+// Walking the fields of the protocol buffer.
 #include "text/sentencepiece_model.h"
 
 #include <algorithm>
-#include <cstdint>
 
 namespace eyrie::text {
 namespace {
 
-constexpr std::uint64_t kVarint = 0, kEightBytes = 1, kLengthDelimited = 2, kFourBytes = 5;
-constexpr std::uint64_t kPieces = 1, kTrainer = 2, kNormalizer = 3;  // fields of a model
-constexpr std::uint64_t kText = 1;                                   // of a piece
-// Field 3 of a piece, its type: UNUSED. Of a field that comes twice the last counts.
-constexpr std::string_view kUnused("\x18\x05", 2);
+struct Field {
+  std::uint64_t number = 0, value = 0;  // value: of a varint
+  std::string_view bytes;               // of a field with a length
+};
 
 class Fields {
  public:
-  explicit Fields(std::string_view bytes) : left_(bytes) {}
+  explicit Fields(std::string_view message) : left_(message) {}
+  bool damaged() const { return damaged_; }
 
-  // Takes the next field; `value` is empty for numbers. False at the end, or where none can be.
-  bool next(std::uint64_t& number, std::string_view& value) {
-    whole_ = left_.empty();
-    if (whole_) return false;
+  bool next(Field& field) {
+    if (left_.empty() || damaged_) return false;
     const std::uint64_t tag = varint();
-    number = tag >> 3;
-    value = {};
-    std::uint64_t length = 0;
+    field = {tag >> 3, 0, {}};
     switch (tag & 7) {
-      case kVarint:
-        varint();
-        return true;
-      case kEightBytes:
-        length = 8;
+      case 0:
+        field.value = varint();
         break;
-      case kFourBytes:
-        length = 4;
+      case 1:
+        field.bytes = take(8);
         break;
-      case kLengthDelimited:
-        length = varint();
+      case 2:
+        field.bytes = take(varint());
+        break;
+      case 5:
+        field.bytes = take(4);
         break;
       default:
-        return false;
+        damaged_ = true;
     }
-    if (length > left_.size()) return false;
-    if ((tag & 7) == kLengthDelimited) value = left_.substr(0, length);
-    left_.remove_prefix(length);
-    return true;
+    return !damaged_;
   }
-  bool whole() const { return whole_; }  // after next() was false: it was the end
 
  private:
   std::uint64_t varint() {
     std::uint64_t value = 0;
-    for (int shift = 0; !left_.empty() && shift < 64; shift += 7) {
+    for (int shift = 0; shift < 64; shift += 7) {
+      if (left_.empty()) break;
       const auto byte = static_cast<unsigned char>(left_.front());
       left_.remove_prefix(1);
       value |= std::uint64_t{byte & 0x7fu} << shift;
-      if (byte < 0x80) break;
+      if (byte < 0x80) return value;
     }
-    return value;
+    damaged_ = true;
+    return 0;
+  }
+  std::string_view take(std::uint64_t length) {
+    damaged_ |= length > left_.size();
+    if (damaged_) return {};
+    const std::string_view bytes = left_.substr(0, length);
+    left_.remove_prefix(length);
+    return bytes;
   }
 
   std::string_view left_;
-  bool whole_ = false;
+  bool damaged_ = false;
 };
 
-void put_varint(std::string& out, std::uint64_t value) {
-  for (; value >= 0x80; value >>= 7) out += static_cast<char>((value & 0x7f) | 0x80);
-  out += static_cast<char>(value);
-}
+// Of the outermost message, whose fields all have a length.
+constexpr std::uint64_t kPieces = 1;
+// Field 3 of a piece, its type: UNUSED. Of a field that comes twice the last counts.
+constexpr std::string_view kUnused("\x18\x05", 2);
 
-std::string_view text_of(std::string_view piece) {
-  Fields fields(piece);
-  std::uint64_t number = 0;
-  std::string_view value;
-  while (fields.next(number, value)) {
-    if (number == kText) return value;
-  }
-  return {};
+void put_field(std::string& out, std::uint64_t number, std::string_view bytes) {
+  const auto put_varint = [&](std::uint64_t value) {
+    for (; value >= 0x80; value >>= 7) out += static_cast<char>((value & 0x7f) | 0x80);
+    out += static_cast<char>(value);
+  };
+  put_varint(number << 3 | 2);
+  put_varint(bytes.size());
+  out += bytes;
 }
 
 }  // namespace
 
-bool has_all_parts(std::string_view model) {
-  Fields fields(model);
-  std::uint64_t number = 0;
-  std::string_view value;
-  bool trainer = false, normalizer = false;
-  while (fields.next(number, value)) {
-    trainer |= number == kTrainer;
-    normalizer |= number == kNormalizer;
-  }
-  return fields.whole() && trainer && normalizer;
+std::optional<SentencePieceModel> parse_sentencepiece_model(std::string_view bytes) {
+  SentencePieceModel model;
+  bool trainer = false, normalizer = false, damaged = false;
+  const auto each = [&](std::string_view message, auto&& visit) {
+    Fields fields(message);
+    for (Field field; fields.next(field);) visit(field);
+    damaged |= fields.damaged();
+  };
+  each(bytes, [&](const Field& part) {
+    if (part.number == kPieces) {
+      SentencePieceModel::Piece& piece = model.pieces.emplace_back();
+      each(part.bytes, [&](const Field& field) {
+        if (field.number == 1) piece.text = field.bytes;
+        if (field.number == 3) piece.type = static_cast<int>(field.value);
+      });
+    } else if (part.number == 2) {
+      trainer = true;
+      each(part.bytes, [&](const Field& field) {
+        if (field.number == 3) model.algorithm = static_cast<int>(field.value);
+        if (field.number == 24) model.whitespace_is_suffix = field.value != 0;
+        if (field.number == 35) model.byte_fallback = field.value != 0;
+      });
+    } else if (part.number == 3) {
+      normalizer = true;
+      each(part.bytes, [&](const Field& field) {
+        if (field.number == 2) model.rules = field.bytes;
+        if (field.number == 3) model.dummy_prefix = field.value != 0;
+        if (field.number == 4) model.remove_extra_whitespaces = field.value != 0;
+        if (field.number == 5) model.escape_whitespaces = field.value != 0;
+      });
+    }
+  });
+  if (damaged || !trainer || !normalizer) return std::nullopt;
+  return model;
 }
 
 std::string without_pieces(std::string_view model, const std::vector<std::string>& pieces) {
   std::string changed;
   Fields fields(model);
-  std::uint64_t number = 0;
-  std::string_view value;
-  while (fields.next(number, value)) {
-    put_varint(changed, number << 3 | kLengthDelimited);
-    const bool unused = number == kPieces &&
-                        std::find(pieces.begin(), pieces.end(), text_of(value)) != pieces.end();
-    put_varint(changed, value.size() + (unused ? kUnused.size() : 0));
-    changed += value;
-    if (unused) changed += kUnused;
+  for (Field field; fields.next(field);) {
+    std::string bytes(field.bytes);
+    if (field.number == kPieces) {
+      Fields inside(field.bytes);
+      for (Field part; inside.next(part);) {
+        if (part.number == 1 && std::find(pieces.begin(), pieces.end(), part.bytes) != pieces.end())
+          bytes += kUnused;
+      }
+    }
+    put_field(changed, field.number, bytes);
   }
   return changed;
 }

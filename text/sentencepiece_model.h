@@ -1,17 +1,33 @@
-// The bytes of a SentencePiece model: a protocol buffer whose outermost fields are its pieces and
-// its settings. The library reads them; here is what it does not offer.
+// A SentencePiece model file as what is in it: the library does not show its normalizer.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace eyrie::text {
 
-// Whether a model has all its parts. Pieces come first in it, so a file cut off between two pieces
-// still parses, as a model of fewer pieces; the trainer's and the normalizer's settings come last,
-// and every model has them.
-bool has_all_parts(std::string_view model);
+struct SentencePieceModel {
+  enum Type { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
+  struct Piece {
+    std::string_view text;  // of the file's bytes
+    int type = kNormal;
+  };
+  static constexpr int kUnigram = 1, kBpe = 2;
+
+  std::vector<Piece> pieces;
+  int algorithm = kUnigram;
+  bool whitespace_is_suffix = false, byte_fallback = false;
+  std::string_view rules;  // of the normalizer, compiled; empty: the text stays as it is
+  bool dummy_prefix = true, remove_extra_whitespaces = true, escape_whitespaces = true;
+};
+
+// Nothing where the file is cut off or no protocol buffer. Pieces come first in it, so a file cut
+// off between two pieces still parses, as a model of fewer pieces: the last parts, the trainer's
+// and the normalizer's settings, must be there.
+std::optional<SentencePieceModel> parse_sentencepiece_model(std::string_view bytes);
 
 // The same model, but no text is ever encoded as one of these pieces. Ids stay as they are.
 std::string without_pieces(std::string_view model, const std::vector<std::string>& pieces);

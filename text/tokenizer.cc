@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "text/cut_rule.h"
 #include "text/sentencepiece_model.h"
 
 namespace eyrie::text {
@@ -35,7 +36,7 @@ class BytesTokenizer final : public Tokenizer {
   static constexpr std::int32_t kBos = 256;
   static constexpr std::int32_t kEos = 257;
 
-  std::vector<std::int32_t> encode(std::string_view text) const override {
+  std::vector<std::int32_t> encode(std::string_view text, std::size_t) const override {
     std::vector<std::int32_t> ids;
     ids.reserve(text.size());
     for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
@@ -81,6 +82,10 @@ class BytesTokenizer final : public Tokenizer {
   const std::string hash_ = "bytes";
 };
 
+// A text up to the first of these goes whole; pieces of a longer one have at least the second.
+constexpr std::size_t kWhole = 32 << 10;
+constexpr std::size_t kPiece = 16 << 10;
+
 class SentencePieceTokenizer final : public Tokenizer {
  public:
   explicit SentencePieceTokenizer(const std::string& name) : name_(name) {
@@ -93,7 +98,7 @@ class SentencePieceTokenizer final : public Tokenizer {
       throw base::InputError(fmt::format("{}: not a SentencePiece model, or a damaged one ({}); {}",
                                          name, status.ToString(), advice));
     }
-    if (!has_all_parts(model)) {
+    if (!parse_sentencepiece_model(model)) {
       throw base::InputError(
           fmt::format("{}: this SentencePiece model is cut off; {}", name, advice));
     }
@@ -114,9 +119,38 @@ class SentencePieceTokenizer final : public Tokenizer {
     puts_blank_in_front_ = !letter.empty() && piece(letter.front()).starts_with("▁");
   }
 
-  std::vector<std::int32_t> encode(std::string_view text) const override {
-    std::vector<std::int32_t> ids = encode_with(processor_, text);
-    return has_marker(ids) ? encode_markers_as_text(text) : ids;
+  std::vector<std::int32_t> encode(std::string_view text,
+                                   std::size_t largest_piece) const override {
+    if (text.size() <= kWhole && text.size() <= largest_piece) return encode_whole(text);
+    std::call_once(cut_rule_made_, [this] {
+      const std::string model = processor_.serialized_model_proto();
+      cut_rule_ = CutRule(parse_sentencepiece_model(model).value());
+    });
+    const std::string before(cut_rule_.before());
+    const std::vector<std::int32_t> before_ids = encode_whole(before);
+    std::vector<std::int32_t> all;
+    for (std::size_t begin = 0; begin < text.size();) {
+      const std::size_t end =
+          text.size() - begin <= kWhole ? text.size() : cut_rule_.next(text, begin + kPiece);
+      if (end - begin > largest_piece)
+        throw UncutText(fmt::format(
+            "{} bytes without a place where {} lets a text be cut, more than the {} that are "
+            "encoded in one go (largest_piece in DATA.yaml)",
+            end - begin, name_, largest_piece));
+      const std::string_view piece = text.substr(begin, end - begin);
+      if (begin == 0) {
+        all = encode_whole(piece);
+      } else {
+        const std::vector<std::int32_t> ids = encode_whole(before + std::string(piece));
+        const auto border = ids.begin() + static_cast<std::ptrdiff_t>(before_ids.size());
+        EYRIE_CHECK(
+            ids.size() >= before_ids.size() && std::equal(ids.begin(), border, before_ids.begin()),
+            "a text was cut where its tokens are not independent");
+        all.insert(all.end(), border, ids.end());
+      }
+      begin = end;
+    }
+    return all;
   }
 
   std::string decode(const std::vector<std::int32_t>& ids) const override {
@@ -156,6 +190,11 @@ class SentencePieceTokenizer final : public Tokenizer {
   bool has_marker(const std::vector<std::int32_t>& ids) const {
     return !markers_.empty() && std::find_first_of(ids.begin(), ids.end(), markers_.begin(),
                                                    markers_.end()) != ids.end();
+  }
+
+  std::vector<std::int32_t> encode_whole(std::string_view text) const {
+    std::vector<std::int32_t> ids = encode_with(processor_, text);
+    return has_marker(ids) ? encode_markers_as_text(text) : ids;
   }
 
   // Cut behind the first character of each marker, a text has none. Where every part would begin
@@ -212,6 +251,8 @@ class SentencePieceTokenizer final : public Tokenizer {
   bool puts_blank_in_front_ = false;   // of every text
   mutable std::once_flag without_markers_made_;
   mutable Processor without_markers_;
+  mutable std::once_flag cut_rule_made_;
+  mutable CutRule cut_rule_;  // made for the first long text
 };
 
 }  // namespace

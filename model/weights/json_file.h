@@ -8,7 +8,7 @@
 namespace eyrie::model {
 
 // One JSON object, in which no key comes twice at one place: of two values one would be taken
-// silently. InputError names the file and the key.
+// silently. InputError names the file, line and column, and the key.
 nlohmann::json read_json_object(const base::Path& path);
 
 }  // namespace eyrie::model
