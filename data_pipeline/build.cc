@@ -195,7 +195,7 @@ class Builder {
 
   void prepare() {
     // Before any document is read. A build that is there may lie in a folder for reading alone.
-    if (first() && !fs::exists(config_.output / kDatasetFile))
+    if (first() && !base::is_there(config_.output / kDatasetFile))
       base::check_output_folder("output", config_.output);
     tokenizer_ = text::open_tokenizer(config_.tokenizer);
     if (config_.exclude_method == "ngram") {

@@ -279,9 +279,9 @@ TEST(ShardSet, RefusesAnotherTokenizer) {
 TEST(ShardSet, RefusesAnotherVocabulary) {
   Shards shards;
   fill(shards);
-  shards.open({"run.model", "aaaa", {}, {}, 60000});
+  shards.open({"run.model", "aaaa", {}, {}, {}, 60000});
   EXPECT_THAT(message_of<base::InputError>([&] {
-                shards.open({"run.model", "aaaa", {}, {}, 258});
+                shards.open({"run.model", "aaaa", {}, {}, {}, 258});
               }),
               AllOf(HasSubstr("web0.h5"), HasSubstr("vocabulary of 60000"),
                     HasSubstr("run.model has 258 pieces")));
