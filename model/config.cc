@@ -155,9 +155,9 @@ std::optional<Misfit> misfit(const GriffinConfig& config) {
                   fmt::format("width {} over {} heads must give a head dimension that 4 divides",
                               config.width, config.heads)};
   }
-  if (!(config.soft_cap >= 0 && config.soft_cap <= 1e6)) {
+  if (!(config.soft_cap >= 0 && config.soft_cap <= 1 << 24)) {
     return Misfit{{"soft_cap"},
-                  fmt::format("soft_cap is {}; it must be from 0 (none) to 1e6", config.soft_cap)};
+                  fmt::format("soft_cap is {}; it must be from 0 (none) to 2^24", config.soft_cap)};
   }
   if (config.init != "official" && config.init != "paper")
     return Misfit{{"init"}, fmt::format("init is '{}'; use official or paper", config.init)};

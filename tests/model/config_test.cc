@@ -213,7 +213,7 @@ TEST(Config, SizesThatDoNotFitAreRefused) {
   expect_refused([](auto& c) { c.heads = 3; }, "width 256 over 3 heads");
   expect_refused([](auto& c) { c.heads = 128; }, "a head dimension that 4 divides");
   expect_refused([](auto& c) { c.soft_cap = -1; },
-                 "soft_cap is -1; it must be from 0 (none) to 1e6");
+                 "soft_cap is -1; it must be from 0 (none) to 2^24");
   expect_refused([](auto& c) { c.init = "xavier"; }, "init is 'xavier'; use official or paper");
 }
 

@@ -36,7 +36,11 @@ class Job {
     posix_spawn_file_actions_adddup2(&actions, ends[1], STDERR_FILENO);
     posix_spawnattr_t attributes;
     posix_spawnattr_init(&attributes);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+    // Signals that this process takes elsewhere are not blocked in the job.
+    sigset_t none;
+    sigemptyset(&none);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
     const std::string launcher = EYRIE_SOURCE_DIR "/scripts/mpi", count = std::to_string(ranks);
     std::vector<std::string> words = {launcher, count};
     words.insert(words.end(), program.begin(), program.end());
