@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/flags.h"
-#include "data_pipeline/documents.h"
+#include "data_pipeline/file_patterns.h"
 #include "data_pipeline/screen.h"
 #include "parallel/guard.h"
 #include "text/task.h"
@@ -48,10 +48,13 @@ int run_data_screen(int argc, char** argv) {
         throw base::InputError("eyrie data screen: nothing to screen for: name --tasks or --items");
       for (const std::string& pattern : files) {
         const std::vector<base::Path> found = data_pipeline::matching_files(pattern);
-        if (found.empty()) throw base::InputError(fmt::format("{}: no such file", pattern));
         paths.insert(paths.end(), found.begin(), found.end());
       }
-      index = data_pipeline::ExclusionIndex(tasks, item_files,
+      std::vector<std::string> items;
+      for (const std::string& pattern : item_files)
+        for (const base::Path& file : data_pipeline::matching_files(pattern))
+          items.push_back(file.string());
+      index = data_pipeline::ExclusionIndex(tasks, items,
                                             {data, {task_folders.begin(), task_folders.end()}});
     });
     const data_pipeline::ScreenResult result =

@@ -8,6 +8,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/file_kind.h"
+#include "base/json_text.h"
 #include "cli/generate.h"
 #include "parallel/stop.h"
 
@@ -17,7 +19,7 @@ namespace {
 using nlohmann::ordered_json;
 
 struct Line {
-  ordered_json id;  // null: none given
+  std::string id;  // as it is written; empty: none given
   std::string prompt;
 };
 
@@ -29,13 +31,16 @@ Line parse(const std::string& text, const std::string& file, std::int64_t number
   };
   Line line;
   try {
-    const auto json = ordered_json::parse(text);
-    if (!json.is_object() || !json.contains("prompt")) throw refuse("there is no \"prompt\"");
-    if (!json.at("prompt").is_string()) throw refuse("\"prompt\" is not a text");
-    line.prompt = json.at("prompt").get<std::string>();
-    if (json.contains("id")) line.id = json.at("id");
-  } catch (const ordered_json::exception& error) {
-    throw refuse(fmt::format("not JSON ({})", error.what()));
+    const auto json = base::JsonText::parse(text);
+    if (json.kind() != base::JsonText::Kind::kObject)
+      throw refuse(fmt::format("{}, not an object", json.kind_name()));
+    const auto prompt = json.find("prompt"), id = json.find("id");
+    if (!prompt) throw refuse("there is no \"prompt\"");
+    if (prompt->kind() != base::JsonText::Kind::kString) throw refuse("\"prompt\" is not a text");
+    line.prompt = prompt->text();
+    if (id) line.id = id->raw();
+  } catch (const base::JsonError& error) {
+    throw refuse(fmt::format("byte {}: {}", error.at() + 1, error.what()));
   }
   return line;
 }
@@ -44,6 +49,9 @@ Line parse(const std::string& text, const std::string& file, std::int64_t number
 
 int generate_from_file(const GenerateOptions& options, const trainer::OpenedModel& opened,
                        model::Decoder& decoder) {
+  if (std::filesystem::is_directory(options.prompts))
+    throw base::InputError(
+        fmt::format("--prompts {}: a folder, where a file is expected", options.prompts));
   std::ifstream file(options.prompts);
   if (!file) throw base::InputError(fmt::format("--prompts {}: no such file", options.prompts));
   model::TextGenerator generator(decoder, *opened.tokenizer, options.text);
@@ -60,6 +68,11 @@ int generate_from_file(const GenerateOptions& options, const trainer::OpenedMode
           ++number;
           if (!std::getline(file, text)) return std::nullopt;
         } while (text.find_first_not_of(" \t\r") == std::string::npos);
+        if (number == 1) {
+          const std::string other = base::not_json_lines(std::string_view(text).substr(0, 600));
+          if (!other.empty()) throw base::InputError(fmt::format("{}: {}", options.prompts, other));
+          if (text.starts_with(base::kByteOrderMark)) text.erase(0, base::kByteOrderMark.size());
+        }
         const Line line = parse(text, options.prompts, number);
         lines.emplace(count++, line);
         return model::TextPrompt{line.prompt, options.samples};
@@ -68,7 +81,6 @@ int generate_from_file(const GenerateOptions& options, const trainer::OpenedMode
       [&](const model::TextResult& result) {
         const Line& line = lines.at(result.prompt);
         ordered_json answer;
-        if (!line.id.is_null()) answer["id"] = line.id;
         answer["prompt"] = line.prompt;
         if (options.samples > 1) answer["sample"] = result.sample;
         answer["text"] = result.text;
@@ -76,7 +88,9 @@ int generate_from_file(const GenerateOptions& options, const trainer::OpenedMode
         answer["finish"] = model::name_of(result.finish);
         finished.emplace(
             std::pair(result.prompt, result.sample),
-            answer.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n");
+            (line.id.empty() ? "{" : fmt::format("{{\"id\":{},", line.id)) +
+                answer.dump(-1, ' ', false, ordered_json::error_handler_t::replace).substr(1) +
+                "\n");
         for (auto next = finished.find(printed); next != finished.end();
              next = finished.find(printed)) {
           if (options.output.empty()) {

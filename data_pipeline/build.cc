@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <tuple>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -14,6 +15,7 @@
 #include "base/owner.h"
 #include "base/process_name.h"
 #include "base/version.h"
+#include "data_pipeline/documents.h"
 #include "data_pipeline/exclusion.h"
 #include "data_pipeline/make_parts.h"
 #include "data_pipeline/part.h"
@@ -84,6 +86,8 @@ class Builder {
     });
     make_parts();
     plan_shards();
+    gather_bad_lines();
+    check_sources();
     parallel::agree(communicator_, [&] { write_shards(); });
     summarise();
     parallel::agree(communicator_, [&] {
@@ -171,6 +175,7 @@ class Builder {
       counts = maker.block_counts();
       blocks_ = maker.take_blocks();
       findings_ = maker.take_findings();
+      bad_lines_ = maker.take_bad_lines();
     });
     // No rank failed, so none may have stopped; and all blocks of all files must be there.
     communicator_.all_reduce(std::span(&stopped, 1), parallel::Reduce::kMax);
@@ -229,6 +234,9 @@ class Builder {
         fmt::format("{} {} {} {} {} {} {} {}", kRules, kShardVersion, config_.shard_tokens,
                     block_bytes_, config_.validation, dataset_.tokenizer_hash,
                     dataset_.exclusion_method, dataset_.exclusion_hash);
+    if (config_.largest_document != kLargestDocument ||
+        config_.largest_piece != text::kLargestPiece)
+      key += fmt::format(" {} {}", config_.largest_document, config_.largest_piece);
     std::size_t file = 0;
     for (const SourceConfig& source : config_.sources) {
       SourceSummary summary;
@@ -237,6 +245,7 @@ class Builder {
       key += fmt::format("\n{} {} {}", source.name, source.text, source.skip_bad_lines);
       if (source.format == Format::kText) key += " format text";
       if (source.hold_out == HoldOut::kEnd) key += " hold_out end";
+      if (source.skip_bad_lines) key += " bad lines 2";  // which lines these are
       for (const std::string& filter : source.filters) key += " " + filter;
       for (const base::Path& path : source.files) {
         summary.files.emplace_back(path.string(), hashes[file]);
@@ -337,6 +346,48 @@ class Builder {
     }
   }
 
+  // The first of each source, whichever ranks found them.
+  void gather_bad_lines() {
+    for (std::size_t s = 0; s < bad_lines_.size(); ++s) {
+      std::vector<BadLine> all;
+      for (const std::string& rank : communicator_.all_gather(to_json(bad_lines_[s]))) {
+        const std::vector<BadLine> theirs = bad_lines_from_json(rank);
+        all.insert(all.end(), theirs.begin(), theirs.end());
+      }
+      std::sort(all.begin(), all.end(), [](const BadLine& a, const BadLine& b) {
+        return std::tie(a.file, a.line) < std::tie(b.file, b.line);
+      });
+      if (all.size() > kNamedBadLines) all.resize(kNamedBadLines);
+      dataset_.sources[s].bad_lines = std::move(all);
+    }
+  }
+
+  // Names the bad lines that were passed over. InputError: a source of which nothing is left.
+  void check_sources() {
+    parallel::agree(communicator_, [&] {
+      for (const Block& block : blocks_)
+        dataset_.sources[block.place.source].counts.add(block.counts);
+      std::string nothing_left;
+      for (const SourceSummary& source : dataset_.sources) {
+        const DocumentCounts& c = source.counts;
+        std::string named;
+        for (const BadLine& bad : source.bad_lines)
+          named += "\n  " + at_line(bad.file, bad.line, bad.column, bad.reason);
+        if (first() && c.bad_lines > 0)
+          base::log_warning(fmt::format("source {}: passed over {} among {}; the first:{}",
+                                        source.name, base::counted(c.bad_lines, "bad line"),
+                                        base::counted(c.read, "document"), named));
+        if (c.written > 0) continue;
+        nothing_left += fmt::format(
+            "{}source {}: nothing is left of its {} ({}, {} empty, {} filtered, {} excluded)",
+            nothing_left.empty() ? "" : "\n", source.name, base::counted(c.read, "document"),
+            base::counted(c.bad_lines, "bad line"), c.empty, c.filtered, c.excluded);
+      }
+      if (!nothing_left.empty())
+        throw base::InputError(nothing_left + "; correct the source, or take it out of DATA.yaml");
+    });
+  }
+
   Part part_of(const Block& block) const {
     std::optional<Part> part = read_part(part_path(parts_, config_, block.place));
     if (!part)
@@ -392,18 +443,11 @@ class Builder {
           all[g].add(findings_[s][g]);
         }
       dataset_.exclusion_report = report_json(exclusion_, all);
-      for (const Block& block : blocks_)
-        dataset_.sources[block.place.source].counts.add(block.counts);
       for (const Plan& plan : plans_) {
         const Shard shard(config_.output / shard_name(plan));
         dataset_.sources[plan.source].shards.push_back(
             {shard_name(plan).string(), shard.documents(), shard.tokens(), shard.content()});
       }
-      if (!first()) return;
-      for (const SourceSummary& source : dataset_.sources)
-        if (source.shards.empty())
-          base::log_warning(
-              fmt::format("source {}: no document is left, so there is no shard", source.name));
     });
   }
 
@@ -435,6 +479,7 @@ class Builder {
   std::int64_t block_bytes_ = 0;
   std::vector<Block> blocks_;       // this rank's; after plan_shards() everybody's, in order
   std::vector<Findings> findings_;  // by source; in the same way
+  std::vector<std::vector<BadLine>> bad_lines_;  // this rank's, by source
   std::vector<Plan> plans_;
 };
 

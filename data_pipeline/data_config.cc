@@ -8,7 +8,7 @@
 
 #include "base/config_range.h"
 #include "base/error.h"
-#include "data_pipeline/documents.h"
+#include "data_pipeline/file_patterns.h"
 
 namespace eyrie::data_pipeline {
 namespace {
@@ -37,6 +37,20 @@ bool is_second(base::Config& config, const std::string& key, const std::string& 
   return value == second;
 }
 
+std::vector<base::Path> files_of(const base::Config& config, const std::string& key,
+                                 const std::string& pattern) {
+  try {
+    return matching_files(pattern);
+  } catch (const base::InputError& error) {
+    throw config.error(key, error.what());
+  }
+}
+
+std::size_t bytes(base::Config& config, const std::string& key, std::size_t fallback) {
+  constexpr std::int64_t kMost = (std::int64_t{1} << 31) - 1;  // libraries count with 32 bits
+  return base::get_whole(config, key, static_cast<std::int64_t>(fallback), 1, kMost);
+}
+
 SourceConfig read_source(base::Config config) {
   SourceConfig source;
   source.name = config.get<std::string>("name");
@@ -47,8 +61,7 @@ SourceConfig read_source(base::Config config) {
     throw config.error("name",
                        fmt::format("'{}': a name is of letters, digits, '_' and '-'", source.name));
   for (const std::string& pattern : one_or_more(config, "files")) {
-    const std::vector<base::Path> files = matching_files(pattern);
-    if (files.empty()) throw config.error("files", fmt::format("no file matches {}", pattern));
+    const std::vector<base::Path> files = files_of(config, "files", pattern);
     source.files.insert(source.files.end(), files.begin(), files.end());
   }
   std::sort(source.files.begin(), source.files.end());
@@ -90,9 +103,14 @@ DataConfig read_data_config(base::Config config) {
     throw config.error("validation",
                        fmt::format("{} is not a share: at least 0, below 1", data.validation));
 
+  data.largest_document = bytes(config, "largest_document", data.largest_document);
+  data.largest_piece = bytes(config, "largest_piece", data.largest_piece);
+
   base::Config exclude = config.map("exclude");
   data.exclude_tasks = exclude.get<std::vector<std::string>>("tasks", {});
-  data.exclude_files = exclude.get<std::vector<std::string>>("files", {});
+  for (const std::string& pattern : exclude.get<std::vector<std::string>>("files", {}))
+    for (const base::Path& file : files_of(exclude, "files", pattern))
+      data.exclude_files.push_back(file.string());
   const bool any = !data.exclude_tasks.empty() || !data.exclude_files.empty();
   data.exclude_method = exclude.get<std::string>("method", any ? "ngram" : "none");
   if (!contains(kMethods, data.exclude_method))

@@ -7,6 +7,8 @@
 
 #include "base/config.h"
 #include "base/file.h"
+#include "data_pipeline/documents.h"
+#include "text/tokenizer.h"
 
 namespace eyrie::data_pipeline {
 
@@ -30,6 +32,8 @@ struct DataConfig {
   base::Path output;
   std::int64_t shard_tokens = 16 << 20;
   double validation = 0.005;  // share that is held out: of the documents, or of each one's text
+  std::size_t largest_document = kLargestDocument;  // bytes of a line or a plain text
+  std::size_t largest_piece = text::kLargestPiece;  // bytes that are encoded in one go
   std::vector<std::string> exclude_tasks, exclude_files;
   std::string exclude_method = "none";  // ngram where there are tasks or files
   std::vector<SourceConfig> sources;

@@ -27,6 +27,22 @@ Json to_json(const DocumentCounts& c) {
 }
 }  // namespace
 
+std::string to_json(const std::vector<BadLine>& lines) {
+  Json all = Json::array();
+  for (const BadLine& bad : lines)
+    all.push_back(
+        {{"file", bad.file}, {"line", bad.line}, {"column", bad.column}, {"reason", bad.reason}});
+  // What a line holds may be no UTF-8.
+  return all.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::vector<BadLine> bad_lines_from_json(std::string_view json) {
+  std::vector<BadLine> lines;
+  for (const Json& one : Json::parse(json))
+    lines.push_back({one.at("line"), one.at("column"), one.at("reason"), one.at("file")});
+  return lines;
+}
+
 void DocumentCounts::add(const DocumentCounts& o) {
   read += o.read;
   bad_lines += o.bad_lines;
@@ -54,6 +70,7 @@ void write_dataset(const base::Path& directory, const Dataset& d) {
                        {"files", files},
                        {"filters", s.filters},
                        {"documents", to_json(s.counts)},
+                       {"first_bad_lines", Json::parse(to_json(s.bad_lines))},
                        {"excluded_by_task", excluded},
                        {"tokens", s.counts.tokens},
                        {"validation_tokens", s.counts.validation_tokens},
@@ -115,6 +132,8 @@ Dataset read_dataset(const base::Path& directory) {
       s.counts = {c.at("read"),       c.at("bad_lines"), c.at("empty"),
                   c.at("filtered"),   c.at("excluded"),  c.at("written"),
                   c.at("validation"), one.at("tokens"),  one.at("validation_tokens")};
+      if (one.contains("first_bad_lines"))
+        s.bad_lines = bad_lines_from_json(one.at("first_bad_lines").dump());
       for (const auto& [task, documents] : one.at("excluded_by_task").items())
         s.excluded_by_task.emplace_back(task, documents);
       for (const Json& e : one.at("shards"))

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -26,13 +27,22 @@ struct DocumentCounts {
   void add(const DocumentCounts& other);
 };
 
+// A line that is no document, in a source that passes over these.
+struct BadLine {
+  std::int64_t line = 0, column = 0;  // from 1; column 0: the line as a whole
+  std::string reason;
+  std::string file = "";
+};
+constexpr std::size_t kNamedBadLines = 5;  // that are named of a source; the others are counted
+
 struct SourceSummary {
   std::string name;
   std::vector<std::pair<std::string, std::string>> files;  // name, hash of its bytes
   std::vector<std::string> filters;
   DocumentCounts counts;
   std::vector<std::pair<std::string, std::int64_t>>
-      excluded_by_task;  // a document may count for several
+      excluded_by_task;            // a document may count for several
+  std::vector<BadLine> bad_lines;  // the first of them
   std::vector<ShardEntry> shards;
 };
 
@@ -49,6 +59,10 @@ struct Dataset {
 };
 
 constexpr const char* kDatasetFile = "dataset.json";
+
+// Bad lines as a JSON list, and back.
+std::string to_json(const std::vector<BadLine>& lines);
+std::vector<BadLine> bad_lines_from_json(std::string_view json);
 
 // InputError: not there (an unfinished build, or no folder of shards), not readable.
 Dataset read_dataset(const base::Path& directory);

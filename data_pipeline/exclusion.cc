@@ -70,10 +70,13 @@ ExclusionIndex::ExclusionIndex(const std::vector<std::string>& tasks,
   for (const std::string& task : tasks)
     for (const text::TaskItem& item : text::all_items(task, places)) add(task, item);
   for (const std::string& file : files) {
+    const std::size_t before = tables_->items.size();
     LineReader lines(file);
     DocumentParser parser("text");
     std::string_view line;
     while (lines.next(line)) {
+      if (!lines.problem().empty())
+        throw base::InputError(at_line(file, lines.number(), 0, lines.problem()));
       if (!parser.parse(line))
         throw base::InputError(at_line(file, lines.number(), parser.column(), parser.problem()));
       text::TaskItem item;
@@ -83,6 +86,8 @@ ExclusionIndex::ExclusionIndex(const std::vector<std::string>& tasks,
       item.question = std::string(parser.text());
       add("file:" + file, item);
     }
+    if (tables_->items.size() == before)
+      throw base::InputError(file + ": no items in it, so nothing would be kept out");
   }
   finish();
 }

@@ -31,7 +31,8 @@ PartMaker::PartMaker(const DataConfig& config, const text::Tokenizer& tokenizer,
       failed_(std::move(failed)),
       block_bytes_(block_bytes),
       communicator_(communicator),
-      findings_(config.sources.size(), Findings(exclusion.groups().size())) {}
+      findings_(config.sources.size(), Findings(exclusion.groups().size())),
+      bad_lines_(config.sources.size()) {}
 
 bool PartMaker::failed_elsewhere() { return stopped_ = stopped_ || base::is_there(failed_); }
 
@@ -60,8 +61,8 @@ void PartMaker::run() {
 void PartMaker::read_blocks(std::int64_t source, std::int64_t file, std::int64_t file_number) {
   const SourceConfig& config = config_.sources[source];
   const base::Path& path = config.files[file];
-  LineReader lines(path);
-  PartBuilder builder(config, tokenizer_, exclusion_, config_.validation);
+  LineReader lines(path, config_.largest_document);
+  PartBuilder builder(config, tokenizer_, exclusion_, config_.validation, config_.largest_piece);
   BlockPlace place{source, file, 0};
   std::int64_t bytes = 0;
   bool in_block = false;
@@ -90,7 +91,7 @@ void PartMaker::read_blocks(std::int64_t source, std::int64_t file, std::int64_t
         }
       }
     }
-    if (part) builder.add_line(line, path, lines.number(), *part);
+    if (part) builder.add_line(line, path, lines.number(), lines.problem(), *part);
     bytes += static_cast<std::int64_t>(line.size()) + 1;
     if (bytes >= block_bytes_) end_block();
   }
@@ -107,8 +108,11 @@ void PartMaker::read_whole(std::int64_t source, std::int64_t file, std::int64_t 
   if (mine(file_number)) {
     std::optional<Part> part = read_part(part_path(parts_, config_, place));
     if (!part) {
-      PartBuilder builder(config, tokenizer_, exclusion_, config_.validation);
-      builder.add_text(read_text(path), path, part.emplace());
+      PartBuilder builder(config, tokenizer_, exclusion_, config_.validation,
+                          config_.largest_piece);
+      std::string problem;
+      const std::string text = read_text(path, config_.largest_document, problem);
+      builder.add_text(text, path, problem, part.emplace());
       write_part(part_path(parts_, config_, place), *part);
     }
     keep(place, *part);
@@ -132,6 +136,12 @@ void PartMaker::report_progress(const SourceConfig& source, std::uint64_t consum
 // What is said of a part at the end; its documents stay in its file.
 void PartMaker::keep(const BlockPlace& place, const Part& part) {
   blocks_.push_back({place, part.counts});
+  std::vector<BadLine>& bad_lines = bad_lines_[place.source];
+  for (BadLine bad : part.bad_lines) {
+    if (bad_lines.size() == kNamedBadLines) break;
+    bad.file = config_.sources[place.source].files[place.file].string();
+    bad_lines.push_back(std::move(bad));
+  }
   Findings& findings = findings_[place.source];
   for (std::size_t g = 0; g < part.findings.size(); ++g) findings[g].add(part.findings[g]);
 }

@@ -50,6 +50,8 @@ class PartMaker {
   // After run(), once.
   std::vector<Block> take_blocks() { return std::move(blocks_); }
   std::vector<Findings> take_findings() { return std::move(findings_); }  // by source
+  // The first of this rank, by source.
+  std::vector<std::vector<BadLine>> take_bad_lines() { return std::move(bad_lines_); }
 
  private:
   bool mine(std::int64_t number) const {
@@ -71,6 +73,7 @@ class PartMaker {
   const parallel::Communicator& communicator_;
   std::vector<Block> blocks_;
   std::vector<Findings> findings_;
+  std::vector<std::vector<BadLine>> bad_lines_;
   std::uint64_t total_bytes_ = 0, read_bytes_ = 0;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   std::chrono::steady_clock::time_point last_report_ = started_;

@@ -34,6 +34,7 @@ void write_part(const base::Path& path, const Part& part) {
       {"counts",
        {c.read, c.bad_lines, c.empty, c.filtered, c.excluded, c.written, c.validation, c.tokens,
         c.validation_tokens}},
+      {"bad_lines", Json::parse(to_json(part.bad_lines))},
       {"findings", to_json(part.findings)},
       {"tokens", d.tokens.size()},
       {"documents",
@@ -71,6 +72,7 @@ std::optional<Part> read_part(const base::Path& path) {
   Part part;
   const auto c = header.at("counts").get<std::vector<std::int64_t>>();
   part.counts = {c.at(0), c.at(1), c.at(2), c.at(3), c.at(4), c.at(5), c.at(6), c.at(7), c.at(8)};
+  part.bad_lines = bad_lines_from_json(header.value("bad_lines", Json::array()).dump());
   part.findings = findings_from_json(header.at("findings").get<std::string>());
   const std::size_t tokens = header.at("tokens"), documents = header.at("documents");
   take(in, tokens, part.documents.tokens);

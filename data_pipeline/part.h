@@ -4,6 +4,7 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "base/file.h"
 #include "data_pipeline/dataset.h"
@@ -14,6 +15,7 @@ namespace eyrie::data_pipeline {
 
 struct Part {
   DocumentCounts counts;
+  std::vector<BadLine> bad_lines;  // the first kNamedBadLines; their file is the part's
   Findings findings;
   ShardDocuments documents;
 };

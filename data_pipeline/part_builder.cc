@@ -38,48 +38,65 @@ std::size_t hold_out_from(std::string_view text, double share) {
 }
 
 PartBuilder::PartBuilder(const SourceConfig& source, const text::Tokenizer& tokenizer,
-                         const ExclusionIndex& exclusion, double validation)
+                         const ExclusionIndex& exclusion, double validation,
+                         std::size_t largest_piece)
     : source_(source),
       tokenizer_(tokenizer),
       exclusion_(exclusion),
       validation_(validation),
+      largest_piece_(largest_piece),
       utf8_(std::find(source.filters.begin(), source.filters.end(), "utf8") !=
             source.filters.end()),
       parser_(source.text) {}
 
 // What a line or a text that is no document comes to: counted, or the build's end.
-void PartBuilder::refuse(const std::string& problem, bool not_utf8, DocumentCounts& counts) const {
+void PartBuilder::refuse(const base::Path& file, const BadLine& bad, bool not_utf8,
+                         Part& part) const {
   if (utf8_ && not_utf8) {
-    ++counts.filtered;
+    ++part.counts.filtered;
   } else if (source_.skip_bad_lines) {
-    ++counts.bad_lines;
+    ++part.counts.bad_lines;
+    if (part.bad_lines.size() < kNamedBadLines) part.bad_lines.push_back(bad);
   } else {
     throw base::InputError(fmt::format("{} (on_error: skip in DATA.yaml passes over such {})",
-                                       problem,
+                                       at_line(file, bad.line, bad.column, bad.reason),
                                        source_.format == Format::kText ? "files" : "lines"));
   }
 }
 
 void PartBuilder::add_line(std::string_view line, const base::Path& file, std::int64_t number,
-                           Part& part) {
+                           const std::string& problem, Part& part) {
   ++part.counts.read;
-  if (parser_.parse(line)) return screen(parser_.text(), part);
-  refuse(at_line(file, number, parser_.column(), parser_.problem()), parser_.not_utf8(),
-         part.counts);
+  if (!problem.empty()) return refuse(file, {number, 0, problem}, false, part);
+  if (!parser_.parse(line))
+    return refuse(file, {number, parser_.column(), parser_.problem()}, parser_.not_utf8(), part);
+  try {
+    screen(parser_.text(), part);
+  } catch (const text::UncutText& error) {
+    refuse(file, {number, 0, error.what()}, false, part);
+  }
 }
 
-void PartBuilder::add_text(std::string_view text, const base::Path& file, Part& part) {
+void PartBuilder::add_text(std::string_view text, const base::Path& file,
+                           const std::string& problem, Part& part) {
   ++part.counts.read;
   const std::size_t broken = first_broken_byte(text);
-  if (broken == text.size()) return screen(text, part);
+  if (!problem.empty()) return refuse(file, {1, 0, problem}, broken < text.size(), part);
+  if (broken == text.size()) {
+    try {
+      return screen(text, part);
+    } catch (const text::UncutText& error) {
+      return refuse(file, {1, 0, error.what()}, false, part);
+    }
+  }
   const std::string_view before = text.substr(0, broken);
   const auto line = std::count(before.begin(), before.end(), '\n') + 1;
   const std::size_t line_break = before.rfind('\n');
   const std::size_t line_begin = line_break == before.npos ? 0 : line_break + 1;
-  refuse(
-      at_line(file, line, static_cast<std::int64_t>(broken - line_begin) + 1,
-              fmt::format("byte 0x{:02X} is not UTF-8", static_cast<unsigned char>(text[broken]))),
-      true, part.counts);
+  refuse(file,
+         {line, static_cast<std::int64_t>(broken - line_begin) + 1,
+          fmt::format("byte 0x{:02X} is not UTF-8", static_cast<unsigned char>(text[broken]))},
+         true, part);
 }
 
 void PartBuilder::screen(std::string_view text, Part& part) {
@@ -98,15 +115,21 @@ void PartBuilder::screen(std::string_view text, Part& part) {
   }
   if (source_.hold_out == HoldOut::kDocuments) {
     const std::uint64_t hash = document_hash(text);
-    return write(text, hash, held_out(hash, validation_), part);
+    return write(text, encode(text), hash, held_out(hash, validation_), part);
   }
   const std::size_t cut = hold_out_from(text, validation_);
-  write(text.substr(0, cut), document_hash(text.substr(0, cut)), false, part);
-  if (cut < text.size()) write(text.substr(cut), document_hash(text.substr(cut)), true, part);
+  const std::string_view first = text.substr(0, cut), second = text.substr(cut);
+  const auto first_ids = encode(first), second_ids = encode(second);
+  write(first, first_ids, document_hash(first), false, part);
+  if (!second.empty()) write(second, second_ids, document_hash(second), true, part);
 }
 
-void PartBuilder::write(std::string_view text, std::uint64_t hash, bool held, Part& part) {
-  const std::vector<std::int32_t> ids = tokenizer_.encode(text);
+std::vector<std::int32_t> PartBuilder::encode(std::string_view text) const {
+  return tokenizer_.encode(text, largest_piece_);
+}
+
+void PartBuilder::write(std::string_view text, const std::vector<std::int32_t>& ids,
+                        std::uint64_t hash, bool held, Part& part) {
   document_.assign(1, tokenizer_.bos());
   document_.insert(document_.end(), ids.begin(), ids.end());
   document_.push_back(tokenizer_.eos());

@@ -18,24 +18,29 @@ class PartBuilder {
  public:
   // All but `validation` must live as long as this object.
   PartBuilder(const SourceConfig& source, const text::Tokenizer& tokenizer,
-              const ExclusionIndex& exclusion, double validation);
+              const ExclusionIndex& exclusion, double validation, std::size_t largest_piece);
 
-  // Adds the document of this line, or counts why not. InputError: a bad line, unless the source
-  // skips them.
-  void add_line(std::string_view line, const base::Path& file, std::int64_t number, Part& part);
+  // Adds the document of this line, or counts why not. A `problem` with the line that was found
+  // before makes it a bad line. InputError: a bad line, unless the source skips them.
+  void add_line(std::string_view line, const base::Path& file, std::int64_t number,
+                const std::string& problem, Part& part);
 
   // The same of a plain-text file, whole.
-  void add_text(std::string_view text, const base::Path& file, Part& part);
+  void add_text(std::string_view text, const base::Path& file, const std::string& problem,
+                Part& part);
 
  private:
-  void refuse(const std::string& problem, bool not_utf8, DocumentCounts& counts) const;
+  void refuse(const base::Path& file, const BadLine& bad, bool not_utf8, Part& part) const;
   void screen(std::string_view text, Part& part);
-  void write(std::string_view text, std::uint64_t hash, bool held, Part& part);
+  std::vector<std::int32_t> encode(std::string_view text) const;
+  void write(std::string_view text, const std::vector<std::int32_t>& ids, std::uint64_t hash,
+             bool held, Part& part);
 
   const SourceConfig& source_;
   const text::Tokenizer& tokenizer_;
   const ExclusionIndex& exclusion_;
   double validation_;
+  std::size_t largest_piece_;
   bool utf8_;
   DocumentParser parser_;
   std::vector<std::int32_t> document_;

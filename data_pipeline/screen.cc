@@ -45,6 +45,8 @@ ScreenResult screen_files(const std::vector<base::Path>& files, const std::strin
       };
       for (std::string_view line; lines.next(line);) {
         if (lines.number() / kDealtLines % communicator.size() != communicator.rank()) continue;
+        if (!lines.problem().empty())
+          throw base::InputError(at_line(file, lines.number(), 0, lines.problem()));
         if (!parser.parse(line))
           throw base::InputError(at_line(file, lines.number(), parser.column(), parser.problem()));
         ++own.documents;

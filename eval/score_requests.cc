@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/file_kind.h"
+#include "base/json_text.h"
 #include "eval/deal.h"
 #include "eval/prompt.h"
 #include "text/python_string.h"
@@ -29,7 +31,10 @@ std::vector<std::int32_t> read_tokens(const text::Value& list, std::int32_t voca
       if (id == nullptr || *id < 0 || *id >= vocabulary) {
         throw base::InputError(
             fmt::format("\"tokens\": {} is not a token of the model, which has {}",
-                        id != nullptr ? fmt::format("{}", *id) : value.kind(), vocabulary));
+                        value.get<text::Value::Number>() != nullptr || id != nullptr
+                            ? value.as_text("\"tokens\"")
+                            : value.kind(),
+                        vocabulary));
       }
       tokens.push_back(static_cast<std::int32_t>(*id));
     }
@@ -39,13 +44,14 @@ std::vector<std::int32_t> read_tokens(const text::Value& list, std::int32_t voca
       fmt::format("\"tokens\" is {}; a list of token ids is expected", list.kind()));
 }
 
-EncodedRequest read_token_request(const text::Value& object, const text::Value& list,
+EncodedRequest read_token_request(const base::JsonText& object, const base::JsonText& list,
                                   std::int32_t vocabulary, std::int32_t bos,
                                   std::int64_t max_length) {
   EncodedRequest result;
-  std::vector<std::int32_t> tokens = read_tokens(list, vocabulary);
-  const text::Value* from = object.find("from");
-  const auto* start = from != nullptr ? from->get<std::int64_t>() : nullptr;
+  std::vector<std::int32_t> tokens = read_tokens(text::value_of(list), vocabulary);
+  const auto from = object.find("from");
+  const text::Value first = from ? text::value_of(*from) : text::Value{};
+  const auto* start = first.get<std::int64_t>();
   if (start == nullptr || *start < 0 || *start >= static_cast<std::int64_t>(tokens.size())) {
     throw base::InputError(
         fmt::format("\"from\" must be a whole number from 0 to {} here: the first token to score",
@@ -64,6 +70,9 @@ EncodedRequest read_token_request(const text::Value& object, const text::Value& 
 std::string score_requests(model::LanguageModel& model, const text::Tokenizer& tokenizer,
                            parallel::Communicator& communicator, std::string_view jsonl,
                            const std::string& name, std::int64_t max_length) {
+  const std::string other = base::not_json_lines(jsonl.substr(0, 600));
+  if (!other.empty()) throw base::InputError(fmt::format("{}: {}", name, other));
+  if (jsonl.starts_with(base::kByteOrderMark)) jsonl.remove_prefix(base::kByteOrderMark.size());
   std::vector<Line> lines;
   std::vector<double> costs;
   for (std::int64_t number = 1; !jsonl.empty(); ++number) {
@@ -83,36 +92,35 @@ std::string score_requests(model::LanguageModel& model, const text::Tokenizer& t
     RequestEncoder encoder(tokenizer, max_length);
     std::vector<model::ScoreRequest> requests;
     std::vector<nlohmann::ordered_json> outputs;
+    std::vector<std::string> ids;  // as they are written in the requests: "\"id\":7,"
     for (std::size_t i = first; i < last; ++i) {
-      const text::Value object = text::parse_json(lines[i].text, lines[i].place);
       try {
-        const text::Value* tokens = object.find("tokens");
-        const text::Value *context = object.find("context"),
-                          *continuation = object.find("continuation");
-        if (tokens == nullptr && (context == nullptr || continuation == nullptr)) {
+        const base::JsonText object = base::JsonText::parse(lines[i].text);
+        if (object.kind() != base::JsonText::Kind::kObject)
+          throw base::InputError(fmt::format("a request is an object, not {}", object.kind_name()));
+        const auto tokens = object.find("tokens"), context = object.find("context"),
+                   continuation = object.find("continuation"), id = object.find("id");
+        if (!tokens && (!context || !continuation)) {
           throw base::InputError(
               "a request is {\"context\": …, \"continuation\": …} or {\"tokens\": […], \"from\": "
               "n}");
         }
-        EncodedRequest encoded = tokens != nullptr
-                                     ? read_token_request(object, *tokens, model.vocabulary(),
-                                                          tokenizer.bos(), max_length)
-                                     : encoder.encode(context->as_text("\"context\""),
-                                                      continuation->as_text("\"continuation\""));
+        EncodedRequest encoded =
+            tokens ? read_token_request(object, *tokens, model.vocabulary(), tokenizer.bos(),
+                                        max_length)
+                   : encoder.encode(text::value_of(*context).as_text("\"context\""),
+                                    text::value_of(*continuation).as_text("\"continuation\""));
+        ids.push_back(id ? fmt::format("\"id\":{},", id->raw()) : "");
         nlohmann::ordered_json output;
-        if (const text::Value* id = object.find("id")) {
-          if (const auto* whole = id->get<std::int64_t>()) {
-            output["id"] = *whole;
-          } else {
-            output["id"] = id->as_text("\"id\"");
-          }
-        }
         output["loglikelihood"] = 0.0;
         output["is_greedy"] = false;
         output["context_tokens"] = encoded.context_tokens;
         output["continuation_tokens"] = encoded.continuation_tokens;
         outputs.push_back(std::move(output));
         requests.push_back(std::move(encoded.request));
+      } catch (const base::JsonError& error) {
+        throw base::InputError(
+            fmt::format("{}:{}: {}", lines[i].place, error.at() + 1, error.what()));
       } catch (const base::InputError& error) {
         throw base::InputError(fmt::format("{}: {}", lines[i].place, error.what()));
       }
@@ -122,7 +130,7 @@ std::string score_requests(model::LanguageModel& model, const text::Tokenizer& t
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       outputs[i]["loglikelihood"] = scores[i].log_likelihood;
       outputs[i]["is_greedy"] = scores[i].is_greedy;
-      answers += outputs[i].dump() + "\n";
+      answers += "{" + ids[i] + outputs[i].dump().substr(1) + "\n";
     }
   });
   std::string all;

@@ -10,6 +10,7 @@
 #include <mutex>
 
 #include "base/error.h"
+#include "base/file_kind.h"
 #include "base/listing.h"
 #include "text/csv.h"
 #include "text/python_string.h"
@@ -35,6 +36,15 @@ std::vector<std::pair<std::int64_t, std::string_view>> lines_of(std::string_view
     contents.remove_prefix(end == std::string_view::npos ? contents.size() : end + 1);
   }
   return lines;
+}
+
+// A file that holds text, without a byte order mark at its start.
+std::string read_text(const std::string& path) {
+  std::string contents = base::read_file(path);
+  const std::string other = base::not_text(std::string_view(contents).substr(0, 600));
+  if (!other.empty()) throw base::InputError(fmt::format("{}: {}", path, other));
+  if (contents.starts_with(base::kByteOrderMark)) contents.erase(0, base::kByteOrderMark.size());
+  return contents;
 }
 
 std::vector<Document> read_jsonl(const std::string& contents, const std::string& name) {
@@ -204,13 +214,13 @@ class FileTask final : public Task {
 
   std::vector<TaskItem> read(const TaskDefinition::Split& split) const {
     const std::string path = find(split.file);
-    const std::string contents = base::read_file(path);
+    const std::string contents = read_text(path);
     std::vector<Document> documents = path.ends_with(".csv")
                                           ? read_csv(contents, path, definition_.columns)
                                           : read_jsonl(contents, path);
     if (!split.labels.empty()) {
       const std::string labels = find(split.labels);
-      add_labels(documents, base::read_file(labels), labels, path);
+      add_labels(documents, read_text(labels), labels, path);
     }
     if (documents.empty())
       throw base::InputError(path + ": no documents in it; copy the file again");

@@ -5,9 +5,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <mutex>
+
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "text/cut_rule.h"
 
 namespace eyrie::text {
 namespace {
@@ -17,7 +21,7 @@ class BytesTokenizer final : public Tokenizer {
   static constexpr std::int32_t kBos = 256;
   static constexpr std::int32_t kEos = 257;
 
-  std::vector<std::int32_t> encode(std::string_view text) const override {
+  std::vector<std::int32_t> encode(std::string_view text, std::size_t) const override {
     std::vector<std::int32_t> ids;
     ids.reserve(text.size());
     for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
@@ -63,35 +67,9 @@ class BytesTokenizer final : public Tokenizer {
   const std::string hash_ = "bytes";
 };
 
-// Whether a model file has all its parts. Pieces come first in it, so a file cut off between two
-// pieces still parses, as a model of fewer pieces. Walks the outermost fields of the protocol
-// buffer: the last parts are the trainer's and the normalizer's settings (fields 2 and 3), which
-// every model has.
-bool has_all_parts(std::string_view model) {
-  std::size_t at = 0;
-  auto varint = [&] {
-    std::uint64_t value = 0;
-    for (int shift = 0; at < model.size() && shift < 64; shift += 7) {
-      const auto byte = static_cast<unsigned char>(model[at++]);
-      value |= std::uint64_t{byte & 0x7fu} << shift;
-      if (byte < 0x80) break;
-    }
-    return value;
-  };
-  bool trainer = false;
-  bool normalizer = false;
-  while (at < model.size()) {
-    const std::uint64_t tag = varint();
-    constexpr std::uint64_t kLengthDelimited = 2;
-    if ((tag & 7) != kLengthDelimited) return false;
-    const std::uint64_t length = varint();
-    if (length > model.size() - at) return false;
-    at += length;
-    trainer |= tag >> 3 == 2;
-    normalizer |= tag >> 3 == 3;
-  }
-  return trainer && normalizer;
-}
+// A text up to the first of these goes whole; pieces of a longer one have at least the second.
+constexpr std::size_t kWhole = 32 << 10;
+constexpr std::size_t kPiece = 16 << 10;
 
 class SentencePieceTokenizer final : public Tokenizer {
  public:
@@ -105,7 +83,7 @@ class SentencePieceTokenizer final : public Tokenizer {
       throw base::InputError(fmt::format("{}: not a SentencePiece model, or a damaged one ({}); {}",
                                          name, status.ToString(), advice));
     }
-    if (!has_all_parts(model)) {
+    if (!parse_sentencepiece_model(model)) {
       throw base::InputError(
           fmt::format("{}: this SentencePiece model is cut off; {}", name, advice));
     }
@@ -118,10 +96,38 @@ class SentencePieceTokenizer final : public Tokenizer {
     hash_ = base::hex(base::hash_text(model));
   }
 
-  std::vector<std::int32_t> encode(std::string_view text) const override {
-    std::vector<int> ids;
-    check(processor_.Encode(text, &ids), "encoding");
-    return ids;
+  std::vector<std::int32_t> encode(std::string_view text,
+                                   std::size_t largest_piece) const override {
+    if (text.size() <= kWhole && text.size() <= largest_piece) return encode_whole(text);
+    std::call_once(cut_rule_made_, [this] {
+      const std::string model = processor_.serialized_model_proto();
+      cut_rule_ = CutRule(parse_sentencepiece_model(model).value());
+    });
+    const std::string before(cut_rule_.before());
+    const std::vector<std::int32_t> before_ids = encode_whole(before);
+    std::vector<std::int32_t> all;
+    for (std::size_t begin = 0; begin < text.size();) {
+      const std::size_t end =
+          text.size() - begin <= kWhole ? text.size() : cut_rule_.next(text, begin + kPiece);
+      if (end - begin > largest_piece)
+        throw UncutText(fmt::format(
+            "{} bytes without a place where {} lets a text be cut, more than the {} that are "
+            "encoded in one go (largest_piece in DATA.yaml)",
+            end - begin, name_, largest_piece));
+      const std::string_view piece = text.substr(begin, end - begin);
+      if (begin == 0) {
+        all = encode_whole(piece);
+      } else {
+        const std::vector<std::int32_t> ids = encode_whole(before + std::string(piece));
+        const auto border = ids.begin() + static_cast<std::ptrdiff_t>(before_ids.size());
+        EYRIE_CHECK(
+            ids.size() >= before_ids.size() && std::equal(ids.begin(), border, before_ids.begin()),
+            "a text was cut where its tokens are not independent");
+        all.insert(all.end(), border, ids.end());
+      }
+      begin = end;
+    }
+    return all;
   }
 
   std::string decode(const std::vector<std::int32_t>& ids) const override {
@@ -149,6 +155,12 @@ class SentencePieceTokenizer final : public Tokenizer {
   const std::string& hash() const override { return hash_; }
 
  private:
+  std::vector<std::int32_t> encode_whole(std::string_view text) const {
+    std::vector<int> ids;
+    check(processor_.Encode(text, &ids), "encoding");
+    return ids;
+  }
+
   void check_id(std::int32_t id) const {
     if (id < 0 || id >= size()) {
       throw base::InputError(
@@ -165,6 +177,8 @@ class SentencePieceTokenizer final : public Tokenizer {
   std::string name_;
   std::string hash_;
   sentencepiece::SentencePieceProcessor processor_;
+  mutable std::once_flag cut_rule_made_;
+  mutable CutRule cut_rule_;  // made for the first long text
 };
 
 }  // namespace

@@ -8,13 +8,28 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
+
 namespace eyrie::text {
+
+// Bytes that are encoded in one go, at the most: this takes up to 220 times as many bytes of
+// memory.
+constexpr std::size_t kLargestPiece = std::size_t{16} << 20;
+
+// A text is longer than that and cannot be cut so that its tokens stay the same.
+class UncutText : public base::InputError {
+ public:
+  using base::InputError::InputError;
+};
 
 // Thread-safe once made.
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
-  virtual std::vector<std::int32_t> encode(std::string_view text) const = 0;
+  // A long text goes in pieces wherever its tokens provably are the same (text/cut_rule.h), so that
+  // time and memory per byte do not grow. UncutText: a piece of more than `largest_piece` bytes.
+  virtual std::vector<std::int32_t> encode(std::string_view text,
+                                           std::size_t largest_piece = kLargestPiece) const = 0;
   virtual std::string decode(const std::vector<std::int32_t>& ids) const = 0;
   virtual std::int32_t bos() const = 0;
   virtual std::int32_t eos() const = 0;

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/json_text.h"
 #include "base/listing.h"
 #include "model/weights/safetensors.h"
 
@@ -22,13 +23,8 @@ constexpr const char* kHead = "lm_head.weight";  // tied: a copy of the embeddin
 std::vector<base::Path> weight_files(const base::Path& directory) {
   const base::Path index = directory / "model.safetensors.index.json";
   if (!base::is_there(index)) return {directory / "model.safetensors"};
-  json read;
-  try {
-    read = json::parse(base::read_file(index));
-  } catch (const json::exception&) {
-    throw base::InputError(fmt::format("{}: not JSON", index.string()));
-  }
-  if (!read.is_object() || !read.contains("weight_map") || !read["weight_map"].is_object()) {
+  const json read = json::parse(base::read_json_object(index.string()));
+  if (!read.contains("weight_map") || !read["weight_map"].is_object()) {
     throw base::InputError(fmt::format("{}: no weight_map in it", index.string()));
   }
   std::set<std::string> names;

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/json_text.h"
 #include "model/weights/hugging_face.h"
 #include "model/weights/transformers_form.h"
 
@@ -18,14 +19,7 @@ constexpr const char* kGemma = "recurrent_gemma";
 constexpr const char* kOwn = "eyrie_griffin";
 
 json read_config(const base::Path& path) {
-  json read;
-  try {
-    read = json::parse(base::read_file(path));
-  } catch (const json::exception&) {
-    throw base::InputError(fmt::format("{}: not JSON", path.string()));
-  }
-  if (!read.is_object()) throw base::InputError(fmt::format("{}: no JSON object", path.string()));
-  return read;
+  return json::parse(base::read_json_object(path.string()));
 }
 
 std::int64_t whole(const json& read, const char* key, const base::Path& path) {

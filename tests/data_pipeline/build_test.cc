@@ -5,6 +5,7 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "base/error.h"
 #include "data_pipeline/part_builder.h"
@@ -67,7 +68,8 @@ struct Data {
     Dataset dataset;
     parallel::run_in_process(ranks, [&](parallel::Communicator& world) {
       base::Config yaml = config(output);
-      if (!assignment.empty()) yaml.set(assignment);
+      std::istringstream each(assignment);
+      for (std::string one; std::getline(each, one);) yaml.set(one);
       const Dataset mine = build_dataset(read_data_config(yaml), {}, world);
       if (world.rank() == 0) dataset = mine;
     });
@@ -225,14 +227,73 @@ TEST(Build, BadLinesStopItOrAreCounted) {
   const Dataset dataset = data.build("shards", 3, "sources.0.on_error=skip");
   EXPECT_EQ(dataset.sources[0].counts.bad_lines, 2);
   EXPECT_EQ(dataset.sources[0].counts.read, 38);
+  ASSERT_EQ(dataset.sources[0].bad_lines.size(), 2u);
+  const BadLine& second = dataset.sources[0].bad_lines[1];
+  EXPECT_EQ(second.file, (data.folder / "plain1.jsonl").string());
+  EXPECT_EQ(second.line, 4);
+  EXPECT_EQ(second.reason, "no field \"text\"; the line has: body");
+  EXPECT_TRUE(dataset.sources[1].bad_lines.empty());
 }
 
-TEST(Build, ASourceWithoutDocumentsHasNoShards) {
+TEST(Build, TheFirstBadLinesAreNamedAtAnyNumberOfRanks) {
   const Data data;
-  base::write_file(data.folder / "other.jsonl", line_of("") + line_of(data.kSecret));
-  const Dataset dataset = data.build("shards");
-  EXPECT_TRUE(dataset.sources[1].shards.empty());
-  EXPECT_EQ(dataset.sources[1].counts.written, 0);
+  std::string lines;
+  for (int i = 0; i < 400; ++i)
+    lines +=
+        i % 3 == 1 ? "{\"text\": \"\\ud83d\", \"\xC3\xA9\\ud83d\": 1}\n" : line_of(sentence(i));
+  base::write_file(data.folder / "plain2.jsonl", lines);
+  base::write_file(data.folder / "plain1.jsonl",
+                   line_of("a") + "[\"\\ud800\"]\n" + "{\"\\ud83d\": 2}\n");
+  std::string expected;
+  for (const int ranks : {1, 2, 5}) {
+    std::filesystem::remove_all(data.folder / "shards");
+    const Dataset dataset =
+        data.build("shards", ranks, "sources.0.on_error=skip\nsources.0.filters=[]");
+    const SourceSummary& source = dataset.sources[0];
+    EXPECT_EQ(source.counts.bad_lines, 2 + 133);
+    ASSERT_EQ(source.bad_lines.size(), kNamedBadLines);
+    EXPECT_EQ(source.bad_lines[0].line, 2);
+    EXPECT_EQ(source.bad_lines[1].reason, "no field \"text\"; the line has: \uFFFD\uFFFD\uFFFD");
+    EXPECT_EQ(source.bad_lines[4].line, 8);
+    EXPECT_EQ(source.bad_lines[4].column, 11);
+    const std::string written = base::read_file(data.folder / "shards" / "dataset.json");
+    EXPECT_THAT(written, HasSubstr("half of a surrogate pair"));
+    if (expected.empty()) expected = written;
+    EXPECT_EQ(written, expected);
+    EXPECT_EQ(to_json(read_dataset(data.folder / "shards").sources[0].bad_lines),
+              to_json(source.bad_lines));
+  }
+}
+
+TEST(Build, ASourceOfWhichNothingIsLeftIsRefused) {
+  const Data data;
+  base::write_file(data.folder / "other.jsonl",
+                   line_of("") + line_of(data.kSecret) + "{}\n" + line_of("\xEF\xBF\xBD"));
+  for (const int ranks : {1, 3})
+    EXPECT_THAT(message_of<base::InputError>(
+                    [&] { data.build("shards", ranks, "sources.1.on_error=skip"); }),
+                HasSubstr("source other: nothing is left of its 4 documents (1 bad line, 1 empty, "
+                          "1 filtered, 1 excluded)"));
+  EXPECT_FALSE(std::filesystem::exists(data.folder / "shards" / "dataset.json"));
+  base::write_file(data.folder / "other.jsonl", "\n\n");
+  EXPECT_THAT(message_of<base::InputError>([&] { data.build("shards"); }),
+              HasSubstr("source other: nothing is left of its 0 documents"));
+  base::write_file(data.folder / "secret.jsonl", "\n");
+  EXPECT_THAT(message_of<base::InputError>([&] { data.build("shards"); }),
+              HasSubstr("secret.jsonl: no items in it"));
+}
+
+TEST(Build, LongDocumentsAreRefusedBeyondTheLimits) {
+  const Data data;
+  base::write_file(data.folder / "plain2.jsonl",
+                   line_of(std::string(5000, 'x')) + line_of(std::string(3000, 'y')));
+  EXPECT_THAT(
+      message_of<base::InputError>([&] { data.build("shards", 2, "largest_document=4000"); }),
+      AllOf(HasSubstr("plain2.jsonl:1: a line of more than 4000 bytes (largest_document)"),
+            HasSubstr("on_error: skip")));
+  EXPECT_NO_THROW(data.build("shards", 1, "largest_document=6000"));
+  const Dataset whole = data.build("shards");
+  EXPECT_EQ(whole.sources[0].counts.written, 122);
 }
 
 TEST(DataConfig, RefusesWhatItCannotDo) {

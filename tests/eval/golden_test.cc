@@ -150,7 +150,7 @@ class RememberingTokenizer : public text::Tokenizer {
  public:
   explicit RememberingTokenizer(const fs::path& file)
       : tokenizer_(text::open_tokenizer(file.string())) {}
-  std::vector<std::int32_t> encode(std::string_view text) const override {
+  std::vector<std::int32_t> encode(std::string_view text, std::size_t) const override {
     const std::lock_guard lock(mutex_);
     const auto [at, is_new] = known_.try_emplace(std::string(text));
     if (is_new) at->second = tokenizer_->encode(text);

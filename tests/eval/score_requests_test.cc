@@ -51,6 +51,16 @@ TEST(ScoreRequests, TextsAndTokensMeanTheSame) {
   EXPECT_NE(lines[0]["loglikelihood"], lines[2]["loglikelihood"]);
 }
 
+TEST(ScoreRequests, IdsArePassedOnAsTheyAreWritten) {
+  for (const char* id : {"9223372036854775808", "-0.50e1", "1e400", "null", "true",
+                         R"("a \u00e9 \ud83d")", R"({"a": [1, 123456789012345678901234567890]})"}) {
+    const std::string line =
+        answers(std::string(R"({"context": "a", "continuation": "b", "id": )") + id +
+                R"(, "other": 1e999, "other": "\udc00"})");
+    EXPECT_TRUE(line.starts_with(std::string("{\"id\":") + id + ",\"loglikelihood\":")) << line;
+  }
+}
+
 TEST(ScoreRequests, LongOnesAreCut) {
   const auto lines = lines_of(answers(R"({"tokens": [1, 2, 3, 4, 5], "from": 3}
 {"tokens": [3, 4, 5], "from": 1}
@@ -94,8 +104,16 @@ TEST(ScoreRequests, WrongLinesAreNamed) {
       "r.jsonl:2: \"from\" must be a whole number from 0 to 1 here: the first token to score");
   EXPECT_EQ(refusal(R"({"context": 1.5, "continuation": []})"),
             "r.jsonl:2: \"continuation\" is a list, where a text is needed");
-  EXPECT_TRUE(refusal("{\"context\"").starts_with("r.jsonl:2: not JSON ("))
+  EXPECT_TRUE(refusal("{\"context\"").starts_with("r.jsonl:2:11: not JSON: "))
       << refusal("{\"context\"");
+  EXPECT_EQ(refusal(R"({"context": "a", "continuation": "b", "context": "c"})"),
+            "r.jsonl:2:39: the key \"context\" is there twice");
+  EXPECT_EQ(refusal(R"({"context": "\ud83d", "continuation": "b"})"),
+            "r.jsonl:2: \"context\" holds half of a surrogate pair, which stands for no character");
+  EXPECT_EQ(refusal("[1]"), "r.jsonl:2: a request is an object, not a list");
+  EXPECT_EQ(
+      refusal(R"({"tokens": [1, 99999999999999999999], "from": 0})"),
+      "r.jsonl:2: \"tokens\": 99999999999999999999 is not a token of the model, which has 300");
   EXPECT_NE(
       test::message_of<base::InputError>([] { answers("\n"); }).find("r.jsonl: no requests in it"),
       std::string::npos);

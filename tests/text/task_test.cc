@@ -275,7 +275,7 @@ TEST(WrongInput, DataFilesAreChecked) {
                 ": gold: {a}: the document has no field \"a\"; it has q, c");
   EXPECT_EQ(refusal("[1]"), ":1: an object ({…}) is expected, not a list");
   EXPECT_EQ(refusal("\n"), ": no documents in it; copy the file again");
-  EXPECT_TRUE(refusal(good + "\n" + good.substr(0, 12)).starts_with(":2: not JSON ("))
+  EXPECT_TRUE(refusal(good + "\n" + good.substr(0, 12)).starts_with(":2:13: not JSON: "))
       << folder.refusal();
 }
 

@@ -21,7 +21,7 @@ std::string refusal(const std::string& source) {
 
 TEST(Template, PutsFieldsIntoText) {
   EXPECT_EQ(render("Question: {goal}\nAnswer:"), "Question: open a door\nAnswer:");
-  EXPECT_EQ(render("{n}{yes} {x}"), "3true 1.5");
+  EXPECT_EQ(render("{n}{yes} {x}"), "3True 1.5");
   EXPECT_EQ(render("{choices.text[1]}|{choices.label[0]}"), " b|1");
   EXPECT_EQ(render("{{goal}} }}{{"), "{goal} }{");
   EXPECT_EQ(render(""), "");
@@ -92,10 +92,29 @@ TEST(Value, HashesEqualDocumentsAlike) {
   EXPECT_NE(hash(R"({"a": [1, 2]})"), hash(R"({"a": [2, 1]})"));
 }
 
+TEST(Value, WhatNobodyReadsDoesNoHarm) {
+  const auto text = [](const std::string& json) {
+    return parse_json(json, "x").find("a")->as_text("a");
+  };
+  EXPECT_EQ(text(R"({"a": 9223372036854775807})"), "9223372036854775807");
+  EXPECT_EQ(text(R"({"a": 9223372036854775808})"), "9223372036854775808");
+  EXPECT_EQ(text(R"({"a": -123456789012345678901234567890})"), "-123456789012345678901234567890");
+  EXPECT_EQ(text(R"({"a": 1e400})"), "1e400");
+  EXPECT_EQ(text(R"({"a": 1e-400})"), "0.0");
+  EXPECT_EQ(text(R"({"a": 1.50, "b": "\ud83d", "c": [1e999]})"), "1.5");
+  EXPECT_NE(hash_of(parse_json(R"({"b": "\ud83d"})", "x")), 0u);
+  EXPECT_NE(test::message_of<base::InputError>([&] {
+              text(R"({"a": "\ud83d"})");
+            }).find("half of a surrogate pair"),
+            std::string::npos);
+  EXPECT_EQ(test::message_of<base::InputError>([&] { text(R"({"a": 1, "b": {"c": 1, "c": 2}})"); }),
+            "x:29: the key \"c\" is there twice");
+}
+
 TEST(Value, NamesThePlaceOfBrokenJson) {
   const std::string message =
       test::message_of<base::InputError>([] { parse_json("{\"a\": ", "x.jsonl:7"); });
-  EXPECT_TRUE(message.starts_with("x.jsonl:7: not JSON (")) << message;
+  EXPECT_TRUE(message.starts_with("x.jsonl:7:7: not JSON: ")) << message;
 }
 
 }  // namespace

@@ -1,0 +1,18 @@
+// Characters in UTF-8.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace eyrie::base {
+
+// The length of the character that begins here, 1 to 4 bytes; 0: these bytes are not UTF-8.
+std::size_t utf8_length(std::string_view text);
+
+// Appends the characters to `out`; false at the first that is not UTF-8.
+bool decode_utf8(std::string_view text, std::u32string& out);
+
+void append_utf8(std::string& out, char32_t c);
+
+}  // namespace eyrie::base
