@@ -21,7 +21,7 @@ std::string refusal(const std::string& source) {
 
 TEST(Template, PutsFieldsIntoText) {
   EXPECT_EQ(render("Question: {goal}\nAnswer:"), "Question: open a door\nAnswer:");
-  EXPECT_EQ(render("{n}{yes} {x}"), "3true 1.5");
+  EXPECT_EQ(render("{n}{yes} {x}"), "3True 1.5");
   EXPECT_EQ(render("{choices.text[1]}|{choices.label[0]}"), " b|1");
   EXPECT_EQ(render("{{goal}} }}{{"), "{goal} }{");
   EXPECT_EQ(render(""), "");
@@ -100,7 +100,7 @@ TEST(Value, WhatNobodyReadsDoesNoHarm) {
   EXPECT_EQ(text(R"({"a": 9223372036854775808})"), "9223372036854775808");
   EXPECT_EQ(text(R"({"a": -123456789012345678901234567890})"), "-123456789012345678901234567890");
   EXPECT_EQ(text(R"({"a": 1e400})"), "1e400");
-  EXPECT_EQ(text(R"({"a": 1e-400})"), "0");
+  EXPECT_EQ(text(R"({"a": 1e-400})"), "0.0");
   EXPECT_EQ(text(R"({"a": 1.50, "b": "\ud83d", "c": [1e999]})"), "1.5");
   EXPECT_NE(hash_of(parse_json(R"({"b": "\ud83d"})", "x")), 0u);
   EXPECT_NE(test::message_of<base::InputError>([&] {
