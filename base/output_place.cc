@@ -106,7 +106,7 @@ void try_beside(const std::string& what, const Path& path, const Path& shown) {
   struct stat status {};
   if (::stat(folder.c_str(), &status) != 0) {
     if (errno == ENOENT) refuse(what, shown, "there is no folder " + folder.string());
-    refuse(what, shown, fmt::format("{}: {}", folder.string(), reason(errno)));
+    refuse_or_fail(what, shown, folder.string(), errno);
   }
   if (!S_ISDIR(status.st_mode)) refuse(what, shown, folder.string() + " is not a folder");
   if (path.filename().string().size() > NAME_MAX) refuse(what, shown, reason(ENAMETOOLONG));
@@ -150,7 +150,7 @@ OutputPlace find_output_place(const Path& path) {
     at = target.is_absolute() ? target : at.parent_path() / target;
     if (at.filename().empty()) at = at.parent_path();  // "folder/"
   }
-  throw InputError(fmt::format("{}: {}", path.string(), reason(ELOOP)));
+  throw Error(fmt::format("{}: {}", path.string(), reason(ELOOP)));
 }
 
 void check_output_file(const std::string& what, const Path& path, Order order) {
@@ -184,7 +184,7 @@ void check_output_folder(const std::string& what, const Path& folder, bool make)
     const Path next = there / part;
     struct stat status {};
     deeper = ::stat(next.c_str(), &status) == 0;
-    if (!deeper && errno != ENOENT) refuse(what, folder, reason(errno));
+    if (!deeper && errno != ENOENT) refuse_or_fail(what, folder, next.string(), errno);
     if (deeper && !S_ISDIR(status.st_mode))
       refuse(what, folder, next.string() + " is a file, not a folder");
     if (deeper) there = next;

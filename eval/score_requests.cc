@@ -25,18 +25,22 @@ struct Line {
   std::string_view text;
 };
 
+// Where the model is not open yet.
+constexpr std::int32_t kAnyVocabulary = std::numeric_limits<std::int32_t>::max();
+
 std::vector<std::int32_t> read_tokens(const text::Value& list, std::int32_t vocabulary) {
   std::vector<std::int32_t> tokens;
   if (const auto* values = list.get<text::Value::List>()) {
     for (const text::Value& value : *values) {
       const auto* id = value.get<std::int64_t>();
       if (id == nullptr || *id < 0 || *id >= vocabulary) {
-        throw base::InputError(
-            fmt::format("\"tokens\": {} is not a token of the model, which has {}",
-                        value.get<text::Value::Number>() != nullptr || id != nullptr
-                            ? value.as_text("\"tokens\"")
-                            : value.kind(),
-                        vocabulary));
+        throw base::InputError(fmt::format(
+            "\"tokens\": {} is not a token of {}",
+            value.get<text::Value::Number>() != nullptr || id != nullptr
+                ? value.as_text("\"tokens\"")
+                : value.kind(),
+            vocabulary == kAnyVocabulary ? "any model"
+                                         : fmt::format("the model, which has {}", vocabulary)));
       }
       tokens.push_back(static_cast<std::int32_t>(*id));
     }
@@ -115,13 +119,13 @@ bool needs_tokenizer(std::string_view jsonl) {
   for (const Line& line : lines_of(jsonl, "")) {
     bool needs = true;
     try {
-      with_request(line, [&](const base::JsonText& object, const Part& tokens, const Part&,
-                             const Part&) {
-        const Part from = object.find("from");
-        const text::Value value = from ? text::value_of(*from) : text::Value{};
-        const auto* first = value.get<std::int64_t>();
-        needs = !tokens || first == nullptr || *first < 1;
-      });
+      with_request(line,
+                   [&](const base::JsonText& object, const Part& tokens, const Part&, const Part&) {
+                     const Part from = object.find("from");
+                     const text::Value value = from ? text::value_of(*from) : text::Value{};
+                     const auto* first = value.get<std::int64_t>();
+                     needs = !tokens || first == nullptr || *first < 1;
+                   });
     } catch (const base::InputError&) {  // told where the requests are scored
     }
     if (needs) return true;
@@ -134,7 +138,7 @@ void check_requests(std::string_view jsonl, const std::string& name) {
     with_request(line, [](const base::JsonText& object, const Part& tokens, const Part& context,
                           const Part& continuation) {
       if (tokens) {
-        read_token_request(object, *tokens, std::numeric_limits<std::int32_t>::max(), 0, 0);
+        read_token_request(object, *tokens, kAnyVocabulary, 0, 0);
       } else {
         text::value_of(*context).as_text("\"context\"");
         text::value_of(*continuation).as_text("\"continuation\"");

@@ -129,7 +129,7 @@ std::optional<Misfit> misfit(const GriffinConfig& config) {
        {Size{"vocabulary", config.vocabulary, 1 << 24}, Size{"width", config.width, kMostWidth},
         Size{"rnn_width", config.rnn_width, 1 << 20}, Size{"mlp_width", config.mlp_width, 1 << 22},
         Size{"heads", config.heads, 1 << 16}, Size{"gate_blocks", config.gate_blocks, 1 << 16},
-        Size{"window", config.window, std::int64_t{1} << 30}}) {
+        Size{"window", config.window, GriffinConfig::kUnlimited}}) {
     if (value < 1)
       return Misfit{{name}, fmt::format("{} is {}; it must be at least 1", name, value)};
     if (value > most)

@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/json_text.h"
 #include "model/weights/hugging_face.h"
-#include "model/weights/json_file.h"
 #include "model/weights/transformers_form.h"
 
 namespace eyrie::model {
@@ -95,7 +95,7 @@ ordered_json block_types(const std::string& layers) {
 
 GriffinConfig read_hugging_face_config(const base::Path& directory) {
   const base::Path path = directory / "config.json";
-  const json read = read_json_object(path);
+  const json read = json::parse(base::read_json_object(path.string()));
   const std::string kind = read.contains("model_type") && read["model_type"].is_string()
                                ? read["model_type"].get<std::string>()
                                : "";
@@ -141,7 +141,7 @@ GriffinConfig read_hugging_face_config(const base::Path& directory) {
 }
 
 SpecialTokens read_special_tokens(const base::Path& directory) {
-  const json read = read_json_object(directory / "config.json");
+  const json read = json::parse(base::read_json_object((directory / "config.json").string()));
   SpecialTokens tokens;
   const auto take = [&](const char* key, std::int64_t& out) {
     if (!read.contains(key)) return;
@@ -155,7 +155,7 @@ SpecialTokens read_special_tokens(const base::Path& directory) {
 }
 
 std::string read_tokenizer_hash(const base::Path& directory) {
-  const json read = read_json_object(directory / "config.json");
+  const json read = json::parse(base::read_json_object((directory / "config.json").string()));
   return read.contains(kTokenizerHash) && read[kTokenizerHash].is_string()
              ? read[kTokenizerHash].get<std::string>()
              : "";

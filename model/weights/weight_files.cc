@@ -8,8 +8,8 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/json_text.h"
 #include "base/listing.h"
-#include "model/weights/json_file.h"
 
 namespace eyrie::model {
 namespace {
@@ -41,7 +41,7 @@ bool holds_weights(const base::Path& file) {
 
 void read_index(const base::Path& directory, WeightFiles& files) {
   files.index = directory / kIndex;
-  const auto read = read_json_object(files.index);
+  const auto read = nlohmann::json::parse(base::read_json_object(files.index.string()));
   if (!read.contains("weight_map") || !read["weight_map"].is_object()) {
     throw base::InputError(fmt::format("{}: no weight_map in it", files.index.string()));
   }

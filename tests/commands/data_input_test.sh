@@ -93,7 +93,7 @@ for id in 9223372036854775808 null '"a \u00e9"' '{"b": [1e400, 1.50]}'; do
 done
 run "$eyrie" generate "$folder/m" --prompts "$folder/dir.jsonl" --max-new 1
 expect_status 2 "a folder of prompts"
-expect_last_line "$folder/dir.jsonl" folder
+expect_last_line "$folder/dir.jsonl" directory
 echo '{"id": 1, "context": "a", "context": "b", "continuation": "c"}' >"$folder/q"
 run "$eyrie" score "$folder/m" --requests "$folder/q"
 expect_status 2 "a key twice"

@@ -70,7 +70,7 @@ done_well score "$folder/bare" --requests "$folder/text" --tokenizer bytes --oth
 done_well generate "$folder/new" --prompt x --max-new 2 --tokenizer bytes --other-tokenizer
 for ids in '1, 8192' '1, -1' '1, 4294967297'; do
   printf '{"tokens": [%s], "from": 1}\n' "$ids" >"$folder/wild"
-  refused "$folder/wild:1: \"tokens\": ${ids#*, } is not a token of the model, which has 8192" -- \
+  refused "$folder/wild:1: \"tokens\": ${ids#*, } is not a token of" -- \
     score "$folder/new" --requests "$folder/wild"
 done
 

@@ -255,7 +255,7 @@ class TurnBytes final : public text::Tokenizer {
   std::int32_t end_of_document = 257;
   bool has_markers = true;
   std::int32_t written_end = -1;  // a token whose text is that of the end of a turn
-  std::vector<std::int32_t> encode(std::string_view text) const override {
+  std::vector<std::int32_t> encode(std::string_view text, std::size_t) const override {
     return bytes_->encode(text);
   }
   std::string decode(const std::vector<std::int32_t>& ids) const override {

@@ -152,7 +152,8 @@ TEST(GuardTest, StatusOfWhatIsThrown) {
   EXPECT_EQ(guard(*comm, []() -> int { throw base::Error("no space left"); }), base::kExitFailure);
   EXPECT_EQ(guard(*comm, []() -> int { throw std::bad_alloc(); }), base::kExitFailure);
   EXPECT_EQ(testing::internal::GetCapturedStderr(),
-            "eyrie: run.yaml:3: no such key\neyrie: no space left\neyrie: std::bad_alloc\n");
+            "eyrie: run.yaml:3: no such key\neyrie: no space left\n"
+            "eyrie: out of memory: the system gave no more of it\n");
 }
 
 TEST(GuardTest, AgreedFailuresEndAllRanksAlike) {

@@ -38,7 +38,10 @@ TEST(UnreadableRun, IsLeftAsItIs) {
       for (const int ranks : {1, 2}) {
         const std::string failure = failure_of(run, ranks);
         EXPECT_NE(failure.find(at.string()), std::string::npos) << at << ": " << failure;
-        EXPECT_FALSE(failure.starts_with("input")) << failure;
+        // The disk's failure; where a link leads is the user's to mend.
+        if (std::string(target) == "loop") {
+          EXPECT_FALSE(failure.starts_with("input")) << failure;
+        }
       }
       EXPECT_ANY_THROW(prune_checkpoints(folder, {1, 0, 0}, true);
                        base::read_file(folder / "metrics.jsonl"));

@@ -7,9 +7,10 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/file.h"
+#include "base/json_text.h"
 #include "model/weights/hugging_face_writer.h"
 #include "model/weights/initial_weights.h"
-#include "model/weights/json_file.h"
 #include "support/scratch_folder.h"
 
 namespace eyrie::model {
@@ -163,12 +164,13 @@ TEST(JsonFile, OneObjectWithoutRepeatedKeys) {
   const test::ScratchFolder scratch;
   const auto read = [&](const std::string& text) {
     base::write_file(scratch / "x.json", text);
-    return message_of<base::InputError>([&] { read_json_object(scratch / "x.json"); });
+    return message_of<base::InputError>(
+        [&] { base::read_json_object((scratch / "x.json").string()); });
   };
   EXPECT_EQ(read(R"({"a": {"b": 1}, "c": [{"b": 1}, {"b": 2}], "b": 3})"), "nothing was thrown");
   expect_in(read(R"({"a": {"b": 1, "c": [1], "b": 2}})"), {"x.json", "\"b\" is there twice"});
-  expect_in(read(R"([1])"), {"x.json: no JSON object"});
-  expect_in(read(R"({"a": )"), {"x.json: not JSON"});
+  expect_in(read(R"([1])"), {"x.json:1:1:", "object"});
+  expect_in(read(R"({"a": )"), {"x.json:1:"});
 }
 
 }  // namespace
