@@ -178,8 +178,8 @@ int run_guarded(const std::vector<std::string>& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  eyrie::base::open_standard_streams();  // before anything opens a file or an event
   eyrie::parallel::block_stop_signals();
-  eyrie::base::open_standard_streams();  // before anything opens a file
   spin_shortly(argv);
   eyrie::parallel::take_stop_signals();
   ::signal(SIGXFSZ, SIG_IGN);  // a write beyond the limit on a file's size tells

@@ -20,8 +20,12 @@ std::atomic<bool> caught{false};
 std::atomic<int> terminate_event{-1};
 static_assert(std::atomic<int>::is_always_lock_free, "set by a signal handler");
 
-// Before main(): a handler must not make it.
-const int event = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+// Made by take_stop_signals(), so that no handler makes it; not before main(), where it could take
+// the number of a standard stream that is closed.
+int event() {
+  static const int made = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  return made;
+}
 
 void notify(int descriptor, std::uint64_t count = 1) {
   const int saved = errno;
@@ -65,6 +69,7 @@ void take_stop_signals() {
   block_stop_signals();
   static std::once_flag once;
   std::call_once(once, [] {
+    event();
     std::thread([] {
       for (const sigset_t signals = stop_signals();;) {
         int signal = 0;
@@ -96,15 +101,15 @@ void leave_stop_signals() {
 
 void request_stop(int signal) {
   requested.store(signal);
-  notify(event);
+  notify(event());
 }
 int stop_signal() { return requested.load(); }
-int stop_event() { return event; }
+int stop_event() { return event(); }
 
 void clear_stop() {
   requested.store(0);
   std::uint64_t count = 0;
-  (void)!::read(event, &count, sizeof(count));
+  (void)!::read(event(), &count, sizeof(count));
 }
 
 void end_by_signal(int signal) {

@@ -9,7 +9,7 @@ large="model={preset: griffin-10m, vocabulary: 258, width: 256, rnn_width: 256, 
 make_data
 write_run whole 5 3
 write_large() {  # NAME THREADS: two stages of large products
-  write_run "$1" 4 1
+  write_run "$1" 12 4
   sed -i -E "s#^model: .*#$(printf '%s' "$large" | sed 's/=/: /')#; s#^threads: .*#threads: $2#; s#sequence_length: .*#sequence_length: 256#; s#validate: .*#validate: {sequences: 2}#" "$folder/$1.yaml"
 }
 
@@ -37,7 +37,7 @@ stop_at_random() {
     wait_for_start "$4" && break
     sleep 0.02
   done
-  sleep "$((RANDOM % 2)).$((RANDOM % 10))$((RANDOM % 10))"
+  sleep "0.$((RANDOM % 10))$((RANDOM % 10))"
   local victim
   victim=$(processes_of_job | shuf -n 1)
   [ -z "$victim" ] || shower "$victim" USR1 150
