@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/listing.h"
 #include "eval/kept_answers.h"
 #include "text/task_content.h"
 
@@ -172,9 +173,9 @@ std::string task_of_samples(const base::Path& file) {
 OutputThere look_into(const base::Path& directory, const std::string& identity,
                       bool without_weights) {
   using Kind = OutputThere::Kind;
-  if (!fs::exists(directory)) return {};
+  if (!base::is_there(directory)) return {};
   const base::Path path = directory / "results.json";
-  if (fs::exists(path)) {
+  if (base::is_regular_file(path)) {  // a pipe or a device holds nothing
     const Json there = Json::parse(base::read_file(path), nullptr, false);
     if (!there.is_object())
       return {Kind::kOther, fmt::format("{} is damaged: no JSON object", path.string())};

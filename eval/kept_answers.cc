@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/listing.h"
 #include "base/log.h"
 
 namespace eyrie::eval {
@@ -54,10 +55,10 @@ std::optional<Parsed> parse(const std::string& text) {
 
 std::vector<base::Path> files_in(const base::Path& folder) {
   std::vector<base::Path> files;
-  if (!fs::exists(folder)) return files;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with("answers") && name.ends_with(".jsonl")) files.push_back(entry.path());
+  if (!base::is_there(folder)) return files;
+  for (const base::Path& entry : base::list_folder(folder)) {
+    const std::string name = entry.filename().string();
+    if (name.starts_with("answers") && name.ends_with(".jsonl")) files.push_back(entry);
   }
   std::sort(files.begin(), files.end());
   return files;

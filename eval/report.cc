@@ -7,6 +7,8 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "base/file.h"
+#include "base/output_place.h"
 #include "eval/identity.h"
 #include "eval/kept_answers.h"
 #include "eval/prompt.h"
@@ -219,7 +221,8 @@ void write_results(const Results& results, const base::Path& directory, bool sam
   base::make_directories(directory);
   // At no moment does a results.json stand beside samples of something else.
   if (look_into(directory, results.identity).kind != OutputThere::Kind::kSame) {
-    base::remove_tree(directory / "results.json");
+    const base::OutputPlace place = base::find_output_place(directory / "results.json");
+    if (place.kind == base::OutputPlace::Kind::kFile) base::remove_tree(place.path);
     for (const base::Path& file : samples_in(directory)) base::remove_tree(file);
   }
   if (samples) {

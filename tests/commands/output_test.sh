@@ -242,10 +242,14 @@ expect_in_output '\x1b[31m.yaml'
 no_escapes "a message"
 printed_to "$folder/printed" "$eyrie" train "$folder/run.yaml" "--no$escape"
 no_escapes "a message of the flags"
-printed_to "$folder/printed" "$eyrie" train "$folder/run.yaml" "directory=$folder/shown" "stages.0.name=first$escape" "name=shown$escape"
+printed_to "$folder/printed" "$eyrie" train "$folder/run.yaml" "directory=$folder/shown" "stages.0.name=first$escape"
+expect_status 2 "a stage with a control character in its name"
+no_escapes "a name that is refused"
+turned=$'\xe2\x80\xae'  # text from right to left, from here on
+printed_to "$folder/printed" "$eyrie" train "$folder/run.yaml" "directory=$folder/shown" "stages.0.name=first$turned" "name=shown$turned"
 expect_status 0 "a stage with a name like that"
 no_escapes "train"
-LC_ALL=C grep -q 'first.x1b\[31m' "$folder/shown/log/rank-0000.log" || fail "the log does not show it"
+grep -qF 'first\u202e' "$folder/shown/log/rank-0000.log" || fail "the log does not show it"
 for command in "checkpoint list" "checkpoint verify" "model info"; do
   # shellcheck disable=SC2086
   printed_to "$folder/printed" "$eyrie" $command "$folder/shown"
