@@ -12,11 +12,16 @@
 
 namespace eyrie::cli {
 
+namespace {
+
+// Those that share their work out among all ranks that a launcher started.
 bool works_on_all_ranks(const std::string& command) {
   constexpr std::array<std::string_view, 5> kCommands = {"train", "eval", "score", "data build",
                                                          "data screen"};
   return std::find(kCommands.begin(), kCommands.end(), command) != kCommands.end();
 }
+
+}  // namespace
 
 bool is_left_to_rank_0(const std::string& command) {
   if (works_on_all_ranks(command)) return false;

@@ -5,9 +5,6 @@
 
 namespace eyrie::cli {
 
-// Those that share their work out among all ranks that a launcher started: "train", "data build".
-bool works_on_all_ranks(const std::string& command);
-
 // Whether this process is one of several and not the one that does the command's work. Says once,
 // on rank 0, that it works alone.
 bool is_left_to_rank_0(const std::string& command);

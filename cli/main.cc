@@ -148,8 +148,6 @@ int run(const std::vector<std::string>& given) {
   const Command* command = find(arguments, words);
   if (command == nullptr) return unknown(arguments);
   if (is_left_to_rank_0(command->name)) return eyrie::base::kExitDone;
-  // A job whose log nobody reads any more goes on; what only prints ends with its reader.
-  if (works_on_all_ranks(command->name)) ::signal(SIGPIPE, SIG_IGN);
   arguments.erase(arguments.begin(), arguments.begin() + words);
   arguments.insert(arguments.begin(), std::string("eyrie ") + command->name);
   std::vector<char*> pointers;

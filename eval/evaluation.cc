@@ -195,20 +195,20 @@ std::vector<Work> Evaluation::work_of(const Unit& unit, const Answers& known,
   return work;
 }
 
+namespace {
+
 // Read by one rank, so that all have the same.
-Answers Evaluation::take_kept(const Sharing& sharing) const {
+Answers take_kept(KeptAnswers& kept, parallel::Communicator& world) {
   std::string lines;
-  parallel::agree(sharing.world, [&] {
-    if (sharing.world.rank() != 0) return;
-    const int tensor = sharing.mates == nullptr ? 1 : sharing.mates->size();
-    KeptAnswers kept(directory_, identity_,
-                     fmt::format("version {}, tensor {}", base::kVersion, tensor));
-    lines = to_lines(kept.begin());
+  parallel::agree(world, [&] {
+    if (world.rank() == 0) lines = to_lines(kept.begin());
   });
   Answers known;
-  for (const std::string& one : sharing.world.all_gather(lines)) add(from_lines(one), known);
+  for (const std::string& one : world.all_gather(lines)) add(from_lines(one), known);
   return known;
 }
+
+}  // namespace
 
 Results Evaluation::results_of(const std::vector<std::string>& bytes) const {
   Results results;
@@ -234,10 +234,10 @@ std::optional<Results> Evaluation::run(model::LanguageModel& model, const Sharin
   Answers known;
   std::optional<KeptAnswers> kept;
   if (keeps) {
-    known = take_kept(sharing);
     const int tensor = sharing.mates == nullptr ? 1 : sharing.mates->size();
     kept.emplace(directory_, identity_,
                  fmt::format("version {}, tensor {}", base::kVersion, tensor));
+    known = take_kept(*kept, sharing.world);
   }
   std::int64_t all = 0;
   for (const auto& [name, plan] : plans_) {

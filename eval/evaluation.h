@@ -57,7 +57,6 @@ class Evaluation {
   class Worker;
   std::vector<Work> work_of(const Unit& unit, const Answers& known,
                             std::vector<double>& costs) const;
-  Answers take_kept(const Sharing& sharing) const;
   Results results_of(const std::vector<std::string>& bytes) const;
 
   const text::Tokenizer& tokenizer_;

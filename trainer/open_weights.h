@@ -13,8 +13,8 @@
 namespace eyrie::trainer {
 
 struct OpenWeightsOptions {
-  std::string preset;            // for official releases: what their shapes do not say
-  std::string tokenizer;         // a file or "bytes", in place of the model's own
+  std::string preset = {};       // for official releases: what their shapes do not say
+  std::string tokenizer = {};    // a file or "bytes", in place of the model's own
   bool other_tokenizer = false;  // it may be another than the model's own
 };
 

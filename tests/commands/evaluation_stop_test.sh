@@ -39,7 +39,8 @@ start_on 4 train "$folder/whole.yaml" "directory=$folder/often" mesh.zero=3
 # Ranks that the stopped start did not have.
 has_new_answers() { ls "$kept"/answers-0000[23].jsonl >/dev/null 2>&1; }
 wait_until has_new_answers
-for rank in 0 1 2 3; do kill -KILL "$(pid_of_rank $rank)" 2>/dev/null || true; done
+mapfile -t ranks < <(processes_of_job)  # all at once: the first death ends the others
+kill -KILL "${ranks[@]}"
 wait_for_job
 [ "$status" -ne 0 ] && [ "$status" -ne 75 ] || fail "killed, but status $status"
 has_answers || fail "a killed evaluation keeps nothing"

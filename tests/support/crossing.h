@@ -25,6 +25,27 @@ inline trainer::Outcome train_on(int ranks, const trainer::RunConfig& config,
   return outcome;
 }
 
+// What it ended with: "" for nothing, "input: …" for an InputError, else the message.
+inline std::string failure_of(int ranks, const trainer::RunConfig& config,
+                              const trainer::TrainOptions& options = {}) {
+  try {
+    train_on(ranks, config, options);
+  } catch (const base::InputError& error) {
+    return std::string("input: ") + error.what();
+  } catch (const base::Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+// The steps of its checkpoints.
+inline std::vector<std::int64_t> checkpoints_of(const trainer::RunConfig& run) {
+  std::vector<std::int64_t> steps;
+  for (const auto& info : trainer::list_checkpoints(base::Path(run.directory) / "checkpoints"))
+    steps.push_back(info.step);
+  return steps;
+}
+
 inline std::vector<std::string> mesh_changes(const parallel::MeshShape& shape) {
   return {
       fmt::format("mesh.data={}", shape.data),     fmt::format("mesh.context={}", shape.context),

@@ -11,25 +11,9 @@
 namespace eyrie::trainer {
 namespace {
 
+using test::checkpoints_of;
+using test::failure_of;
 using test::train_on;
-
-std::string failure_of(int ranks, const RunConfig& config, const TrainOptions& options = {}) {
-  try {
-    train_on(ranks, config, options);
-  } catch (const base::InputError& error) {
-    return std::string("input: ") + error.what();
-  } catch (const base::Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-std::vector<std::int64_t> checkpoints_of(const RunConfig& run) {
-  std::vector<std::int64_t> steps;
-  for (const auto& info : list_checkpoints(base::Path(run.directory) / "checkpoints"))
-    steps.push_back(info.step);
-  return steps;
-}
 
 TEST(Ownership, ASecondStartIsRefusedAndNamesTheOwner) {
   const test::TinyRun tiny;

@@ -10,7 +10,9 @@ namespace eyrie::trainer {
 namespace {
 
 using nlohmann::json;
+using test::checkpoints_of;
 using test::ending_of;
+using test::failure_of;
 using test::train_on;
 
 // The loss of these batches of any stage is no number.
@@ -29,22 +31,6 @@ std::vector<std::int64_t> from(std::int64_t first) {
   std::vector<std::int64_t> all;
   for (std::int64_t batch = first; batch < first + 100; ++batch) all.push_back(batch);
   return all;
-}
-
-std::string failure_of(const RunConfig& config, const TrainOptions& options) {
-  try {
-    train_on(2, config, options);
-  } catch (const base::Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-std::vector<std::int64_t> checkpoints_of(const RunConfig& run) {
-  std::vector<std::int64_t> steps;
-  for (const auto& info : list_checkpoints(base::Path(run.directory) / "checkpoints"))
-    steps.push_back(info.step);
-  return steps;
 }
 
 // A checkpoint after every step, most of them inside the row; few of them kept.
@@ -72,19 +58,21 @@ TEST(RollBack, OfARunThatNeverLearnsAgainEndsWithAnError) {
     auto changes = kEveryStep;
     changes[0] = every;
     const auto run = tiny.config(every, changes);
-    const std::string failure = failure_of(run, with_bad(from(4)));
+    const std::string failure = failure_of(2, run, with_bad(from(4)));
     EXPECT_NE(failure.find("after 3 roll-backs to the same checkpoint"), std::string::npos)
         << every << ": " << failure;
     // It ends so again, from whatever lies there.
-    EXPECT_EQ(failure_of(run, with_bad(from(4))), failure) << every;
+    EXPECT_EQ(failure_of(2, run, with_bad(from(4))), failure) << every;
   }
   const auto early = tiny.config("early", kEveryStep);
-  EXPECT_NE(failure_of(early, with_bad(from(0))).find("there is no checkpoint"), std::string::npos);
+  EXPECT_NE(failure_of(2, early, with_bad(from(0))).find("there is no checkpoint"),
+            std::string::npos);
   // Rows that are never long enough for a roll-back learn nothing either.
   auto never = kEveryStep;
   never[3] = "outliers.roll_back_after=0";
   const auto nothing = tiny.config("nothing", never);
-  EXPECT_NE(failure_of(nothing, with_bad(from(0))).find("nothing was learnt"), std::string::npos);
+  EXPECT_NE(failure_of(2, nothing, with_bad(from(0))).find("nothing was learnt"),
+            std::string::npos);
 }
 
 TEST(RollBack, TheCountOfTriesEndsWithAnAcceptedStep) {
@@ -99,7 +87,7 @@ TEST(RollBack, TheCountOfTriesEndsWithAnAcceptedStep) {
   const auto run = tiny.config("run", changes);
   EXPECT_EQ(train_on(1, run, with_bad({}, 2)), Outcome::kStopped);
   // A stop's checkpoint is none to go back to.
-  EXPECT_NE(failure_of(run, with_bad(bad)).find("there is no checkpoint"), std::string::npos);
+  EXPECT_NE(failure_of(2, run, with_bad(bad)).find("there is no checkpoint"), std::string::npos);
   changes[0] = "checkpoint.every=2";
   const auto regular = tiny.config("regular", changes);
   EXPECT_EQ(train_on(1, regular, with_bad(bad)), Outcome::kDone);
@@ -107,8 +95,9 @@ TEST(RollBack, TheCountOfTriesEndsWithAnAcceptedStep) {
   for (std::int64_t batch = 18; batch < 90; ++batch)
     if (batch % 4 != 2) bad.push_back(batch);
   const auto endless = tiny.config("endless", changes);
-  EXPECT_NE(failure_of(endless, with_bad(bad)).find("after 10 roll-backs to the same checkpoint"),
-            std::string::npos);
+  EXPECT_NE(
+      failure_of(2, endless, with_bad(bad)).find("after 10 roll-backs to the same checkpoint"),
+      std::string::npos);
 }
 
 // Stops and crashes anywhere inside of rows and tries: the same run, on other ranks too.

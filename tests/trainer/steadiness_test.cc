@@ -11,6 +11,7 @@ namespace {
 
 using nlohmann::json;
 using test::ending_of;
+using test::failure_of;
 using test::train_on;
 
 constexpr double kNoNumber = std::numeric_limits<double>::quiet_NaN();
@@ -34,15 +35,6 @@ std::vector<json> steps_of(const RunConfig& config) {
     if (object.contains("loss")) steps.push_back(std::move(object));
   }
   return steps;
-}
-
-std::string failure_of(const RunConfig& config, const TrainOptions& options) {
-  try {
-    train_on(2, config, options);
-  } catch (const base::Error& error) {
-    return error.what();
-  }
-  return "";
 }
 
 TEST(Steadiness, ABatchThatIsNoNumberIsSkippedOnAnyMesh) {
@@ -111,7 +103,7 @@ TEST(Steadiness, BackToTheCheckpointAndPastTheBatches) {
 TEST(Steadiness, GivesUpWhereNothingHelps) {
   const test::TinyRun tiny;
   const auto early = tiny.config("early", {"outliers.roll_back_after=2"});
-  const std::string none = failure_of(early, with_bad({0, 1}));
+  const std::string none = failure_of(2, early, with_bad({0, 1}));
   EXPECT_NE(none.find("2 steps in a row up to step 2 of stage first were skipped, and there is no "
                       "checkpoint yet"),
             std::string::npos)
@@ -119,7 +111,7 @@ TEST(Steadiness, GivesUpWhereNothingHelps) {
   std::vector<std::int64_t> all;
   for (std::int64_t batch = 3; batch < 100; ++batch) all.push_back(batch);
   const auto run = tiny.config("all", {"outliers.roll_back_after=2"});
-  const std::string diverged = failure_of(run, with_bad(all));
+  const std::string diverged = failure_of(2, run, with_bad(all));
   EXPECT_NE(diverged.find("after 3 roll-backs to the same checkpoint"), std::string::npos)
       << diverged;
 }

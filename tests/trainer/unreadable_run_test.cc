@@ -8,18 +8,8 @@ namespace eyrie::trainer {
 namespace {
 
 namespace fs = std::filesystem;
+using test::failure_of;
 using test::train_on;
-
-std::string failure_of(const RunConfig& config, int ranks) {
-  try {
-    train_on(ranks, config);
-  } catch (const base::InputError& error) {
-    return std::string("input: ") + error.what();
-  } catch (const base::Error& error) {
-    return error.what();
-  }
-  return "";
-}
 
 // In the place of what is moved away: a link to itself, which no user can look through (ELOOP), or
 // one whose target's file system is not mounted.
@@ -36,7 +26,7 @@ TEST(UnreadableRun, IsLeftAsItIs) {
       fs::rename(at, aside);
       fs::create_symlink(std::string(target) == "loop" ? at.filename() : fs::path(target), at);
       for (const int ranks : {1, 2}) {
-        const std::string failure = failure_of(run, ranks);
+        const std::string failure = failure_of(ranks, run);
         EXPECT_NE(failure.find(at.string()), std::string::npos) << at << ": " << failure;
         // The disk's failure; where a link leads is the user's to mend.
         if (std::string(target) == "loop") {
