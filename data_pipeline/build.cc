@@ -130,6 +130,8 @@ class Builder {
                              {"the tokenizer " + config_.tokenizer, tokenizer_->hash()},
                              {"shard_tokens", std::to_string(config_.shard_tokens)},
                              {"validation", fmt::format("{}", config_.validation)},
+                             {"largest_document", std::to_string(config_.largest_document)},
+                             {"largest_piece", std::to_string(config_.largest_piece)},
                              {"exclude.method", config_.exclude_method},
                              {"what the evaluation items are (exclude)", exclusion_.hash()}};
     for (const SourceConfig& source : config_.sources) {

@@ -25,16 +25,19 @@ class BuildEnd : public testing::Test {
     for (int d = 0; d < kDocuments; ++d)
       out << fmt::format("{{\"text\": \"document number {} of a few words\"}}\n", d);
   }
-  Dataset build(int ranks, const std::string& more = "") const {
+  DataConfig config(const std::string& more) const {
     auto yaml = base::Config::parse(
         fmt::format("tokenizer: bytes\noutput: {0}/shards\nshard_tokens: 2000\n{1}\n"
                     "sources: [{{name: web, files: {0}/documents.jsonl}}]\n",
                     folder_.path().string(), more),
         "data.yaml");
-    const DataConfig config = read_data_config(yaml);
+    return read_data_config(yaml);
+  }
+  Dataset build(int ranks, const std::string& more = "") const {
+    const DataConfig same = config(more);
     Dataset dataset;
     parallel::run_in_process(ranks, [&](parallel::Communicator& world) {
-      Dataset own = build_dataset(config, {}, world);
+      Dataset own = build_dataset(same, {}, world);
       if (world.rank() == 0) dataset = std::move(own);
     });
     return dataset;
@@ -115,6 +118,22 @@ TEST_F(BuildEnd, OneJobAtATime) {
   const base::Owner owner(shards_, {});
   EXPECT_EQ(build(1).sources[0].counts.read, kDocuments);
   EXPECT_THROW(build(1, "validation: 0.5"), base::InputError);
+}
+
+TEST_F(BuildEnd, RanksOfOtherSettingsAreRefusedByTheKey) {
+  for (const auto& [key, value] :
+       {std::pair{"validation", "0.5"}, {"largest_document", "2Mi"}, {"largest_piece", "1Mi"}}) {
+    const DataConfig plain = config(""), other = config(fmt::format("{}: {}", key, value));
+    try {
+      parallel::run_in_process(2, [&](parallel::Communicator& world) {
+        build_dataset(world.rank() == 0 ? plain : other, {}, world);
+      });
+      FAIL() << key;
+    } catch (const base::InputError& error) {
+      EXPECT_NE(std::string(error.what()).find(key), std::string::npos) << error.what();
+    }
+    EXPECT_FALSE(fs::exists(shards_ / kDatasetFile));
+  }
 }
 
 TEST_F(BuildEnd, WhatCannotBeReadIsNotMadeAgain) {
