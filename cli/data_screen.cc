@@ -6,11 +6,14 @@
 #include "base/output.h"
 #include "base/output_place.h"
 #include "base/shown.h"
+#include "base/version.h"
 #include "cli/command.h"
 #include "cli/flags.h"
+#include "data_pipeline/build_identity.h"
 #include "data_pipeline/file_patterns.h"
 #include "data_pipeline/screen.h"
 #include "parallel/guard.h"
+#include "parallel/same.h"
 #include "text/task.h"
 
 namespace eyrie::cli {
@@ -70,6 +73,15 @@ int run_data_screen(int argc, char** argv) {
       index = data_pipeline::ExclusionIndex(tasks, items,
                                             {data, {task_folders.begin(), task_folders.end()}});
     });
+    parallel::Facts facts;
+    parallel::agree(*world, [&] {
+      facts = {{"the version of eyrie", base::kVersion},
+               {"what the evaluation items are", index.hash()},
+               {"--text", field}};
+      for (const base::Path& path : paths)
+        facts.push_back(data_pipeline::file_fact(path.string(), path));
+    });
+    parallel::check_same(*world, facts);
     const data_pipeline::ScreenResult result =
         data_pipeline::screen_files(paths, field, index, *world);
     if (world->rank() != 0) return base::kExitDone;

@@ -15,6 +15,7 @@
 #include "eval/identity.h"
 #include "eval/report.h"
 #include "parallel/guard.h"
+#include "parallel/same.h"
 #include "parallel/stop.h"
 #include "tensor/threads.h"
 #include "trainer/open_model.h"
@@ -33,6 +34,17 @@ void refuse_other_results(const std::string& output, const std::string& identity
       fmt::format("--output {}: {}. Name another folder, or remove what is there: a folder holds "
                   "the results of one evaluation",
                   output, there.what));
+}
+
+// What ranks compare.
+parallel::Facts facts_of(const std::string& place, const trainer::OpenedModel& opened,
+                         const eval::Evaluation& evaluation) {
+  parallel::Facts facts = trainer::model_facts(place, opened);
+  for (const auto& [task, splits] : evaluation.contents())
+    for (const auto& [split, content] : splits)
+      facts.emplace_back(fmt::format("the content of {}, split {}", task, split), content);
+  facts.emplace_back("what is evaluated", evaluation.identity());
+  return facts;
 }
 
 }  // namespace
@@ -101,7 +113,7 @@ int run_eval(int argc, char** argv) {
       // Before the model is read: a mistyped task should not cost minutes.
       const text::TaskCatalog catalog = text::read_tasks(options.places.task_directories);
       for (const std::string& task : options.tasks) text::open_tasks(task, catalog, options.places);
-      opening.fingerprint = !output.empty();
+      opening.fingerprint = !output.empty() || world->size() > 1;
       opened = trainer::open_model(place, opening);
       options.model = opened.description;
       options.subject = {opened.fingerprint, opened.step, name_of(opened.parameters->compute())};
@@ -109,6 +121,7 @@ int run_eval(int argc, char** argv) {
       if (!output.empty() && world->rank() == 0)
         refuse_other_results(output, evaluation->identity());
     });
+    parallel::check_same(*world, facts_of(place, opened, *evaluation));
     parallel::agree(*world, [&] {
       if (world->rank() != 0 || opened.run.empty()) return;
       for (const std::string& warning :

@@ -118,6 +118,7 @@ int run_generate(int argc, char** argv) {
   tensor::set_thread_count(threads > 0
                                ? static_cast<int>(threads)
                                : tensor::threads_of_environment().value_or(tensor::cores()));
+  opening.fingerprint = !options.state.empty() || !options.save_state.empty();
   const trainer::OpenedModel opened = trainer::open_model(options.place, opening);
   model::Decoder decoder(*opened.griffin, *opened.parameters, opened.tokenizer->size());
   parallel::catch_stop_signals();

@@ -18,10 +18,11 @@ int generate_one(const GenerateOptions& options, const trainer::OpenedModel& ope
   model::TextGenerator generator(decoder, *opened.tokenizer, text);
   model::State from = decoder.empty_state(1);
   model::TextPrompt prompt{options.prompt, options.samples};
+  const model::StateOwner owner{opened.fingerprint, opened.tokenizer->hash()};
   if (!options.state.empty()) {
     std::vector<std::int32_t> unread;
     from = model::State::load(options.state, opened.griffin->config(), opened.parameters->compute(),
-                              &unread, opened.tokenizer->hash());
+                              &unread, owner);
     for (const std::int32_t token : unread) {
       if (token < opened.tokenizer->size()) continue;
       throw base::InputError(
@@ -60,8 +61,7 @@ int generate_one(const GenerateOptions& options, const trainer::OpenedModel& ope
         if (!options.save_state.empty()) {
           std::vector<std::int32_t> unread;
           if (result.last_token >= 0) unread.push_back(result.last_token);
-          result.state->fork(result.state_sequence, 1)
-              .save(options.save_state, unread, opened.tokenizer->hash());
+          result.state->fork(result.state_sequence, 1).save(options.save_state, unread, owner);
         }
         if (stream) return;
         finished.emplace(result.sample, result.text);

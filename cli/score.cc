@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/output.h"
 #include "base/output_place.h"
 #include "base/shown.h"
@@ -12,6 +13,7 @@
 #include "cli/launched.h"
 #include "eval/score_requests.h"
 #include "parallel/guard.h"
+#include "parallel/same.h"
 #include "tensor/threads.h"
 #include "trainer/open_model.h"
 #include "trainer/trainer.h"
@@ -64,9 +66,14 @@ int run_score(int argc, char** argv) {
         }
         eval::check_requests(requests, file);
       }
+      opening.fingerprint = world->size() > 1;
       opening.any_tokenizer = !eval::needs_tokenizer(requests);
       opened = trainer::open_model(place, opening);
     });
+    parallel::Facts facts = trainer::model_facts(place, opened);
+    facts.emplace_back("the requests in " + file, base::hex(base::hash_text(requests)));
+    facts.emplace_back("--max-length", std::to_string(max_length));
+    parallel::check_same(*world, facts);
     const std::string answers = base::shown_json(
         eval::score_requests(*opened.model, *opened.tokenizer, *world, requests, file, max_length));
     parallel::agree(*world, [&] {

@@ -5,8 +5,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cstring>
-#include <tuple>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -15,9 +13,10 @@
 #include "base/output_place.h"
 #include "base/owner.h"
 #include "base/process_name.h"
-#include "base/version.h"
+#include "data_pipeline/build_identity.h"
 #include "data_pipeline/documents.h"
 #include "data_pipeline/exclusion.h"
+#include "data_pipeline/gather_parts.h"
 #include "data_pipeline/make_parts.h"
 #include "data_pipeline/part.h"
 #include "data_pipeline/shard.h"
@@ -26,46 +25,6 @@
 
 namespace eyrie::data_pipeline {
 namespace {
-
-// Part of `build`: raise it whenever the same input would give other shards.
-constexpr int kRules = 1;
-
-std::string file_hash(const base::Path& path) {
-  const base::File file = base::File::open(path);
-  std::vector<std::byte> chunk(1 << 20);
-  base::Hasher hasher;
-  for (std::uint64_t at = 0, size = file.size(); at < size; at += chunk.size()) {
-    const auto piece = std::span(chunk).first(std::min<std::uint64_t>(chunk.size(), size - at));
-    file.read_at(piece, at);
-    hasher.add(piece);
-  }
-  return base::hex(hasher.value());
-}
-
-// The hash of a file's beginning and end: enough to tell apart files of two nodes that every rank
-// would otherwise have to read whole.
-std::string ends(const base::Path& path) {
-  constexpr std::uint64_t kEnd = 64 << 10;
-  if (!base::is_regular_file(path)) return "none: no ordinary file";
-  const base::File file = base::File::open(path);
-  const std::uint64_t size = file.size();
-  std::vector<std::byte> bytes(std::min(size, kEnd));
-  file.read_at(bytes, 0);
-  const std::uint64_t first = base::hash_bytes(bytes);
-  file.read_at(bytes, size - bytes.size());
-  return base::hex(base::hash_bytes(bytes, first));
-}
-
-// What one rank says to all in a few numbers.
-std::string pack(const std::vector<std::int64_t>& numbers) {
-  return {reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(std::int64_t)};
-}
-std::vector<std::int64_t> unpack(const std::string& bytes) {
-  std::vector<std::int64_t> numbers(bytes.size() / sizeof(std::int64_t));
-  if (!numbers.empty())
-    std::memcpy(numbers.data(), bytes.data(), numbers.size() * sizeof(std::int64_t));
-  return numbers;
-}
 
 class Builder {
  public:
@@ -76,9 +35,11 @@ class Builder {
   Dataset run() {
     parallel::agree(communicator_, [&] { prepare(); });
     parallel::Facts facts;
-    parallel::agree(communicator_, [&] { facts = build_facts(); });
-    parallel::check_same(communicator_, facts, "Give every node the same files, or shared ones");
-    hash_files();
+    parallel::agree(communicator_, [&] {
+      if (communicator_.size() > 1) facts = build_facts(config_, *tokenizer_, exclusion_);
+    });
+    parallel::check_same(communicator_, facts);
+    name_build();
     if (is_finished()) return finished();
     own();
     if (is_finished()) return finished();  // by the owner before
@@ -87,7 +48,6 @@ class Builder {
     });
     make_parts();
     plan_shards();
-    gather_bad_lines();
     check_sources();
     parallel::agree(communicator_, [&] { write_shards(); });
     summarise();
@@ -121,31 +81,6 @@ class Builder {
       if (first()) write_dataset(config_.output, there);
     });
     return there;
-  }
-
-  // What every rank must have been given alike.
-  parallel::Facts build_facts() const {
-    if (communicator_.size() == 1) return {};
-    parallel::Facts facts = {{"the version of eyrie", base::kVersion},
-                             {"the tokenizer " + config_.tokenizer, tokenizer_->hash()},
-                             {"shard_tokens", std::to_string(config_.shard_tokens)},
-                             {"validation", fmt::format("{}", config_.validation)},
-                             {"largest_document", std::to_string(config_.largest_document)},
-                             {"largest_piece", std::to_string(config_.largest_piece)},
-                             {"exclude.method", config_.exclude_method},
-                             {"what the evaluation items are (exclude)", exclusion_.hash()}};
-    for (const SourceConfig& source : config_.sources) {
-      facts.emplace_back(
-          "source " + source.name,
-          fmt::format("text {}, format {}, hold_out {}, on_error {}, filters [{}]", source.text,
-                      source.format == Format::kText ? "text" : "jsonl",
-                      source.hold_out == HoldOut::kEnd ? "end" : "documents",
-                      source.skip_bad_lines ? "skip" : "stop", fmt::join(source.filters, ", ")));
-      for (const base::Path& path : source.files)
-        facts.emplace_back(fmt::format("source {}: {}", source.name, path.string()),
-                           fmt::format("{} bytes, ends {}", base::bytes_of_file(path), ends(path)));
-    }
-    return facts;
   }
 
   // One job at a time writes to the output.
@@ -219,48 +154,17 @@ class Builder {
     block_bytes_ = std::min(kBlockBytes, config_.shard_tokens);
   }
 
-  // Every file once, dealt to the ranks; then the hash of all that decides the shards.
-  void hash_files() {
-    std::vector<base::Path> files;
-    for (const SourceConfig& source : config_.sources)
-      files.insert(files.end(), source.files.begin(), source.files.end());
-    std::string own;
-    parallel::agree(communicator_, [&] {
-      for (std::size_t i = 0; i < files.size(); ++i)
-        if (mine(i)) own += file_hash(files[i]);
-    });
-    const std::vector<std::string> all = communicator_.all_gather(own);
-    std::vector<std::string> hashes(files.size());
-    std::vector<std::size_t> next(all.size(), 0);
-    for (std::size_t i = 0; i < files.size(); ++i) {
-      const std::size_t rank = i % all.size();
-      hashes[i] = all[rank].substr(16 * next[rank]++, 16);
-    }
-    std::string key =
-        fmt::format("{} {} {} {} {} {} {} {}", kRules, kShardVersion, config_.shard_tokens,
-                    block_bytes_, config_.validation, dataset_.tokenizer_hash,
-                    dataset_.exclusion_method, dataset_.exclusion_hash);
-    if (tokenizer_->finds_markers()) key += " markers are text";
-    if (config_.largest_document != kLargestDocument ||
-        config_.largest_piece != text::kLargestPiece)
-      key += fmt::format(" {} {}", config_.largest_document, config_.largest_piece);
-    std::size_t file = 0;
-    for (const SourceConfig& source : config_.sources) {
-      SourceSummary summary;
+  void name_build() {
+    const auto hashes = hash_files(config_, communicator_);
+    for (std::size_t s = 0; s < config_.sources.size(); ++s) {
+      const SourceConfig& source = config_.sources[s];
+      SourceSummary& summary = dataset_.sources.emplace_back();
       summary.name = source.name;
       summary.filters = source.filters;
-      key += fmt::format("\n{} {} {}", source.name, source.text, source.skip_bad_lines);
-      if (source.format == Format::kText) key += " format text";
-      if (source.hold_out == HoldOut::kEnd) key += " hold_out end";
-      if (source.skip_bad_lines) key += " bad lines 2";  // which lines these are
-      for (const std::string& filter : source.filters) key += " " + filter;
-      for (const base::Path& path : source.files) {
-        summary.files.emplace_back(path.string(), hashes[file]);
-        key += " " + hashes[file++];
-      }
-      dataset_.sources.push_back(std::move(summary));
+      for (std::size_t i = 0; i < source.files.size(); ++i)
+        summary.files.emplace_back(source.files[i].string(), hashes[s][i]);
     }
-    dataset_.build = base::hex(base::hash_text(key));
+    dataset_.build = build_hash(config_, dataset_, *tokenizer_, block_bytes_, hashes);
     parts_ = config_.output / (".parts-" + dataset_.build);
   }
 
@@ -315,30 +219,10 @@ class Builder {
 
   // All ranks learn of all blocks and findings, and cut the blocks, in order, into shards.
   void plan_shards() {
-    std::vector<std::int64_t> own;
-    for (const Block& b : blocks_) {
-      const DocumentCounts& c = b.counts;
-      own.insert(own.end(),
-                 {b.place.source, b.place.file, b.place.block, c.read, c.bad_lines, c.empty,
-                  c.filtered, c.excluded, c.written, c.validation, c.tokens, c.validation_tokens});
-    }
-    blocks_.clear();
-    for (const std::string& rank : communicator_.all_gather(pack(own))) {
-      const std::vector<std::int64_t> n = unpack(rank);
-      for (std::size_t i = 0; i + 12 <= n.size(); i += 12)
-        blocks_.push_back({{n[i], n[i + 1], n[i + 2]},
-                           {n[i + 3], n[i + 4], n[i + 5], n[i + 6], n[i + 7], n[i + 8], n[i + 9],
-                            n[i + 10], n[i + 11]}});
-    }
-    std::sort(blocks_.begin(), blocks_.end(),
-              [](const Block& a, const Block& b) { return a.place < b.place; });
-    for (Findings& findings : findings_) {
-      const std::vector<std::string> all = communicator_.all_gather(to_json(findings));
-      findings.assign(exclusion_.groups().size(), {});
-      for (const std::string& rank : all) {
-        const Findings theirs = findings_from_json(rank);
-        for (std::size_t g = 0; g < theirs.size(); ++g) findings[g].add(theirs[g]);
-      }
+    blocks_ = gather_blocks(blocks_, communicator_);
+    for (std::size_t s = 0; s < findings_.size(); ++s) {
+      findings_[s] = gather_findings(findings_[s], exclusion_.groups().size(), communicator_);
+      dataset_.sources[s].bad_lines = gather_bad_lines(bad_lines_[s], communicator_);
     }
 
     for (std::size_t begin = 0; begin < blocks_.size();) {
@@ -350,22 +234,6 @@ class Builder {
         shard.tokens += blocks_[shard.end++].counts.tokens;
       begin = shard.end;
       if (shard.tokens != 0) plans_.push_back(shard);
-    }
-  }
-
-  // The first of each source, whichever ranks found them.
-  void gather_bad_lines() {
-    for (std::size_t s = 0; s < bad_lines_.size(); ++s) {
-      std::vector<BadLine> all;
-      for (const std::string& rank : communicator_.all_gather(to_json(bad_lines_[s]))) {
-        const std::vector<BadLine> theirs = bad_lines_from_json(rank);
-        all.insert(all.end(), theirs.begin(), theirs.end());
-      }
-      std::sort(all.begin(), all.end(), [](const BadLine& a, const BadLine& b) {
-        return std::tie(a.file, a.line) < std::tie(b.file, b.line);
-      });
-      if (all.size() > kNamedBadLines) all.resize(kNamedBadLines);
-      dataset_.sources[s].bad_lines = std::move(all);
     }
   }
 

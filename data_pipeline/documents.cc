@@ -84,7 +84,7 @@ std::string LineReader::problem() const {
 }
 
 std::string read_text(const base::Path& path, std::size_t largest, std::string& problem) {
-  FileInput input(path);
+  base::FileInput input(path);
   std::string text;
   problem.clear();
   while (input.read(text))

@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "base/file.h"
-#include "data_pipeline/file_input.h"
+#include "base/file_input.h"
 
 namespace eyrie::data_pipeline {
 
@@ -34,7 +34,7 @@ class LineReader {
 
   base::Path path_;
   std::size_t longest_;
-  FileInput input_;
+  base::FileInput input_;
   std::string buffer_;
   std::size_t begin_ = 0;     // first byte of the buffer that no line has taken
   std::size_t searched_ = 0;  // from begin_ up to here there is no line break

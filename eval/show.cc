@@ -6,7 +6,6 @@
 #include <set>
 
 #include "base/error.h"
-#include "base/listing.h"
 #include "eval/prompt.h"
 #include "eval/shots.h"
 
@@ -19,9 +18,10 @@ std::string describe(const text::TaskDefinition& task, const base::Path& data) {
   for (const auto& split : task.data) {
     for (const std::string& file : {split.file, split.labels}) {
       if (file.empty()) continue;
-      const bool there = base::is_regular_file(data / file);
-      text += fmt::format("    {:12} {}{}\n", split.name, (data / file).string(),
-                          there ? "" : "   NOT THERE");
+      const base::Path found = text::find_data(data, file);
+      text += fmt::format("    {:12} {}{}\n", split.name,
+                          (found.empty() ? data / file : found).string(),
+                          found.empty() ? "   NOT THERE" : "");
     }
   }
   return text;
@@ -45,7 +45,7 @@ std::string list_tasks(const text::TaskPlaces& places) {
     for (const std::string& leaf : leaves) {
       for (const auto& split : catalog.tasks.at(leaf).data) {
         ++files;
-        missing += !base::is_regular_file(places.data / split.file);
+        missing += text::find_data(places.data, split.file).empty();
       }
     }
     text += fmt::format("    {} data files, {}\n", files,

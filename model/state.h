@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "base/file.h"
@@ -12,6 +13,12 @@
 #include "tensor/ops/few_rows.h"
 
 namespace eyrie::model {
+
+// Whose state a file holds. What the file or the reader does not say ("") is not compared.
+struct StateOwner {
+  std::string weights = {};    // their fingerprint (model/weights/fingerprint.h)
+  std::string tokenizer = {};  // the hash of what made the tokens
+};
 
 // Of a number of sequences, each with a length and start of its own. A recurrent layer keeps the
 // fp32 state and the last 3 convolution inputs; an attention layer a ring of the last window + 1
@@ -36,14 +43,12 @@ class State {
   void remove(std::int64_t sequence);
 
   // One HDF5 file (docs/formats/state.md). `unread`: tokens of the text that are to be read next.
-  // `tokenizer_hash`: of what made the tokens; "" where that is not said. load(): InputError when
-  // it is damaged, not finite, of another model, another dtype or, where both are said, another
-  // tokenizer.
+  // load(): InputError when it is damaged, not finite, of another model, another dtype or another
+  // owner.
   void save(const base::Path& path, const std::vector<std::int32_t>& unread = {},
-            const std::string& tokenizer_hash = {}) const;
+            const StateOwner& owner = {}) const;
   static State load(const base::Path& path, const GriffinConfig& config, tensor::DType compute,
-                    std::vector<std::int32_t>* unread = nullptr,
-                    const std::string& tokenizer_hash = {});
+                    std::vector<std::int32_t>* unread = nullptr, const StateOwner& owner = {});
 
   // ---- For the layers.
   tensor::Tensor recurrent(std::size_t layer) const;    // (sequences, rnn_width) fp32

@@ -19,6 +19,7 @@ namespace {
 
 constexpr const char* kFormat = "eyrie-state";
 constexpr std::int64_t kVersion = 1;
+constexpr const char* kWeights = "weights";
 constexpr const char* kTokenizerHash = "tokenizer_hash";
 constexpr const char* kAdvice = "make the state again with --save-state";
 
@@ -34,7 +35,7 @@ std::span<std::byte> bytes_of(const Tensor& tensor) {
 }  // namespace
 
 void State::save(const base::Path& path, const std::vector<std::int32_t>& unread,
-                 const std::string& tokenizer_hash) const {
+                 const StateOwner& owner) const {
   base::Hdf5Writer file(path);
   base::Hasher hash;
   std::vector<std::int64_t> tokens, positions;
@@ -72,13 +73,14 @@ void State::save(const base::Path& path, const std::vector<std::int32_t>& unread
   file.set_attribute("", "tokens", tokens);
   file.set_attribute("", "positions", positions);
   file.set_attribute("", "unread", std::vector<std::int64_t>(unread.begin(), unread.end()));
-  if (!tokenizer_hash.empty()) file.set_attribute("", kTokenizerHash, tokenizer_hash);
+  if (!owner.weights.empty()) file.set_attribute("", kWeights, owner.weights);
+  if (!owner.tokenizer.empty()) file.set_attribute("", kTokenizerHash, owner.tokenizer);
   file.set_attribute("", "checksum", base::hex(hash.value()));
   file.commit();
 }
 
 State State::load(const base::Path& path, const GriffinConfig& config, DType compute,
-                  std::vector<std::int32_t>* unread, const std::string& tokenizer_hash) {
+                  std::vector<std::int32_t>* unread, const StateOwner& owner) {
   const base::Hdf5Reader file(path, kAdvice);
   const auto refuse = [&](const std::string& why) {
     return base::InputError(fmt::format("{}: {}; {}", path.string(), why, kAdvice));
@@ -94,12 +96,18 @@ State State::load(const base::Path& path, const GriffinConfig& config, DType com
     throw refuse("it is of another model (" + text("model") + ")");
   if (text("dtype") != name_of(compute))
     throw refuse(fmt::format("it is in {}, the model runs in {}", text("dtype"), name_of(compute)));
-  if (!tokenizer_hash.empty() && file.has_attribute("", kTokenizerHash) &&
-      text(kTokenizerHash) != tokenizer_hash)
+  const auto is_other = [&](const char* name, const std::string& now) {
+    return !now.empty() && file.has_attribute("", name) && text(name) != now;
+  };
+  if (is_other(kWeights, owner.weights))
+    throw refuse(
+        fmt::format("it is of a model with other weights (fingerprint {}) than this one's ({})",
+                    text(kWeights), owner.weights));
+  if (is_other(kTokenizerHash, owner.tokenizer))
     throw refuse(
         fmt::format("its tokens were made by another tokenizer (hash {}) than the model's "
                     "(hash {})",
-                    text(kTokenizerHash), tokenizer_hash));
+                    text(kTokenizerHash), owner.tokenizer));
   const auto tokens = file.attribute<std::vector<std::int64_t>>("", "tokens");
   const auto positions = file.attribute<std::vector<std::int64_t>>("", "positions");
   if (tokens.size() != positions.size()) throw refuse("tokens and positions do not agree");

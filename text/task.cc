@@ -10,6 +10,7 @@
 #include <mutex>
 
 #include "base/error.h"
+#include "base/file_input.h"
 #include "base/file_kind.h"
 #include "base/listing.h"
 #include "text/csv.h"
@@ -38,9 +39,12 @@ std::vector<std::pair<std::int64_t, std::string_view>> lines_of(std::string_view
   return lines;
 }
 
-// A file that holds text, without a byte order mark at its start.
+// A file that holds text, without its compression and a byte order mark at its start.
 std::string read_text(const std::string& path) {
-  std::string contents = base::read_file(path);
+  base::FileInput input(path);
+  std::string contents;
+  while (input.read(contents)) {
+  }
   const std::string other = base::not_text(std::string_view(contents).substr(0, 600));
   if (!other.empty()) throw base::InputError(fmt::format("{}: {}", path, other));
   if (contents.starts_with(base::kByteOrderMark)) contents.erase(0, base::kByteOrderMark.size());
@@ -201,29 +205,21 @@ class FileTask final : public Task {
 
  private:
   std::string find(const std::string& file) const {
-    const base::Path path = data_ / file;
-    if (!base::is_regular_file(path)) {
-      throw base::InputError(
-          fmt::format("{}: not there; the task {} needs it. Evaluation data was looked for in {}; "
-                      "choose another folder with --data "
-                      "or EYRIE_EVAL_DATA",
-                      path.string(), definition_.name, data_.string()));
-    }
-    for (const char* ending : {".gz", ".zst"}) {
-      const base::Path packed = path.string() + ending;
-      if (!base::is_there(packed)) continue;
-      throw base::InputError(fmt::format(
-          "{} and {} are both there, and nobody knows whether they hold the same: remove "
-          "the latter; the task {} reads the former",
-          path.string(), packed.string(), definition_.name));
-    }
-    return path.string();
+    const base::Path found = find_data(data_, file);
+    if (!found.empty()) return found.string();
+    throw base::InputError(
+        fmt::format("{}: not there; the task {} needs it. Evaluation data was looked for in {}; "
+                    "choose another folder with --data or EYRIE_EVAL_DATA",
+                    (data_ / file).string(), definition_.name, data_.string()));
   }
 
   std::vector<TaskItem> read(const TaskDefinition::Split& split) const {
     const std::string path = find(split.file);
     const std::string contents = read_text(path);
-    std::vector<Document> documents = path.ends_with(".csv")
+    const base::Path plain = path.ends_with(".gz") || path.ends_with(".zst")
+                                 ? base::Path(path).stem()
+                                 : base::Path(path);
+    std::vector<Document> documents = plain.extension() == ".csv"
                                           ? read_csv(contents, path, definition_.columns)
                                           : read_jsonl(contents, path);
     if (!split.labels.empty()) {
@@ -267,6 +263,20 @@ base::Path default_evaluation_data() {
     if (base::is_folder(at / usual)) return at / usual;
   }
   return usual;
+}
+
+base::Path find_data(const base::Path& folder, const std::string& file) {
+  base::Path found;
+  for (const char* ending : {"", ".gz", ".zst"}) {
+    const base::Path path = (folder / file).string() + ending;
+    if (!base::is_regular_file(path)) continue;
+    if (!found.empty())
+      throw base::InputError(fmt::format(
+          "{} and {} are both there, and nobody knows whether they hold the same: remove one",
+          found.string(), path.string()));
+    found = path;
+  }
+  return found;
 }
 
 std::vector<std::shared_ptr<const Task>> open_tasks(const std::string& name,

@@ -39,6 +39,10 @@ struct TaskItem {
 // the executable; else "data/eval".
 base::Path default_evaluation_data();
 
+// The file of a task's data as it lies in `folder`: under its own name, or compressed, with .gz or
+// .zst behind the name. Empty: none of them. InputError: more than one, which may differ.
+base::Path find_data(const base::Path& folder, const std::string& file);
+
 // Where tasks and their data are looked for.
 struct TaskPlaces {
   base::Path data =

@@ -7,6 +7,7 @@
 
 #include "base/listing.h"
 #include "base/log.h"
+#include "base/version.h"
 #include "model/scorer.h"
 #include "model/weights/fingerprint.h"
 #include "model/weights/hugging_face.h"
@@ -119,6 +120,13 @@ OpenedModel open_model(const std::string& place, const OpenModelOptions& options
   opened.model =
       std::make_unique<model::Scorer>(*opened.griffin, *opened.parameters, options.batch_tokens);
   return opened;
+}
+
+parallel::Facts model_facts(const std::string& place, const OpenedModel& opened) {
+  return {{"the version of eyrie", base::kVersion},
+          {"the weights of " + place, opened.fingerprint},
+          {"the precision", name_of(opened.parameters->compute())},
+          {"the tokenizer", opened.tokenizer->hash()}};
 }
 
 }  // namespace eyrie::trainer

@@ -8,6 +8,7 @@
 
 #include "model/griffin.h"
 #include "model/language_model.h"
+#include "parallel/same.h"
 #include "text/tokenizer.h"
 
 namespace eyrie::trainer {
@@ -37,5 +38,9 @@ struct OpenedModel {
 // than one; damaged, weights that are not finite; no tokenizer, or not the model's
 // (check_tokenizer).
 OpenedModel open_model(const std::string& place, const OpenModelOptions& options);
+
+// For ranks to compare, since each may have opened a file of its own node's disk: the version of
+// Eyrie, the model's fingerprint (which must have been asked for) and precision, the tokenizer.
+parallel::Facts model_facts(const std::string& place, const OpenedModel& opened);
 
 }  // namespace eyrie::trainer

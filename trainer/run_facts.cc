@@ -48,11 +48,11 @@ parallel::Facts data_facts(const RunConfig& run, const RunData& data) {
         for (const std::string& file : {split.file, split.labels})
           if (!file.empty()) files.insert(file);
   for (const std::string& file : files) {
-    const base::Path path = base::Path(run.evaluation_data) / file;
+    const base::Path path = text::find_data(run.evaluation_data, file);
     // A pool of shots that no task draws from may be missing; its being there is a fact too.
     facts.emplace_back(
         "the evaluation data " + file,
-        base::is_there(path) ? base::hex(base::hash_text(base::read_file(path))) : "not there");
+        path.empty() ? "not there" : base::hex(base::hash_text(base::read_file(path))));
   }
   return facts;
 }

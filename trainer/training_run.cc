@@ -98,7 +98,7 @@ void TrainingRun::open() {
   }
   parallel::Facts facts;
   parallel::agree(world_, [&] { facts = data_facts(run_, data_); });
-  parallel::check_same(world_, facts, "Give every node the same files, or shared ones");
+  parallel::check_same(world_, facts);
   if (!options_.check) {
     own();
     model_ = std::make_unique<TrainingModel>(run_, world_, shape_);

@@ -4,13 +4,13 @@
 . "$(dirname "$0")/support.sh"
 
 # The planted items, from the data files themselves: questions of 13 words and more, and a short one.
-line() { sed -n "$2p" "data/eval/$1"; }
+line() { zcat -f "data/eval/$1" | sed -n "$2p"; }
 field() { sed -E "s/.*\"$1\": \"([^\"]*)\".*/\1/"; }
 mmlu=$(line mmlu/test/anatomy_test.csv 6)
 mmlu_question=${mmlu%%,*}
 mmlu_answer=$(cut -d , -f 3 <<<"$mmlu")
 [ "${mmlu##*,}" = B ] || fail "another answer than B in MMLU: $mmlu"
-hellaswag=$(line hellaswag/hellaswag_val.jsonl 3)
+hellaswag=$(line hellaswag/hellaswag_val.jsonl.gz 3)
 hellaswag_question=$(field ctx <<<"$hellaswag")
 hellaswag_answer=$(sed -E 's/.*"endings": \["[^"]*", "[^"]*", "([^"]*)".*"label": 2}.*/\1/' <<<"$hellaswag")
 piqa=$(line piqa/valid.jsonl 43)

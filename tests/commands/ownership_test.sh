@@ -115,6 +115,46 @@ here data build data.yaml
 expect_status 2 "other documents on rank 1"
 expect_last_line "rank 1" "source web: web.jsonl is"
 [ ! -e "$folder/built" ] || fail "a refused build left a folder"
+say "ranks that evaluate, score or screen other files"
+. "$(dirname "$0")/quiz.sh"
+write_quiz quiz 6
+checkpoints=("$folder"/whole/checkpoints/step-*)
+for rank in 0 1; do
+  cp -r "$EYRIE_EVAL_DATA" "$folder/node$rank/eval"
+  ln -s "${checkpoints[0]}" "$folder/node$rank/model"
+  echo '{"tokens": [5, 6, 7, 8], "from": 1}' >"$folder/node$rank/requests.jsonl"
+  documents 15 20 >"$folder/node$rank/screened.jsonl"
+done
+evaluated=(eval model --tasks quiz --data eval) scored=(score model --requests requests.jsonl)
+screened=(data screen --tasks quiz --data eval screened.jsonl)
+for command in "${evaluated[*]}" "${scored[*]}" "${screened[*]}"; do
+  here "$command"
+  expect_status 0 "$command on ranks with the same files"
+done
+ln -sfn "${checkpoints[-1]}" "$folder/node1/model"
+for command in "${evaluated[*]}" "${scored[*]}"; do
+  here "$command"
+  expect_status 2 "$command with another model on rank 1"
+  expect_last_line "rank 1" "the weights of model"
+done
+ln -sfn "${checkpoints[0]}" "$folder/node1/model"
+EYRIE_EVAL_DATA=$folder/node1/eval write_quiz quiz 6 beast
+here "${evaluated[*]}"
+expect_status 2 "an evaluation of another edition on rank 1"
+expect_last_line "rank 1" "the content of quiz, split test"
+here "${screened[*]}"
+expect_status 2 "screening for another edition on rank 1"
+expect_last_line "rank 1" "what the evaluation items are"
+echo '{"tokens": [5, 6, 7, 9], "from": 1}' >"$folder/node1/requests.jsonl"
+here "${scored[*]}"
+expect_status 2 "other requests on rank 1"
+expect_last_line "rank 1" "the requests in requests.jsonl"
+cp "$EYRIE_EVAL_DATA"/* "$folder/node1/eval"
+documents 16 20 >"$folder/node1/screened.jsonl"
+here "${screened[*]}"
+expect_status 2 "other documents screened on rank 1"
+expect_last_line "rank 1" "screened.jsonl is"
+
 say "a run's folder on each node's own disk"
 for rank in 0 1; do sed "s#directory:.*#directory: own#" "$folder/whole.yaml" >"$folder/node$rank/run.yaml"; done
 here train run.yaml

@@ -150,7 +150,7 @@ TEST(Benchmarks, ShortPiqaGoalsAreFoundWithTheirAnswers) {
 // As people copy them: from the data file itself, mark-up and all.
 TEST(Benchmarks, LinesOfTheOriginalFilesAreFound) {
   const ExclusionIndex& index = index_of_all();
-  LineReader lines("data/eval/hellaswag/hellaswag_val.jsonl");
+  LineReader lines("data/eval/hellaswag/hellaswag_val.jsonl.gz");
   int missed = 0, tried = 0;
   for (std::string_view line; lines.next(line);) {
     if (lines.number() % 50 != 0) continue;

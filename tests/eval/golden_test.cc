@@ -1,9 +1,10 @@
 // lm-evaluation-harness's own runs: every prompt, every split of tokens, every score and standard
 // error. The model is a table of the log-likelihoods of the run, so what is tested is all but the
-// model. Runs on tests/fixtures/eval, and on the full set of golden files where EYRIE_SHARED (or
-// ../shared beside the sources) has them.
+// model. Runs on tests/fixtures/eval, and on the full set of golden files where EYRIE_SHARED names
+// a folder that has them.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -41,9 +42,11 @@ struct GoldenRun {
       documents;  // by task and document
 };
 
+// Nothing that lies beside the sources by chance is part of the tests: the folder is named, or
+// there is none.
 fs::path shared_folder() {
   const char* chosen = std::getenv("EYRIE_SHARED");
-  return chosen != nullptr ? fs::path(chosen) : fs::path(EYRIE_SOURCE_DIR) / ".." / "shared";
+  return chosen != nullptr ? chosen : "";
 }
 
 void add_fixture_document(const Json& line, GoldenRun& run) {
@@ -122,7 +125,7 @@ std::vector<Source> sources() {
     for (const auto& [name, run] : runs.items()) all.push_back({name, shared});
   };
   add(kFixtures / "golden_results.json", false);
-  add(shared_folder() / "peers/lm_eval/golden/results.json", true);
+  if (!shared_folder().empty()) add(shared_folder() / "peers/lm_eval/golden/results.json", true);
   return all;
 }
 
@@ -176,6 +179,10 @@ class Golden : public testing::TestWithParam<Source> {};
 
 TEST_P(Golden, PromptsTokensScoresAndErrorsAgree) {
   const GoldenRun run = load(GetParam().name, GetParam().shared);
+  const std::string named = run.summary["task"];
+  const auto known = text::read_tasks({}).names();
+  if (run.shared && std::find(known.begin(), known.end(), named) == known.end())
+    GTEST_SKIP() << "no task " << named;
   ASSERT_FALSE(run.documents.empty());
   static const RememberingTokenizer tokenizer(kFixtures / "tokenizer.model");
 
@@ -190,7 +197,7 @@ TEST_P(Golden, PromptsTokensScoresAndErrorsAgree) {
     }
     fs::create_symlink(fs::absolute(shared_folder() / "data/extra_eval"), links / "lambada");
   }
-  options.tasks = {run.summary["task"]};
+  options.tasks = {named};
   options.shots = run.summary["num_fewshot"].get<int>();
   options.limits[""] = run.summary["limit_per_task"];
   options.max_length = run.summary["max_length"];

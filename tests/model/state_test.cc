@@ -259,16 +259,19 @@ TEST(State, WhatCannotBeIsRefused) {
   State state = model.state(1);
   model.read(random_tokens(9, "file"), state);
   const auto path = folder.path() / "state.h5";
-  const auto message = [&](const std::string& tokenizer = {}) {
-    return message_of(
-        [&] { State::load(path, model.griffin.config(), DType::kFloat32, nullptr, tokenizer); });
+  const auto message = [&](const std::string& tokenizer = {}, const std::string& weights = {}) {
+    return message_of([&] {
+      State::load(path, model.griffin.config(), DType::kFloat32, nullptr, {weights, tokenizer});
+    });
   };
-  state.save(path, {}, "aaaa");
+  state.save(path, {}, {"cccc", "aaaa"});
   EXPECT_EQ(message(), "nothing was thrown");
   EXPECT_EQ(message("aaaa"), "nothing was thrown");
+  EXPECT_EQ(message("aaaa", "cccc"), "nothing was thrown");
   EXPECT_NE(message("bbbb").find("another tokenizer (hash aaaa)"), std::string::npos);
+  EXPECT_NE(message("aaaa", "dddd").find("other weights (fingerprint cccc)"), std::string::npos);
   state.save(path);
-  EXPECT_EQ(message("bbbb"), "nothing was thrown");  // not said
+  EXPECT_EQ(message("bbbb", "dddd"), "nothing was thrown");  // not said
   state.save(path, {61});
   EXPECT_NE(message().find("unread token 61"), std::string::npos);
   State far = state.fork(0, 1);

@@ -9,7 +9,9 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/file_input.h"
 #include "support/scratch_folder.h"
+#include "text/task_content.h"
 
 namespace eyrie::text {
 namespace {
@@ -132,6 +134,20 @@ TEST(OwnTasks, HellaSwagOfItsAuthorsIsPreparedAsUpstream) {
   }
 }
 
+TEST(OwnTasks, FilesMayBeCompressed) {
+  const Folder folder;
+  const base::Path packed = own_places().data / "hellaswag/hellaswag_val.jsonl.gz";
+  base::FileInput input(packed);
+  std::string plain;
+  while (input.read(plain)) {
+  }
+  folder.write("hellaswag/hellaswag_val.jsonl", plain);
+  const auto unpacked = open_tasks("hellaswag", folder.places())[0];
+  const auto as_shipped = open_tasks("hellaswag", own_places())[0];
+  EXPECT_EQ(unpacked->items("validation").size(), 10042u);
+  EXPECT_EQ(content_of(unpacked->items("validation")), content_of(as_shipped->items("validation")));
+}
+
 TEST(OwnTasks, PartialScoringHasAPromptAChoice) {
   const Folder folder;
   const std::string line =
@@ -223,6 +239,16 @@ TEST(WrongInput, MissingDataNamesFileAndFolder) {
             (folder.path() / "piqa/train.jsonl").string() +
                 ": not there; the task piqa needs it. Evaluation data was looked for in " +
                 folder.path().string() + "; choose another folder with --data or EYRIE_EVAL_DATA");
+}
+
+TEST(WrongInput, TwoFilesOfOneName) {
+  const Folder folder;
+  folder.write("quiz.yaml", kQuiz);
+  folder.write("quiz.jsonl", "");
+  folder.write("quiz.jsonl.zst", "");
+  EXPECT_EQ(folder.refusal(), folder.path("quiz.jsonl") + " and " + folder.path("quiz.jsonl.zst") +
+                                  " are both there, and nobody knows whether they hold the same: "
+                                  "remove one");
 }
 
 TEST(WrongInput, UnknownKeyNamesTheNearest) {

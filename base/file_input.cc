@@ -1,5 +1,5 @@
 // Reading files through zlib and zstd.
-#include "data_pipeline/file_input.h"
+#include "base/file_input.h"
 
 #include <fmt/format.h>
 #include <zlib.h>
@@ -10,14 +10,14 @@
 
 #include "base/error.h"
 
-namespace eyrie::data_pipeline {
+namespace eyrie::base {
 namespace {
 
 constexpr std::size_t kChunk = 1 << 20;
 
-base::File open_regular(const base::Path& path) {
-  base::check_regular_file(path.string());
-  return base::File::open(path);
+File open_regular(const Path& path) {
+  check_regular_file(path.string());
+  return File::open(path);
 }
 
 }  // namespace
@@ -38,17 +38,17 @@ struct FileInput::Zstd {
   ZSTD_DStream* stream;
 };
 
-FileInput::FileInput(const base::Path& path) : file_(open_regular(path)), size_(file_.size()) {
+FileInput::FileInput(const Path& path) : file_(open_regular(path)), size_(file_.size()) {
   chunk_.resize(std::min<std::uint64_t>(kChunk, size_));
   refill();
-  switch (base::compression_of(path.string(), {chunk_.data(), filled_})) {
-    case base::Compression::kGzip:
+  switch (compression_of(path.string(), {chunk_.data(), filled_})) {
+    case Compression::kGzip:
       gzip_ = std::make_unique<Gzip>();
       break;
-    case base::Compression::kZstd:
+    case Compression::kZstd:
       zstd_ = std::make_unique<Zstd>();
       break;
-    case base::Compression::kNone:
+    case Compression::kNone:
       break;
   }
 }
@@ -63,8 +63,7 @@ void FileInput::refill() {
 }
 
 void FileInput::damaged(const std::string& what) const {
-  throw base::InputError(
-      fmt::format("{}: {}: copy or download it again", file_.path().string(), what));
+  throw InputError(fmt::format("{}: {}: copy or download it again", file_.path().string(), what));
 }
 
 bool FileInput::read(std::string& out) {
@@ -123,7 +122,7 @@ std::size_t FileInput::decompress_some(char* out) {
   const std::size_t left = ZSTD_decompressStream(zstd_->stream, &to, &in);
   if (ZSTD_isError(left)) {
     const auto refuse = [&](const char* what) {
-      throw base::InputError(fmt::format("{}: {}", file_.path().string(), what));
+      throw InputError(fmt::format("{}: {}", file_.path().string(), what));
     };
     switch (ZSTD_getErrorCode(left)) {
       case ZSTD_error_prefix_unknown:
@@ -147,4 +146,4 @@ std::size_t FileInput::decompress_some(char* out) {
   return to.pos;
 }
 
-}  // namespace eyrie::data_pipeline
+}  // namespace eyrie::base

@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "base/file_kind.h"
 
-namespace eyrie::data_pipeline {
+namespace eyrie::base {
 
 // gzip in any number of members, with zero bytes between and behind them; zstd in any number of
 // frames, skippable ones too, with windows of up to 2 GiB (zstd --long=31). Not thread-safe.
@@ -16,7 +16,7 @@ class FileInput {
  public:
   // InputError: not there, not a regular file, another kind of file than its name says
   // (base/file_kind.h).
-  explicit FileInput(const base::Path& path);
+  explicit FileInput(const Path& path);
   ~FileInput();
 
   // Appends up to a MiB of plain bytes; false when there are no more. InputError: cut off or
@@ -33,7 +33,7 @@ class FileInput {
   std::size_t decompress_some(char* out);
   [[noreturn]] void damaged(const std::string& what) const;
 
-  base::File file_;
+  File file_;
   std::uint64_t size_;
   std::uint64_t offset_ = 0;  // of the file, behind what the chunk holds
   std::string chunk_;
@@ -44,4 +44,4 @@ class FileInput {
   std::unique_ptr<Zstd> zstd_;
 };
 
-}  // namespace eyrie::data_pipeline
+}  // namespace eyrie::base
