@@ -14,7 +14,7 @@ std::string Outliers::judge(double loss, double grad_norm) {
   const auto look = [&](const char* what, double value, double Seen::*member) {
     if (!why.empty()) return;
     if (!std::isfinite(value)) {
-      why = fmt::format("the {} is {}", what, value);
+      why = fmt::format("the {} is {}", what, std::isnan(value) ? "not a number" : "infinite");
       return;
     }
     const auto count = static_cast<double>(window_.size());

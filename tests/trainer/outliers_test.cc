@@ -38,9 +38,9 @@ TEST(Outliers, FarAboveTheMeanIsSkippedBelowIsNot) {
 
 TEST(Outliers, NoNumbersAreAlwaysSkipped) {
   Outliers outliers({.z_score = 0, .window = 8, .roll_back_after = 2});
-  EXPECT_EQ(outliers.judge(std::nan(""), 1), "the loss is nan");
+  EXPECT_EQ(outliers.judge(std::nan(""), 1), "the loss is not a number");
   EXPECT_FALSE(outliers.roll_back());
-  EXPECT_EQ(outliers.judge(1, std::numeric_limits<double>::infinity()), "the gradient norm is inf");
+  EXPECT_EQ(outliers.judge(1, std::numeric_limits<double>::infinity()), "the gradient norm is infinite");
   EXPECT_TRUE(outliers.roll_back());
   outliers.forget_row();
   EXPECT_FALSE(outliers.roll_back());
