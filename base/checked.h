@@ -1,4 +1,4 @@
-// Products and sums of sizes that users give, which may be of any size.
+// Products and sums of sizes that users give, which may be arbitrarily large.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace eyrie::base {
 
-// None: more than 64 bits hold.
+// Empty if the result does not fit 64 bits.
 inline std::optional<std::int64_t> product(std::initializer_list<std::int64_t> factors) {
   std::int64_t all = 1;
   for (const std::int64_t factor : factors) {
@@ -30,7 +30,8 @@ inline std::optional<std::int64_t> sum(std::initializer_list<std::int64_t> terms
   return all;
 }
 
-// InputError with the factors: more than `most`. `what`: of what there would be so many.
+// Throws InputError naming the factors if the product is more than `most`. `what` says what is
+// counted.
 inline std::int64_t checked_product(const std::string& what,
                                     std::initializer_list<std::int64_t> factors,
                                     std::int64_t most) {

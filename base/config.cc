@@ -1,5 +1,5 @@
-// Configuration over its tree (base/config_node.h): types, defaults, the command line's
-// assignments.
+// Configuration on top of its tree (base/config_node.h): types, defaults, assignments from the
+// command line.
 #include "base/config.h"
 
 #include <algorithm>
@@ -137,7 +137,7 @@ Config Config::parse(std::string_view text, const std::string& name) {
   config.node_->document = name;
   config.node_->known = true;
   read_yaml(text, name, false, *config.node_);
-  config.node_->line = 0;  // what is missing at the top is missing everywhere, not in line 1
+  config.node_->line = 0;  // a key missing at the top level is missing in no particular line
   if (config.node_->kind == ConfigNode::Kind::kNull) config.node_->kind = ConfigNode::Kind::kMap;
   if (config.node_->kind != ConfigNode::Kind::kMap) {
     throw InputError(
@@ -238,7 +238,7 @@ std::vector<std::string> Config::keys() const {
 template <class T>
 T Config::get(const std::string& key) {
   if (!has(key)) {
-    // A slip of the pen is to be told as that, where it is.
+    // If the key is only misspelt, say so, and where.
     for (const auto& child : node_->children) {
       if (!child->known && !nearest(child->key, {key}).empty())
         throw child->error(fmt::format("unknown key; did you mean \"{}\"?", key));

@@ -1,6 +1,6 @@
-// YAML bound to structs: every key that is read is known, every key that is not read is an error which names file,
-// line and the nearest known key. Reading with a default writes that default into the document, so that resolved()
-// is the whole configuration as it was used.
+// YAML bound to structs: a key that is read becomes known, and a key that is never read is an error
+// that names file, line and the nearest known key. Reading with a default writes that default into
+// the document, so that resolved() is the complete configuration as it was used.
 #pragma once
 
 #include <cstdint>
@@ -20,40 +20,47 @@ struct ConfigNode;
 // A node of a YAML document. Cheap to copy; copies share the document. Not thread-safe.
 class Config {
  public:
-  static Config read(const Path& path);  // InputError: not there, not YAML (with line and column)
+  static Config read(const Path& path);  // InputError: missing, or not YAML (with line and column)
   static Config parse(std::string_view text, const std::string& name);
 
-  // `assignment` is "key.path=value" as on the command line; list elements by number ("stages.0.steps=10").
+  // `assignment` is "key.path=value" as on the command line; list elements are given by index
+  // ("stages.0.steps=10").
   void set(const std::string& assignment);
 
-  bool has(const std::string& key) const;      // also marks the key as known
-  Config map(const std::string& key);          // a map; an absent one reads as empty and is made
-  std::vector<Config> list(const std::string& key);  // a list of maps; absent: empty
-  std::vector<std::string> keys() const;       // of a map with free keys (a mixture); in file order
+  bool has(const std::string& key) const;  // also marks the key as known
+  Config map(const std::string& key);      // a map; an absent one reads as empty and is created
+  std::vector<Config> list(const std::string& key);  // a list of maps; empty if absent
+  std::vector<std::string> keys() const;  // of a map with free keys (a mixture); in file order
 
-  // T: std::string, std::int64_t, double, bool, std::vector<std::string>. Integers may be written 16Ki, 16Mi, 2Gi,
-  // 1e6. InputError: absent without a default, or not of that type.
-  template <class T> T get(const std::string& key);
-  template <class T> T get(const std::string& key, const T& fallback);
-  // A map of free keys to numbers or strings, in file order.
-  template <class T> std::vector<std::pair<std::string, T>> entries();
+  // T: std::string, std::int64_t, double, bool, std::vector<std::string>. Integers may be written
+  // as 16Ki, 16Mi, 2Gi, 1e6. Throws InputError if the key is absent without a default, or not of
+  // type T.
+  template <class T>
+  T get(const std::string& key);
+  template <class T>
+  T get(const std::string& key, const T& fallback);
+  // Returns the entries of a map of free keys to numbers or strings, in file order.
+  template <class T>
+  std::vector<std::pair<std::string, T>> entries();
 
-  bool is_scalar(const std::string& key) const;  // whether the key holds one value rather than a map or list
+  bool is_scalar(const std::string& key) const;  // whether the key holds a single value
 
-  // To be thrown: "run.yaml:12: stages[0].data.mixture: MESSAGE".
+  // Returns an error to be thrown: "run.yaml:12: stages[0].data.mixture: MESSAGE".
   InputError error(const std::string& key, const std::string& message) const;
 
-  // The same where several keys do not fit each other, given as paths below this node
-  // ("data.mixture", "stages.0.steps"): the first that the command line set is named, else the first.
+  // The same for several keys that contradict each other, given as paths below this node
+  // ("data.mixture", "stages.0.steps"). Names the first of them that the command line set, else the
+  // first.
   InputError error_at(const std::vector<std::string>& paths, const std::string& message) const;
 
-  // Throws for the first key, anywhere below this node, that nothing has read.
+  // Throws for the first key below this node, at any depth, that nothing has read.
   void finish() const;
 
   std::string resolved() const;  // YAML
-  // Every value below this node by its path, as set() takes it ("stages.0.steps"); a list of plain values is one.
+  // Returns every value below this node by its path, as set() takes it ("stages.0.steps"). A list
+  // of plain values counts as one value.
   std::map<std::string, std::string> values() const;
-  std::string name() const;      // the file's name, or the name given to parse
+  std::string name() const;  // the file's name, or the name given to parse
 
  private:
   std::shared_ptr<ConfigNode> node_;

@@ -1,4 +1,4 @@
-// The tree of a configuration: read from yaml-cpp, written through it.
+// The tree of a configuration: read and written with yaml-cpp.
 #include "base/config_node.h"
 
 #include <yaml-cpp/yaml.h>
@@ -13,9 +13,9 @@ namespace eyrie::base {
 namespace {
 
 constexpr int kMaxDepth = 100;
-constexpr std::size_t kMaxNodes = 1'000'000;  // aliases of aliases can unfold without end
+constexpr std::size_t kMaxNodes = 1'000'000;  // aliases of aliases can expand without end
 
-// Whatever a configuration says may end in JSON, HDF5 or YAML, which hold nothing else.
+// Any text of a configuration may end up in JSON, HDF5 or YAML, which allow only UTF-8.
 std::string not_utf8(const std::string& text) {
   return fmt::format(
       "\"{}\" is not UTF-8; save the file in UTF-8, or give the file or folder that it names "

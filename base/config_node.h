@@ -1,6 +1,6 @@
-// The tree behind base/config.h: the parsed document copied into nodes of our own, which keep
-// order, lines and which keys were read; yaml-cpp's nodes would share and change under the reader's
-// hands.
+// The tree behind base/config.h: the parsed document is copied into our own nodes, which keep the
+// order, the lines and which keys were read. yaml-cpp's nodes are shared and would change while
+// being read.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,7 @@ struct ConfigNode {
 
   Kind kind = Kind::kNull;
   std::string scalar;
-  bool quoted = false;                                // a text, whatever it looks like
+  bool quoted = false;                                // a string, whatever it looks like
   std::vector<std::unique_ptr<ConfigNode>> children;  // of lists and maps, in file order
 
   ConfigNode* parent = nullptr;
@@ -28,23 +28,23 @@ struct ConfigNode {
   int line = 0;        // 0: not from the file
   bool from_command_line = false;
   bool known = false;
-  std::set<std::string> asked;  // of a map: the keys that were asked for, there or not
+  std::set<std::string> asked;  // of a map: all keys that were asked for, present or not
   std::string document;         // of the root: its name
 
-  ConfigNode* find(const std::string& name) const;  // null: a map without it, or no map
-  ConfigNode* add(const std::string& name);         // to a map
+  ConfigNode* find(const std::string& name) const;  // null: no such key, or not a map
+  ConfigNode* add(const std::string& name);         // adds a key to a map
   const ConfigNode* root() const;
   std::string path() const;   // "stages[0].data"
   std::string place() const;  // "run.yaml:12" or "command line"
   bool only_scalars() const;  // all children are plain values
   void mark_all_known();
-  std::string describe() const;  // what it holds, for messages
+  std::string describe() const;  // its content, for messages
   InputError error(const std::string& message) const;
 };
 
-// Reads `text`, one YAML document called `name`, into `to`, which must be fresh. InputError with
-// line and column: not YAML, several documents, a key twice, nested without end, a key or value
-// that is not UTF-8.
+// Reads `text`, one YAML document called `name`, into `to`, which must be a new node. Throws
+// InputError with line and column: not YAML, several documents, a duplicate key, endless nesting,
+// or a key or value that is not UTF-8.
 void read_yaml(std::string_view text, const std::string& name, bool from_command_line,
                ConfigNode& to);
 

@@ -1,4 +1,4 @@
-// Ranges of a configuration's numbers.
+// Range checks for a configuration's numbers.
 #include "base/config_range.h"
 
 namespace eyrie::base {

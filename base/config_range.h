@@ -1,4 +1,4 @@
-// Numbers of a configuration, each with the range that it must lie in.
+// Numbers of a configuration, checked against their allowed range.
 #pragma once
 
 #include <cstdint>
@@ -9,13 +9,14 @@
 
 namespace eyrie::base {
 
-// `value`, which the key holds. InputError naming file, line, key, value and range.
+// Returns `value`, the value of `key`. Throws InputError naming file, line, key, value and range if
+// it is out of range.
 std::int64_t in_range(const Config& section, const std::string& key, std::int64_t value,
                       std::int64_t least, std::int64_t most);
 double in_range(const Config& section, const std::string& key, double value, double least,
                 double most);
 
-// The value of a key that must be there, or (with a fallback) may be left out.
+// Reads a key and checks its range. Without a fallback the key must be present.
 std::int64_t get_whole(Config& section, const std::string& key, std::int64_t least,
                        std::int64_t most);
 std::int64_t get_whole(Config& section, const std::string& key, std::int64_t fallback,

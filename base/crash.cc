@@ -1,4 +1,4 @@
-// The handler of crashes. It runs in a broken process: no memory from the heap, no locks.
+// The crash handler. It runs in a broken process, so it uses no heap memory and no locks.
 #include "base/crash.h"
 
 #include <execinfo.h>
@@ -15,7 +15,7 @@
 namespace eyrie::base {
 namespace {
 
-// A line that is put together without the heap.
+// A line of text, composed without the heap.
 class Line {
  public:
   Line& operator<<(const char* text) {
@@ -60,7 +60,7 @@ void on_crash(int signal, siginfo_t* info, void*) {
 class SignalStack {
  public:
   SignalStack() {
-    const long least = ::sysconf(_SC_MINSIGSTKSZ);  // more where the processor has more registers
+    const long least = ::sysconf(_SC_MINSIGSTKSZ);  // larger on processors with more registers
     bytes_ = (std::size_t{1} << 16) + static_cast<std::size_t>(least > 0 ? least : MINSIGSTKSZ);
     void* memory = ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
@@ -68,7 +68,7 @@ class SignalStack {
     stack_t stack = {}, before = {};
     stack.ss_sp = memory;
     stack.ss_size = bytes_;
-    // A sanitizer's own stays.
+    // A sanitizer's own stack is kept.
     if (::sigaltstack(nullptr, &before) == 0 && (before.ss_flags & SS_DISABLE) != 0 &&
         ::sigaltstack(&stack, nullptr) == 0) {
       memory_ = memory;
@@ -95,7 +95,7 @@ class SignalStack {
 void report_crashes() {
   use_signal_stack();
   void* frame = nullptr;
-  ::backtrace(&frame, 1);  // its first call takes memory
+  ::backtrace(&frame, 1);  // its first call allocates memory
   for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) {
     struct sigaction before = {}, action = {};
     ::sigaction(signal, nullptr, &before);

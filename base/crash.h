@@ -1,17 +1,17 @@
-// What a process says when it crashes, and the stack that it needs for that on every thread that
-// computes: kernels of oneDNN run with the stack pointer in their workspace.
+// What a process prints when it crashes, and the signal stack that this needs on every computing
+// thread, because oneDNN's kernels run with the stack pointer in their workspace.
 #pragma once
 
 namespace eyrie::base {
 
 // From now on SIGSEGV, SIGBUS, SIGFPE and SIGILL print a line with the rank and a stack trace to
-// stderr before they end the process as usual. What others (sanitizers) handle already stays
-// theirs; MPI libraries leave alone what is handled when they begin. Gives the calling thread its
-// stack.
+// stderr before they end the process as usual. Handlers that others (sanitizers) have already
+// installed are kept, and MPI libraries leave signals alone that have a handler when MPI starts.
+// Also calls use_signal_stack() for the calling thread.
 void report_crashes();
 
-// Signal handlers that ask for it (SA_ONSTACK) run on a stack of their own in this thread from now
-// on. May be called again; costs next to nothing then.
+// From now on signal handlers installed with SA_ONSTACK run on a stack of their own in this thread.
+// Repeated calls cost almost nothing.
 void use_signal_stack();
 
 }  // namespace eyrie::base

@@ -1,5 +1,4 @@
-// Errors: the rank of a thread, the nearest known word, and the end of a process whose invariants
-// are broken.
+// Errors: the rank of a thread, the nearest known word, and the abort on a broken invariant.
 #include "base/error.h"
 
 #include <execinfo.h>
@@ -18,8 +17,8 @@ namespace {
 
 thread_local int this_rank = -1;
 
-// Edit distance where a swap of two neighbours is one slip (optimal string alignment), case
-// ignored.
+// Edit distance that counts a swap of two neighbours as one edit (optimal string alignment). Case
+// is ignored.
 std::size_t edit_distance(const std::string& a, const std::string& b) {
   auto same = [](char x, char y) {
     return std::tolower(static_cast<unsigned char>(x)) ==
@@ -58,7 +57,8 @@ std::string counted(std::int64_t count, const std::string& what) {
 
 std::string nearest(const std::string& word, const std::vector<std::string>& candidates) {
   std::string best;
-  // A third of the letters may be wrong: "stpes" is near "steps", "data" is not near "seed".
+  // A third of the letters may be wrong: "stpes" is close to "steps", "data" is not close to
+  // "seed".
   std::size_t limit = std::max<std::size_t>(1, word.size() / 3) + 1;
   for (const std::string& candidate : candidates) {
     const std::size_t distance = edit_distance(word, candidate);
@@ -74,7 +74,7 @@ void check_failed(const char* file, int line, const char* condition, const std::
   const std::string text = shown_lines(fmt::format(
       "{}\n",
       with_rank(fmt::format("{}:{}: check failed: {}: {}", file, line, condition, message))));
-  // Straight to the descriptor: whatever is broken may hold the locks of the streams.
+  // Straight to the descriptor: the broken code may hold the streams' locks.
   (void)!::write(STDERR_FILENO, text.data(), text.size());
   void* frames[64];
   const int depth = ::backtrace(frames, 64);

@@ -43,7 +43,7 @@ std::string reason(int error) { return std::generic_category().message(error); }
   throw Error(fmt::format("{} {} failed: {}", doing, path.string(), reason(error)));
 }
 
-// Asks the hook; throws what it orders. Returns whether the write is to be cut short.
+// Asks the hook and throws the fault that it orders. Returns whether the write is to be cut short.
 bool ask_for_fault(std::string_view operation, std::string_view doing, const Path& path,
                    std::uint64_t bytes = 0) {
   if (!fault_hook()) return false;
@@ -58,7 +58,7 @@ Path folder_of(const Path& path) {
   return parent.empty() ? Path(".") : parent;
 }
 
-// pwrite until all is written; returns an errno.
+// Calls pwrite until all is written. Returns an errno, or 0.
 int write_all(int descriptor, std::span<const std::byte> bytes, std::uint64_t offset) {
   while (!bytes.empty()) {
     const ssize_t count =
@@ -72,10 +72,10 @@ int write_all(int descriptor, std::span<const std::byte> bytes, std::uint64_t of
   return 0;
 }
 
-// Front to back. One of this process's own descriptors goes on where it stands.
+// Writes front to back. One of this process's own descriptors continues at its current position.
 void write_stream(const OutputPlace& place, std::string_view contents) {
   ask_for_fault("write", "writing", place.path, contents.size());
-  std::fflush(stdout);  // what was printed before comes before
+  std::fflush(stdout);  // earlier printed output comes first
   const int descriptor = place.descriptor >= 0 ? ::fcntl(place.descriptor, F_DUPFD_CLOEXEC, 3)
                                                : ::open(place.path.c_str(),
                                                         O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY);
@@ -85,7 +85,7 @@ void write_stream(const OutputPlace& place, std::string_view contents) {
     const ssize_t count = ::write(descriptor, left.data(), left.size());
     if (count >= 0) {
       left.remove_prefix(static_cast<std::size_t>(count));
-    } else if (errno == EAGAIN) {  // a stream that does not wait: another process set it so
+    } else if (errno == EAGAIN) {  // non-blocking: another process made it so
       pollfd ready{descriptor, POLLOUT, 0};
       ::poll(&ready, 1, -1);
     } else if (errno != EINTR) {
@@ -179,7 +179,7 @@ void File::truncate(std::uint64_t size) {
 
 void File::sync() {
   ask_for_fault("sync", "syncing", path_);
-  // Not tried again after a failure: the kernel may have dropped the pages and would then report
+  // Not retried after a failure: the kernel may have dropped the pages and would then report
   // success.
   if (::fsync(descriptor_) != 0) fail("syncing", path_, errno);
 }
@@ -214,7 +214,7 @@ MappedFile::~MappedFile() {
 std::string read_file(const Path& path) {
   const File file = File::open(path);
   std::string contents;
-  // By reading to the end, not by size: pipes and /proc have none.
+  // Reads to the end instead of by size, because pipes and /proc have no size.
   char buffer[1 << 16];
   while (true) {
     const ssize_t count = ::read(file.descriptor(), buffer, sizeof buffer);
@@ -244,7 +244,7 @@ void sync_directory(const Path& directory) {
   ask_for_fault("sync", "syncing the directory", directory);
   const int descriptor = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0) fail("opening the directory", directory, errno);
-  // EINVAL: the file system has no sync of directories; there is nothing better to be done.
+  // EINVAL: the file system cannot sync directories, so there is nothing better to do.
   const int error = ::fsync(descriptor) == 0 || errno == EINVAL ? 0 : errno;
   ::close(descriptor);
   if (error != 0) fail("syncing the directory", directory, error);
@@ -264,11 +264,11 @@ void make_directories(const Path& directory, int links) {
     make_directories(directory.parent_path(), links);
   }
   ask_for_fault("create", "creating the directory", directory);
-  // Another rank may make it at the same time; that is as good.
+  // Another rank may create it at the same time, which is just as good.
   if (::mkdir(directory.c_str(), 0777) != 0) {
     if (errno != EEXIST) fail("creating the directory", directory, errno);
     std::error_code error;
-    if (!std::filesystem::is_directory(directory, error)) {  // a link to what is not there
+    if (!std::filesystem::is_directory(directory, error)) {  // a dangling symbolic link
       const Path target = std::filesystem::read_symlink(directory, error);
       if (error || links == 0)
         fail("creating the directory", directory, links == 0 ? ELOOP : EEXIST);
@@ -300,7 +300,7 @@ std::string temporary_name(const Path& path) {
   while (::getrandom(&random, sizeof random, 0) != sizeof random) {
     if (errno != EINTR) fail("asking for random numbers for", path, errno);
   }
-  // Hidden, so that no pattern of the reader's takes it for a whole file.
+  // Hidden, so that no reader's glob pattern takes it for a complete file.
   const std::string tail = fmt::format(".tmp-{}-{}-{:016x}", host_name(), ::getpid(), random);
   std::string name = path.filename().string();
   if (name.size() + tail.size() + 1 > NAME_MAX) name.resize(NAME_MAX - 1 - tail.size());

@@ -1,6 +1,6 @@
-// The one place that touches the disk. Everything that must survive a crash goes through here:
-// files appear whole or not at all (write beside, fsync, rename, fsync of the folder), and faults
-// can be injected under every write.
+// The only place that touches the disk. Everything that must survive a crash goes through here:
+// files appear whole or not at all (write to a temporary name, fsync, rename, fsync of the folder),
+// and faults can be injected under every write.
 #pragma once
 
 #include <cstddef>
@@ -16,21 +16,20 @@ namespace eyrie::base {
 using Path = std::filesystem::path;
 
 // An open file. Owns its descriptor; not copyable. All errors are base::Error with path, operation
-// and the system's reason; no space left says how much was needed; a file that is not there is an
-// InputError.
+// and the system's reason; if no space is left, the message says how much was needed. A missing
+// file is an InputError.
 class File {
  public:
   static File open(const Path& path);  // for reading
-  // For reading and writing; made by this call: an Error where something of that name is there, a
-  // link too. `permissions` as the process's mask leaves them.
+  // Creates a file for reading and writing. Throws Error if the name already exists, even as a
+  // symbolic link. `permissions` are subject to the umask.
   static File create(const Path& path, unsigned permissions = 0666);
-  static File modify(const Path& path);  // for reading and writing; as it is, which must be there
+  static File modify(const Path& path);  // for reading and writing; must exist and is kept as it is
   File(File&& other) noexcept;
   File& operator=(File&& other) noexcept;
-  ~File();  // closes without sync; errors are lost: call close() where they matter
+  ~File();  // closes without sync and ignores errors: call close() where they matter
 
-  void read_at(std::span<std::byte> out,
-               std::uint64_t offset) const;  // all of it, or an error (truncated file)
+  void read_at(std::span<std::byte> out, std::uint64_t offset) const;  // all of it, or throws
   void write_at(std::span<const std::byte> bytes, std::uint64_t offset);
   void truncate(std::uint64_t size);
   void sync();
@@ -61,25 +60,24 @@ class MappedFile {
 
 std::string read_file(const Path& path);
 
-// The whole file appears under `path`, or nothing changes: written to a name beside it, synced,
-// renamed (base/new_file.h). Links are followed. A device or a pipe is written to
-// (base/output_place.h).
+// Writes a whole file under `path`, or changes nothing: the file is written under a name beside it,
+// synced and renamed (base/new_file.h). Symbolic links are followed. A device or a pipe is written
+// to directly (base/output_place.h).
 void write_file(const Path& path, std::string_view contents);
 
 void rename_file(const Path& from, const Path& to);  // and syncs the folder of `to`
 void sync_directory(const Path& directory);
-void make_directories(const Path& directory);  // links followed, where they end nowhere too
-void remove_tree(
-    const Path& path);  // a file or a directory with all that is in it; nothing there: done
+void make_directories(const Path& directory);  // follows symbolic links, even dangling ones
+void remove_tree(const Path& path);  // a file, or a directory and its contents; may be missing
 std::string host_name();
-// A name beside `path` that no other process uses and nobody can foresee, hidden: ".NAME.tmp-…".
-// To be made with File::create, which takes nothing that is there already.
+// Returns a hidden name beside `path` that no other process uses and that cannot be predicted:
+// ".NAME.tmp-…". Create it with File::create, which refuses anything that already exists.
 std::string temporary_name(const Path& path);
 
-// Faults, for tests: called before each operation with its name ("create", "write", "sync",
-// "rename", "truncate", "remove") and path; what it returns other than 0 is the errno that the
-// operation then fails with. A "write" that gets EIO after having written half of its bytes is
-// asked for with kShortWrite. Set before any thread starts.
+// Fault injection for tests: the hook is called before each operation with its name ("create",
+// "write", "sync", "rename", "truncate", "remove") and path. If it returns anything but 0, the
+// operation fails with that errno. kShortWrite makes a "write" fail with EIO after half of its
+// bytes. Set the hook before any thread starts.
 constexpr int kShortWrite = -1;
 using FaultHook = std::function<int(std::string_view operation, const Path& path)>;
 void set_fault_hook(FaultHook hook);

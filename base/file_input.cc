@@ -1,4 +1,4 @@
-// Reading files through zlib and zstd.
+// Reads files through zlib and zstd.
 #include "base/file_input.h"
 
 #include <fmt/format.h>
@@ -70,7 +70,7 @@ bool FileInput::read(std::string& out) {
   const std::size_t before = out.size();
   while (out.size() == before) {
     if (taken_ == filled_ && offset_ < size_) refill();
-    // A library may hold back output when the room for it was full; it is asked for once more
+    // A library may hold back output when its output space was full, so it is called once more
     // without input.
     if (taken_ == filled_ && !(in_frame_ && was_full_)) {
       if (in_frame_) damaged("its compressed data ends too early");
@@ -94,7 +94,7 @@ std::size_t FileInput::copy_some(char* out) {
 
 std::size_t FileInput::inflate_some(char* out) {
   if (!in_frame_) {
-    // Behind a member there may be zero bytes, as tapes are padded with, and another member.
+    // A member may be followed by zero bytes, as tapes are padded with, and by another member.
     if (!gzip_->first_member)
       while (taken_ < filled_ && chunk_[taken_] == '\0') ++taken_;
     if (taken_ == filled_) return 0;
@@ -112,7 +112,7 @@ std::size_t FileInput::inflate_some(char* out) {
         fmt::format("its gzip data is damaged: {}", stream.msg ? stream.msg : "no reason given"));
   in_frame_ = status != Z_STREAM_END;
   taken_ = filled_ - stream.avail_in;
-  if (!in_frame_) inflateReset(&stream);  // files of several members are one stream
+  if (!in_frame_) inflateReset(&stream);  // a file of several members is one stream
   return kChunk - stream.avail_out;
 }
 

@@ -1,4 +1,4 @@
-// The bytes of a file as they are without its compression.
+// The bytes of a file, decompressed if it is compressed.
 #pragma once
 
 #include <cstdint>
@@ -10,17 +10,18 @@
 
 namespace eyrie::base {
 
-// gzip in any number of members, with zero bytes between and behind them; zstd in any number of
-// frames, skippable ones too, with windows of up to 2 GiB (zstd --long=31). Not thread-safe.
+// Reads gzip with any number of members and with zero bytes between and after them, and zstd with
+// any number of frames, also skippable ones, and windows of up to 2 GiB (zstd --long=31). Not
+// thread-safe.
 class FileInput {
  public:
-  // InputError: not there, not a regular file, another kind of file than its name says
+  // Throws InputError: missing, not a regular file, or not the kind of file that its name says
   // (base/file_kind.h).
   explicit FileInput(const Path& path);
   ~FileInput();
 
-  // Appends up to a MiB of plain bytes; false when there are no more. InputError: cut off or
-  // damaged compressed data.
+  // Appends up to 1 MiB of decompressed bytes. Returns false at the end. Throws InputError if
+  // compressed data is truncated or damaged.
   bool read(std::string& out);
   std::uint64_t consumed() const { return offset_ - (filled_ - taken_); }  // bytes of the file
 
@@ -35,11 +36,11 @@ class FileInput {
 
   File file_;
   std::uint64_t size_;
-  std::uint64_t offset_ = 0;  // of the file, behind what the chunk holds
+  std::uint64_t offset_ = 0;  // in the file, after what the chunk holds
   std::string chunk_;
   std::size_t taken_ = 0, filled_ = 0;
   bool in_frame_ = false;  // compressed data has begun and not ended
-  bool was_full_ = false;  // the last call filled all the room that it was given
+  bool was_full_ = false;  // the last call filled all of its output space
   std::unique_ptr<Gzip> gzip_;
   std::unique_ptr<Zstd> zstd_;
 };

@@ -1,4 +1,4 @@
-// Magic numbers and endings.
+// Magic numbers and file name extensions.
 #include "base/file_kind.h"
 
 #include <fmt/format.h>
@@ -16,7 +16,7 @@ using namespace std::string_view_literals;
 
 struct Kind {
   std::string_view name;     // "an xz file"
-  std::string_view endings;  // " .xz ", in lower case, each between blanks
+  std::string_view endings;  // " .xz ", in lower case, each surrounded by blanks
   std::size_t offset;        // of the magic number
   std::string_view magic;    // empty: there is none
   std::string_view advice;
@@ -68,7 +68,8 @@ const Kind* kind_of(std::string_view bytes) {
   return nullptr;
 }
 
-// UTF-16 and UTF-32 by their marks or, as all that is ASCII in them has zero bytes, by these.
+// Recognises UTF-16 and UTF-32 by their byte order marks or by the zero bytes that all ASCII
+// characters have in them.
 std::string wide_text(std::string_view bytes) {
   const auto convert = [](std::string_view name) {
     return fmt::format("{} text, where UTF-8 is expected; convert it: iconv -f {} -t UTF-8", name,

@@ -1,4 +1,4 @@
-// Hashes: xxh3 of 64 bits, through the library's one-shot and streaming functions.
+// Hashes: 64-bit xxh3, through the library's one-shot and streaming functions.
 #include "base/hash.h"
 
 #include <xxhash.h>

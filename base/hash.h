@@ -1,4 +1,4 @@
-// Hashes: xxh3, for checksums, names of things and fingerprints. The values are part of the file formats.
+// Hashes: xxh3, for checksums, names and fingerprints. The values are part of the file formats.
 #pragma once
 
 #include <cstddef>
@@ -12,10 +12,10 @@ namespace eyrie::base {
 
 std::uint64_t hash_bytes(std::span<const std::byte> bytes, std::uint64_t seed = 0);
 std::uint64_t hash_text(std::string_view text, std::uint64_t seed = 0);
-std::string hex(std::uint64_t hash);           // 16 lower-case digits
-std::uint64_t from_hex(std::string_view text);  // InputError if it is not that
+std::string hex(std::uint64_t hash);            // 16 lower-case digits
+std::uint64_t from_hex(std::string_view text);  // InputError if it is anything else
 
-// The same value as hash_bytes over all pieces laid end to end.
+// Gives the same value as hash_bytes over the concatenation of all pieces.
 class Hasher {
  public:
   Hasher();

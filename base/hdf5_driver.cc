@@ -1,4 +1,4 @@
-// The virtual file driver: the callbacks that HDF5 1.10 asks of one, over base::File.
+// The virtual file driver: the callbacks that HDF5 1.10 requires, over base::File.
 #include "base/hdf5_driver.h"
 
 #include <hdf5.h>
@@ -9,7 +9,7 @@
 namespace eyrie::base {
 namespace {
 
-// HDF5 sees the first part alone.
+// HDF5 sees only the first member.
 struct Driver {
   H5FD_t head{};
   Hdf5DriverFile* file = nullptr;
@@ -19,7 +19,7 @@ struct Driver {
 Driver& driver_of(H5FD_t* file) { return *reinterpret_cast<Driver*>(file); }
 const Driver& driver_of(const H5FD_t* file) { return *reinterpret_cast<const Driver*>(file); }
 
-// What HDF5 copies into its property list.
+// HDF5 copies this into its property list.
 struct Info {
   Hdf5DriverFile* file;
 };
@@ -59,7 +59,7 @@ haddr_t get_end(const H5FD_t* file, H5FD_mem_t) { return driver_of(file).file->e
 
 herr_t read(H5FD_t* file, H5FD_mem_t, hid_t, haddr_t address, size_t size, void* buffer) {
   Hdf5DriverFile& under = *driver_of(file).file;
-  // Beyond the end lie zeros, as HDF5's own drivers have it.
+  // Bytes beyond the end read as zeros, as in HDF5's own drivers.
   const std::uint64_t end = under.end;
   const std::uint64_t there = address >= end ? 0 : std::min<std::uint64_t>(size, end - address);
   std::memset(static_cast<char*>(buffer) + there, 0, size - there);
@@ -84,7 +84,7 @@ herr_t write(H5FD_t* file, H5FD_mem_t, hid_t, haddr_t address, size_t size, cons
   return 0;
 }
 
-// At close HDF5 makes the file as long as what it has allocated.
+// On close HDF5 makes the file as long as what it has allocated.
 herr_t truncate(H5FD_t* file, hid_t, hbool_t) {
   Driver& driver = driver_of(file);
   Hdf5DriverFile& under = *driver.file;

@@ -1,11 +1,11 @@
-// HDF5 files, as Eyrie writes them: contiguous data sets in the root group and attributes, nothing
-// else. The library makes and reads only the structure; data goes straight between memory and the
-// data set's place in the file, outside of the library's one lock.
+// HDF5 files as Eyrie writes them: only contiguous data sets in the root group, and attributes. The
+// library writes and reads only the structure; data is transferred directly between memory and the
+// data set's place in the file, outside the library's global lock.
 //
-// Behind the HDF5 file lies a seal: a table of where the data lies, and a hash of every byte that
-// is not data (docs/formats/checkpoint.md). A reader compares it before the HDF5 library sees the
-// file, because that library may crash on a damaged structure. HDF5's own tools ignore the seal.
-// Data is not sealed: whoever writes data stores checksums of it.
+// A checksum footer follows the HDF5 part: a table of where the data lies, and a hash of every byte
+// that is not data (docs/formats/checkpoint.md). A reader checks it before the HDF5 library sees
+// the file, because that library may crash on a damaged structure. HDF5's own tools ignore the
+// footer. It does not cover the data: whoever writes data stores checksums of it.
 //
 // Equal calls write equal bytes: no times are stored, and the library's version bounds are fixed.
 #pragma once
@@ -27,7 +27,7 @@ namespace eyrie::base {
 
 enum class Hdf5Type { kFloat32, kInt32, kInt64, kUint8, kUint16, kUint32, kUint64 };
 
-std::size_t size_of(Hdf5Type type);  // bytes an element
+std::size_t size_of(Hdf5Type type);  // bytes per element
 const char* name_of(Hdf5Type type);  // "float32"
 
 template <class T>
@@ -54,9 +54,9 @@ using Hdf5Shape = std::vector<std::int64_t>;
 using Hdf5Attribute = std::variant<std::string, std::int64_t, double, std::vector<std::int64_t>,
                                    std::vector<std::string>>;
 
-// Writes one file. It appears under its path at commit(); without one, nothing stays behind.
-// Errors are base::Error (disk) and EYRIE_CHECK (wrong use). One thread at a time an object;
-// several objects may be used by several threads at once.
+// Writes one file. It appears under its path at commit(); without commit(), nothing is left behind.
+// Throws base::Error for disk errors; EYRIE_CHECK catches wrong use. One thread at a time per
+// object; several threads may use different objects at once.
 class Hdf5Writer {
  public:
   explicit Hdf5Writer(const Path& path);
@@ -64,11 +64,11 @@ class Hdf5Writer {
   Hdf5Writer& operator=(Hdf5Writer&&) = delete;
   ~Hdf5Writer();
 
-  // A data set of this shape (no axes: one value). Names have no '/'. Its bytes lie at a multiple
-  // of 64 in the file.
+  // Creates a data set of this shape (no axes: one value). Names contain no '/'. Its bytes are
+  // aligned to 64 in the file.
   void create(const std::string& name, Hdf5Type type, const Hdf5Shape& shape);
-  // Elements [start, start + count) in row-major order. Each element must be written exactly once
-  // before commit().
+  // Writes elements [start, start + count) in row-major order. Each element must be written exactly
+  // once before commit().
   void write_slice(const std::string& name, std::int64_t start, Hdf5Type type,
                    std::span<const std::byte> data);
 
@@ -76,7 +76,7 @@ class Hdf5Writer {
   void write_slice(const std::string& name, std::int64_t start, std::span<const T> data) {
     write_slice(name, start, hdf5_type<T>(), std::as_bytes(data));
   }
-  // create and write at once.
+  // create() and write_slice() in one call.
   template <class T>
   void write(const std::string& name, const Hdf5Shape& shape, std::span<const T> data) {
     create(name, hdf5_type<T>(), shape);
@@ -87,11 +87,12 @@ class Hdf5Writer {
     write(name, {static_cast<std::int64_t>(data.size())}, std::span<const T>(data));
   }
 
-  // On data set `name`, or on the file where `name` is "". At most 60,000 bytes a value.
+  // Sets an attribute of data set `name`, or of the file if `name` is "". At most 60,000 bytes per
+  // value.
   void set_attribute(const std::string& name, const std::string& attribute,
                      const Hdf5Attribute& value);
 
-  // Closes, seals, syncs, renames to the path and syncs the folder.
+  // Closes, writes the checksum footer, syncs, renames to the path and syncs the folder.
   void commit();
 
  private:
@@ -99,24 +100,24 @@ class Hdf5Writer {
   std::unique_ptr<State> state_;
 };
 
-// Reads one file. The structure is read when it is opened; all else is thread-safe.
+// Reads one file. The structure is read when it is opened; everything else is thread-safe.
 class Hdf5Reader {
  public:
-  // InputError: not there, cut off, damaged, or not written by Hdf5Writer; ends with `advice`, what
-  // the user can do ("build the shards again").
+  // Throws InputError: missing, truncated, damaged, or not written by Hdf5Writer. The message ends
+  // with `advice`, what the user can do ("build the shards again").
   Hdf5Reader(const Path& path, const std::string& advice);
 
   const Path& path() const { return file_.path(); }
   bool has(const std::string& name) const { return data_sets_.contains(name); }
   std::vector<std::string> list() const;  // names of all data sets, sorted
-  // What follows throws InputError for a name that is not there or has another type.
+  // All of the following throw InputError for a name that does not exist or has another type.
   Hdf5Type type(const std::string& name) const { return find(name).type; }
   const Hdf5Shape& shape(const std::string& name) const { return find(name).shape; }
-  std::int64_t count(const std::string& name) const { return find(name).count; }  // of elements
-  // Where the data begins in the file, for reading it through a mapping; a multiple of 64.
+  std::int64_t count(const std::string& name) const { return find(name).count; }  // elements
+  // Offset of the data in the file, for reading it through a mapping; a multiple of 64.
   std::uint64_t offset(const std::string& name) const { return find(name).offset; }
 
-  // Elements [start, start + out.size()) in row-major order.
+  // Reads elements [start, start + out.size()) in row-major order.
   void read(const std::string& name, std::int64_t start, Hdf5Type type,
             std::span<std::byte> out) const;
   template <class T>
@@ -130,7 +131,7 @@ class Hdf5Reader {
     read(name, 0, std::span<T>(out));
     return out;
   }
-  // Rows [first, first + rows) along the first axis.
+  // Reads rows [first, first + rows) along the first axis.
   template <class T>
   std::vector<T> read_rows(const std::string& name, std::int64_t first, std::int64_t rows) const {
     check_type(name, hdf5_type<T>());
@@ -140,9 +141,10 @@ class Hdf5Reader {
     return out;
   }
 
-  // Of data set `name`, or of the file where `name` is "".
+  // Of data set `name`, or of the file if `name` is "".
   bool has_attribute(const std::string& name, const std::string& attribute) const;
-  // T: one of Hdf5Attribute's. InputError: absent, or of another type.
+  // T is one of Hdf5Attribute's types. Throws InputError if the attribute is absent or of another
+  // type.
   template <class T>
   const T& attribute(const std::string& name, const std::string& attribute) const {
     const T* value = std::get_if<T>(&find_attribute(name, attribute));
@@ -150,7 +152,7 @@ class Hdf5Reader {
     return *value;
   }
 
-  // "PATH: data set NAME: MESSAGE; ADVICE", to be thrown.
+  // Returns an error to be thrown: "PATH: data set NAME: MESSAGE; ADVICE".
   InputError damaged(const std::string& name, const std::string& message) const;
 
  private:

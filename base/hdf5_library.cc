@@ -20,7 +20,7 @@ std::mutex& library_mutex() {
   return instance;
 }
 
-// The message of the innermost function that failed.
+// The error message of the innermost function that failed.
 std::string hdf5_message() {
   std::string message = "no message";
   H5Ewalk2(

@@ -1,6 +1,6 @@
-// What hdf5_writer.cc, hdf5_reader.cc and foreign_hdf5.cc share of the HDF5 library: its lock, its
-// handles, its errors, the types and attributes that Eyrie's files have. An hid_t is a 64-bit
-// number, so that this header does without the library's own.
+// What hdf5_writer.cc, hdf5_reader.cc and hdf5_import.cc share of the HDF5 library: its lock,
+// handles and errors, and the types and attributes in Eyrie's files. An hid_t is a 64-bit number,
+// so this header does not need the library's own.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,8 @@
 
 namespace eyrie::base {
 
-// The library's calls are not for several threads at once; its messages are for ours, not for
-// stderr. To be held around all calls of the library on Eyrie's files.
+// The library is not thread-safe, and its messages belong into our errors, not on stderr. Hold this
+// lock around all calls of the library on Eyrie's files.
 class Hdf5Lock {
  public:
   Hdf5Lock();
@@ -23,7 +23,7 @@ class Hdf5Lock {
   std::lock_guard<std::mutex> lock_;
 };
 
-// Closes what the library opened; negative: nothing is open.
+// Closes what the library opened. A negative id means that nothing is open.
 struct Hdf5Handle {
   std::int64_t id;
   int (*close)(std::int64_t);
@@ -35,7 +35,7 @@ struct Hdf5Handle {
   operator std::int64_t() const { return id; }
 };
 
-// Throws what a call of the library failed with: the disk's error where there was one.
+// Throws the error of a failed library call: the disk's error if there was one.
 void throw_hdf5_error(const Path& path, const Hdf5DriverFile& under, const char* doing);
 template <class Result>
 Result check_hdf5(Result result, const Path& path, const Hdf5DriverFile& under, const char* doing) {
@@ -43,9 +43,9 @@ Result check_hdf5(Result result, const Path& path, const Hdf5DriverFile& under, 
   return result;
 }
 
-std::int64_t stored_type(Hdf5Type type);               // little-endian, whatever the machine
-std::optional<Hdf5Type> type_of(std::int64_t stored);  // nothing: none of Eyrie's
-// The product of the axes, or nothing where it is negative or too large for bytes in 63 bits.
+std::int64_t stored_type(Hdf5Type type);               // little-endian on every machine
+std::optional<Hdf5Type> type_of(std::int64_t stored);  // empty: not one of Eyrie's types
+// Returns the product of the axes, or nothing if one is negative or the bytes do not fit 63 bits.
 std::optional<std::int64_t> elements_of(const Hdf5Shape& shape);
 
 void write_attribute(std::int64_t object, const std::string& name, const Hdf5Attribute& value,

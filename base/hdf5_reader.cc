@@ -1,5 +1,5 @@
-// Reading HDF5 files: the seal first, then the structure through the library, data straight from
-// its place.
+// Reads HDF5 files: first checks the footer, then reads the structure through the library, and data
+// directly from its place.
 #include <hdf5.h>
 
 #include <optional>
@@ -7,18 +7,18 @@
 
 #include <fmt/format.h>
 
+#include "base/checksum_footer.h"
 #include "base/hdf5_driver.h"
 #include "base/hdf5_file.h"
 #include "base/hdf5_library.h"
-#include "base/hdf5_seal.h"
 
 namespace eyrie::base {
 
 Hdf5Reader::Hdf5Reader(const Path& path, const std::string& advice)
     : file_(File::open(path)), advice_(advice) {
-  const Seal seal = check_seal(file_);
-  if (!seal.wrong.empty()) throw damaged("", seal.wrong);
-  read_structure(seal.end);
+  const ChecksumFooter footer = check_checksum_footer(file_);
+  if (!footer.wrong.empty()) throw damaged("", footer.wrong);
+  read_structure(footer.end);
 }
 
 InputError Hdf5Reader::damaged(const std::string& name, const std::string& message) const {
@@ -86,7 +86,7 @@ void Hdf5Reader::read_structure(std::uint64_t end) {
   } catch (const InputError&) {
     throw;
   } catch (const Error& error) {
-    if (under.error) throw;  // the disk's: nothing is known of the file
+    if (under.error) throw;  // a disk error says nothing about the file
     throw InputError(fmt::format("{}; {}", error.what(), advice_));
   }
 }

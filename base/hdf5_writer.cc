@@ -1,15 +1,15 @@
-// Writing HDF5 files: structure through the library under its lock, data straight to its place, the
-// seal behind.
+// Writes HDF5 files: structure through the library under its lock, data directly to its place, and
+// at the end the checksum footer.
 #include <hdf5.h>
 
 #include <algorithm>
 #include <optional>
 #include <utility>
 
+#include "base/checksum_footer.h"
 #include "base/hdf5_driver.h"
 #include "base/hdf5_file.h"
 #include "base/hdf5_library.h"
-#include "base/hdf5_seal.h"
 #include "base/new_file.h"
 
 namespace eyrie::base {
@@ -68,7 +68,7 @@ void Hdf5Writer::create(const std::string& name, Hdf5Type type, const Hdf5Shape&
   const Hdf5Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
   H5Pset_obj_track_times(creation, false);
   H5Pset_layout(creation, H5D_CONTIGUOUS);
-  H5Pset_alloc_time(creation, H5D_ALLOC_TIME_EARLY);  // so that the place is known at once
+  H5Pset_alloc_time(creation, H5D_ALLOC_TIME_EARLY);  // so that the offset is known at once
   H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER);
   const Hdf5Handle data_set(H5Dcreate2(s.hdf5, name.c_str(), stored_type(type), space, H5P_DEFAULT,
                                        creation, H5P_DEFAULT),
@@ -120,7 +120,7 @@ void Hdf5Writer::commit() {
             [](const Extent& a, const Extent& b) { return a.offset < b.offset; });
   s.close();
   if (s.under.error) std::rethrow_exception(s.under.error);
-  write_seal(s.file, extents, s.under.end);
+  write_checksum_footer(s.file, extents, s.under.end);
   s.made.commit();
 }
 

@@ -1,4 +1,4 @@
-// Reading /proc/meminfo, control groups and Slurm's environment.
+// Reads /proc/meminfo, control groups and Slurm's environment.
 #include "base/host_memory.h"
 
 #include <unistd.h>
@@ -14,7 +14,8 @@
 namespace eyrie::base {
 namespace {
 
-// The number after `name` in a file of "name number" lines; of one number alone: name "". −1: none.
+// Returns the number after `name` in a file of "name number" lines. If `name` is "", the file is a
+// single number. −1: none.
 std::int64_t number_in(const Path& path, const std::string& name) {
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
@@ -31,19 +32,19 @@ struct Group {
   std::int64_t most, used;
 };
 
-// One folder of a control group; most −1: it has no limit.
+// Reads one directory of a control group; `most` is −1 if it has no limit.
 Group group_at(const Path& folder, bool second_version) {
   const std::int64_t most =
       number_in(folder / (second_version ? "memory.max" : "memory.limit_in_bytes"), "");
   const std::int64_t used =
       number_in(folder / (second_version ? "memory.current" : "memory.usage_in_bytes"), "");
-  // Files that were read count as used, but go when memory is wanted.
+  // Cached files count as used but are dropped when memory is needed.
   const std::int64_t cached =
       number_in(folder / "memory.stat", second_version ? "inactive_file" : "total_inactive_file");
   return {most, std::max<std::int64_t>(0, used - std::max<std::int64_t>(0, cached))};
 }
 
-// The folders of this process's groups and of all above them.
+// The directories of this process's control groups and of all groups above them.
 std::vector<std::pair<Path, bool>> group_folders(const Path& root) {
   std::vector<std::pair<Path, bool>> folders;
   std::ifstream file(root / "proc/self/cgroup");  // "0::/a/b", "4:memory:/a/b"
@@ -54,7 +55,8 @@ std::vector<std::pair<Path, bool>> group_folders(const Path& root) {
     const bool v2 = kinds == ",,";
     if (!v2 && kinds.find(",memory,") == std::string::npos) continue;
     const Path top = root / (v2 ? "sys/fs/cgroup" : "sys/fs/cgroup/memory");
-    // In a container the path may be the host's: then its own top folder is all there is.
+    // In a container the path may be the host's; then only the container's own top directory
+    // exists.
     Path below = Path(line.substr(second + 1)).relative_path();
     for (; !below.empty(); below = below.parent_path()) folders.emplace_back(top / below, v2);
     folders.emplace_back(top, v2);
@@ -62,7 +64,7 @@ std::vector<std::pair<Path, bool>> group_folders(const Path& root) {
   return folders;
 }
 
-// Megabytes of an environment variable as bytes; 0: not set, or Slurm's "all there is".
+// The megabytes in an environment variable, as bytes; 0: not set, or Slurm's "all there is".
 std::int64_t megabytes(const char* variable) {
   const char* text = std::getenv(variable);
   const auto value = text == nullptr ? std::nullopt : parse_whole(text);

@@ -1,4 +1,4 @@
-// A file that is one JSON object, rewritten so that every parser reads it.
+// Reads a file that is one JSON object and rewrites it so that every parser can read it.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 namespace eyrie::base {
 namespace {
 
-// Which half of a surrogate pair the escape at `at` is: 'h'igh, 'l'ow; 0: none.
+// Which half of a surrogate pair the escape at `at` is: 'h' high, 'l' low, 0 neither.
 char half_at(std::string_view raw, std::size_t at) {
   const std::string_view escape = raw.substr(std::min(at, raw.size()), 4);
   if (escape.size() < 4 || !escape.starts_with("\\u") || (escape[2] | 0x20) != 'd') return 0;

@@ -1,4 +1,4 @@
-// A scanner of JSON, and what is read out of a text that it has passed.
+// A JSON scanner, and access to the values of a text that it has checked.
 #include "base/json_text.h"
 
 #include <fmt/format.h>
@@ -13,7 +13,7 @@ namespace {
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-// The value of 4 hexadecimal digits; -1: others.
+// The value of 4 hexadecimal digits, or -1.
 int hex4(std::string_view digits) {
   unsigned value = 0;
   if (digits.size() < 4) return -1;
@@ -122,7 +122,8 @@ struct Scanner {
     expect(':', "':'");
   }
 
-  // One value, whatever is in it; without recursion, as a text may be of nothing but brackets.
+  // One value with everything inside it. Not recursive, because a text may consist of nothing but
+  // brackets.
   void value() {
     std::string open;
     for (;;) {

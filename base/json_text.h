@@ -1,6 +1,6 @@
-// JSON as it is written: a text is checked as a whole against the grammar, and only what is asked
-// for is converted. So a number that fits no type, or half of a surrogate pair, does no harm in a
-// field that nobody reads.
+// JSON as it is written: a text is checked against the grammar as a whole, but only the values that
+// are asked for are converted. So a number that fits no type, or half a surrogate pair, does no
+// harm in a field that nobody reads.
 #pragma once
 
 #include <cstddef>
@@ -19,41 +19,42 @@ class JsonError : public InputError {
  public:
   JsonError(const std::string& what, std::size_t at, bool not_utf8)
       : InputError(what), at_(at), not_utf8_(not_utf8) {}
-  std::size_t at() const { return at_; }       // bytes from the beginning of the text
-  bool not_utf8() const { return not_utf8_; }  // it stands for no text in UTF-8
+  std::size_t at() const { return at_; }       // byte offset in the text
+  bool not_utf8() const { return not_utf8_; }  // the text cannot be represented in UTF-8
 
  private:
   std::size_t at_;
   bool not_utf8_;
 };
 
-constexpr std::size_t kDeepestJson = 1024;  // lists and objects inside of each other
+constexpr std::size_t kDeepestJson = 1024;  // nesting of lists and objects
 
-// One value of a text, which must outlive it.
+// One value in a JSON text. The text must outlive it.
 class JsonText {
  public:
   enum class Kind { kNull, kBoolean, kNumber, kString, kList, kObject };
 
-  // The value that the whole text is, with nothing but blanks around it. JsonError: not JSON (RFC
-  // 8259), not UTF-8, deeper than kDeepestJson. Numbers may be of any size, and escapes may be
-  // halves of surrogate pairs.
+  // Parses a text that is one value, with only white space around it. Throws JsonError: not JSON
+  // (RFC 8259), not UTF-8, or deeper than kDeepestJson. Numbers may be of any size, and escapes may
+  // be halves of surrogate pairs.
   static JsonText parse(std::string_view text);
 
   Kind kind() const;
   std::string kind_name() const;                 // "an object", "a list", "a text", …
-  std::string_view raw() const { return raw_; }  // as it is written
+  std::string_view raw() const { return raw_; }  // as written
   std::size_t at() const { return raw_.data() - whole_.data(); }
 
-  // Of a string: the text that it stands for. JsonError (not_utf8): half of a surrogate pair in it;
-  // with `keep_halves` each becomes the three bytes that UTF-8 has no use for.
+  // For a string: its decoded text. Throws JsonError (not_utf8) if it has half a surrogate pair;
+  // with `keep_halves` each half becomes the three bytes that would encode it, which are not valid
+  // UTF-8.
   std::string text(bool keep_halves = false) const;
 
-  // Of a list.
+  // For a list.
   std::vector<JsonText> elements() const;
 
-  // Of an object, in order: each key and value; a key may come twice.
+  // For an object: visits each key and value in order. A key may occur twice.
   void each(const std::function<void(std::string key, const JsonText& value)>& visit) const;
-  // Of an object. JsonError: the key is there twice.
+  // For an object. Throws JsonError if the key occurs twice.
   std::optional<JsonText> find(std::string_view key) const;
 
  private:
@@ -63,9 +64,10 @@ class JsonText {
   std::string_view whole_, raw_;
 };
 
-// A file with one JSON object, as a text that every parser reads: no key of an object twice,
-// numbers beyond a double's range as the largest there is, halves of surrogate pairs as U+FFFD.
-// InputError names file, line and column, or what else the file is.
+// Reads a file with one JSON object and returns it as a text that every parser can read: without
+// duplicate keys, with numbers beyond a double's range as the largest double, and with halves of
+// surrogate pairs as U+FFFD. Throws InputError naming file, line and column, or what else the file
+// is.
 std::string read_json_object(const std::string& path);
 
 }  // namespace eyrie::base

@@ -1,4 +1,4 @@
-// Looking at the disk: stat and readdir, with every error but "not there" told.
+// Looks at the disk with stat and readdir; every error but "not there" is thrown.
 #include "base/listing.h"
 
 #include <dirent.h>
@@ -31,14 +31,14 @@ namespace {
 
 bool says_nothing_there(int error) { return error == ENOENT || error == ENOTDIR; }
 
-// A link whose target is away (an unmounted file system) is not an empty place.
+// A link whose target is missing (an unmounted file system) is not an empty place.
 void refuse_dangling(const Path& path) {
   struct stat link {};
   if (::lstat(path.c_str(), &link) != 0) {
     if (!says_nothing_there(errno)) fail("looking at", path, errno);
     return;
   }
-  // Made since the first look: as good as there a moment later.
+  // Created since the first look: the same as if it was created just after it.
   if (!S_ISLNK(link.st_mode)) return;
   char target[4096] = "";
   const ssize_t length = ::readlink(path.c_str(), target, sizeof target - 1);

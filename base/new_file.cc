@@ -1,4 +1,4 @@
-// Made beside, synced, renamed.
+// The file is created beside its path, synced and renamed.
 #include "base/new_file.h"
 
 #include <sys/stat.h>
@@ -14,7 +14,7 @@
 
 namespace eyrie::base {
 
-// Of a regular file, or of nothing.
+// The place of a regular file, or of one that does not exist yet.
 struct NewFile::Place {
   explicit Place(const Path& path) {
     const OutputPlace found = find_output_place(path);
@@ -27,7 +27,7 @@ struct NewFile::Place {
     permissions = found.permissions;
   }
   Path target, temporary;
-  unsigned permissions = 0;  // 0: a new file's
+  unsigned permissions = 0;  // 0: a new file's default
 };
 
 NewFile::NewFile(const Path& path) : NewFile(Place(path)) {}
@@ -37,8 +37,8 @@ NewFile::NewFile(const Place& place)
       temporary_(place.temporary),
       file_(
           File::create(place.temporary, place.permissions == 0 ? 0666 : place.permissions & 0666)) {
-  // What the process's mask took away; it may always be replaced again. Best effort: some file
-  // systems have no permissions.
+  // Restores the permissions that the umask removed, and keeps the file writable so that it can be
+  // replaced again. Best effort: some file systems have no permissions.
   if (place.permissions != 0)
     (void)!::fchmod(file_.descriptor(), (place.permissions & 0777) | S_IRUSR | S_IWUSR);
 }

@@ -5,25 +5,25 @@
 
 namespace eyrie::base {
 
-// Written under a name beside its path that nobody can foresee, made exclusively. Links are
-// followed to where they end; the permissions of a file that is replaced stay. Without commit()
-// nothing stays behind.
+// Written under an unpredictable name beside its path, created exclusively. Symbolic links are
+// followed to their end; a file that is replaced keeps its permissions. Without commit() nothing is
+// left behind.
 class NewFile {
  public:
-  // InputError: a directory, a device, a pipe or a socket is there.
+  // Throws InputError if a directory, a device, a pipe or a socket is there.
   explicit NewFile(const Path& path);
   NewFile(NewFile&& other) noexcept;
   NewFile& operator=(NewFile&&) = delete;
   ~NewFile();
 
   File& file() { return file_; }
-  enum class Sync { kYes, kNo };  // kNo: after a crash it may be there with other bytes
+  enum class Sync { kYes, kNo };  // kNo: after a crash the file may exist with other bytes
   void commit(Sync sync = Sync::kYes);
 
  private:
   struct Place;
   explicit NewFile(const Place& place);
-  Path path_, temporary_;  // temporary_: empty once it is committed
+  Path path_, temporary_;  // temporary_: empty after commit()
   File file_;
 };
 

@@ -32,7 +32,7 @@ std::optional<std::int64_t> parse_whole(std::string_view text) {
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error == std::errc() && end == text.data() + text.size()) return value;
-  // 16Ki, 1e6, 1.5Mi: through a double, as long as it holds the number exactly.
+  // 16Ki, 1e6, 1.5Mi: parsed as a double, if that holds the number exactly.
   const std::optional<double> number = parse_number(text);
   if (!number || std::floor(*number) != *number || std::abs(*number) > 0x1p53) return std::nullopt;
   return static_cast<std::int64_t>(*number);

@@ -1,4 +1,4 @@
-// Over stdio's stdout, so that what libraries print is counted too.
+// Printing over stdio's stdout, so that what libraries print is covered too.
 #include "base/output.h"
 
 #include <fcntl.h>
@@ -43,7 +43,7 @@ std::string failure_text(int error) {
   return "printing to stdout failed: " + std::generic_category().message(error);
 }
 
-// What is written to a C++ stream goes through print_text or print_error.
+// A stream buffer that passes what is written to a C++ stream to print_text or print_error.
 class Through : public std::streambuf {
  public:
   explicit Through(void (*to)(std::string_view)) : to_(to) {}
@@ -70,8 +70,8 @@ class Through : public std::streambuf {
 void open_standard_streams() {
   for (int descriptor = 0; descriptor <= 2; ++descriptor) {
     if (::fcntl(descriptor, F_GETFD) != -1 || errno != EBADF) continue;
-    // The lowest free number is this one. For reading alone: a write to it fails, also after the
-    // program has started itself again.
+    // The lowest free number is this one. Opened read-only: writing to it fails, also after the
+    // program has restarted itself.
     (void)!::open("/dev/null", O_RDONLY);
   }
   ::signal(SIGPIPE, SIG_IGN);

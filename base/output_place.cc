@@ -1,5 +1,5 @@
-// Links are followed one at a time: a path may end in one of this process's descriptors, which has
-// a place in a file that opening it anew would lose.
+// Links are followed one at a time, because a path may end in one of this process's descriptors,
+// whose file position would be lost by opening it again.
 #include "base/output_place.h"
 
 #include <fcntl.h>
@@ -18,7 +18,7 @@
 namespace eyrie::base {
 namespace {
 
-constexpr int kMostLinks = 40;  // as the kernel has it
+constexpr int kMostLinks = 40;  // as in the kernel
 
 std::string reason(int error) { return std::generic_category().message(error); }
 
@@ -34,8 +34,7 @@ std::optional<int> number_in(const std::string& name) {
   return number;
 }
 
-// "/proc/123/fd" or "/proc/123/task/123/fd": what lies in it are links that only the kernel can
-// follow.
+// "/proc/123/fd" or "/proc/123/task/123/fd": the entries are links that only the kernel can follow.
 bool is_descriptor_folder(const Path& folder) {
   const std::string text = folder.string();
   return text.starts_with("/proc/") && text.ends_with("/fd");
@@ -54,7 +53,7 @@ OutputPlace stream(const Path& path, int descriptor, const char* what) {
   return place;
 }
 
-// What is at the end of the links.
+// Classifies what is at the end of the links.
 OutputPlace place_of(const Path& path, const struct stat& status) {
   switch (status.st_mode & S_IFMT) {
     case S_IFREG: {
@@ -90,7 +89,7 @@ void refuse_foreign_link(const Path& link, const struct stat& status) {
   throw InputError(fmt::format("{}: {} cannot be written: {}", what, path.string(), why));
 }
 
-// The user's to mend, or the system's failure.
+// InputError if the user can fix it, Error if the system fails.
 [[noreturn]] void refuse_or_fail(const std::string& what, const Path& path,
                                  const std::string& doing, int error) {
   const std::string why = fmt::format("{}: {}", doing, reason(error));
@@ -100,7 +99,7 @@ void refuse_foreign_link(const Path& link, const struct stat& status) {
   throw Error(fmt::format("{}: {} cannot be written: {}", what, path.string(), why));
 }
 
-// A file beside `path` can be made, and is removed.
+// Checks that a file can be created beside `path`; it is removed again.
 void try_beside(const std::string& what, const Path& path, const Path& shown) {
   const Path folder = folder_of(path);
   struct stat status {};
@@ -138,7 +137,7 @@ OutputPlace find_output_place(const Path& path) {
     }
     struct stat status {};
     if (::lstat(at.c_str(), &status) != 0) {
-      OutputPlace nothing;  // or not to be seen: writing will say why
+      OutputPlace nothing;  // or it cannot be seen: writing will say why
       nothing.path = at;
       return nothing;
     }
@@ -176,7 +175,7 @@ void check_output_file(const std::string& what, const Path& path, Order order) {
 
 void check_output_folder(const std::string& what, const Path& folder, bool make) {
   if (make) make_directories(folder);
-  Path there = folder.is_absolute() ? Path("/") : Path(".");  // the deepest folder that is there
+  Path there = folder.is_absolute() ? Path("/") : Path(".");  // the deepest folder that exists
   bool deeper = true;
   for (const Path& part : folder) {
     if (part.string().size() > NAME_MAX) refuse(what, folder, reason(ENAMETOOLONG));

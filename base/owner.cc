@@ -1,6 +1,6 @@
-// Marks of owners: made by link(), which is exclusive on network file systems too and lets a mark
-// appear whole; never written to but for the counter, through a descriptor whose content was
-// looked at first.
+// Marks of owners: created by link(), which is exclusive on network file systems too and makes a
+// mark appear whole. Afterwards only the counter is written, through a descriptor whose content was
+// checked first.
 #include "base/owner.h"
 
 #include <fcntl.h>
@@ -40,9 +40,9 @@ constexpr std::string_view kPrefix = ".owner-";
 constexpr std::size_t kDigits = 20;
 constexpr std::string_view kCount = "count: ";  // the first line of a mark
 constexpr milliseconds kPoll{200};
-// In which the other ranks of a job notice that one is gone, and end.
+// How long the other ranks of a job take to notice that one is gone, and end.
 constexpr milliseconds kRanksEnd{20000};
-constexpr milliseconds kSeen{10000};  // by other ranks, on a file system that is slow to show
+constexpr milliseconds kSeen{10000};  // for other ranks to see the mark, on a slow file system
 
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
@@ -53,7 +53,7 @@ struct Mark {
   std::uint64_t count = 0;
   std::string nonce, cluster, job, since;
   std::int64_t restart = 0, machines = 1;
-  std::vector<ProcessName> processes;  // of the owner's machine, the owner first
+  std::vector<ProcessName> processes;  // those on the owner's machine, the owner first
 };
 
 std::string text_of(const Mark& mark) {
@@ -94,7 +94,7 @@ std::string describe(const Mark& mark) {
                      mark.job.empty() ? "" : " (Slurm job " + mark.job + ")", mark.since);
 }
 
-// By number.
+// The folder's marks by number.
 std::map<std::int64_t, Path> marks_in(const Path& folder) {
   std::map<std::int64_t, Path> marks;
   for (const Path& path : list_folder(folder)) {
@@ -112,12 +112,12 @@ Path path_of(const Path& folder, std::int64_t number) {
   return folder / fmt::format("{}{}", kPrefix, number);
 }
 
-// Opened anew each time: that is what makes a network file system look again.
+// Opened anew each time, which makes a network file system look again.
 std::optional<Mark> read_mark(const Path& path) {
   try {
     return mark_from(read_file(path));
   } catch (const InputError&) {
-    if (!is_there(path)) return std::nullopt;  // taken away meanwhile
+    if (!is_there(path)) return std::nullopt;  // removed meanwhile
     throw;
   }
 }
@@ -153,7 +153,7 @@ Mark own_mark(const OwnerOptions& options) {
                           path.string(), std::generic_category().message(error)));
 }
 
-// Whether the mark was made; false: another has that number.
+// Returns whether the mark was created; false if another job has that number.
 bool make_mark(const Path& path, const Mark& mark) {
   const std::string text = text_of(mark);
   const Path unfinished = path.parent_path() / fmt::format("{}{}.new", kPrefix, mark.nonce);
@@ -170,19 +170,19 @@ bool make_mark(const Path& path, const Mark& mark) {
   if (const int error = write_new(unfinished); error != 0) fail(unfinished, error);
   int error = ::link(unfinished.c_str(), path.c_str()) == 0 ? 0 : errno;
   struct stat status {};
-  // A network file system may have made it and lost the answer.
+  // A network file system may have created it and lost the reply.
   if (error != 0 && ::stat(unfinished.c_str(), &status) == 0 && status.st_nlink == 2) error = 0;
   ::unlink(unfinished.c_str());
   if (error == 0) return true;
   if (error == EEXIST) return false;
   if (error != EPERM && error != EOPNOTSUPP && error != ENOSYS && error != EMLINK)
     fail(path, error);
-  error = write_new(path);  // a file system without links
+  error = write_new(path);  // a file system without hard links
   if (error != 0 && error != EEXIST) fail(path, error);
   return error == 0;
 }
 
-// Waits until `gone` says so; false: it did not within the limit.
+// Waits until `gone` returns true. Returns false if it does not within the limit.
 template <class Gone>
 bool wait_for(milliseconds limit, Gone gone) {
   const auto end = Clock::now() + limit;
@@ -195,7 +195,7 @@ bool wait_for(milliseconds limit, Gone gone) {
 
 enum class Finding { kLives, kGone, kChanged };
 
-// What can be found out about the owner of a mark. kChanged: the mark is not there any more.
+// Finds out what it can about a mark's owner. kChanged: the mark is no longer there.
 Finding look_at(const Path& folder, const Path& path, const Mark& mark, const OwnerOptions& mine,
                 std::string& why) {
   const std::string job = environment("SLURM_JOB_ID");
@@ -213,7 +213,7 @@ Finding look_at(const Path& folder, const Path& path, const Mark& mark, const Ow
       return true;
     };
     if (!wait_for(kRanksEnd, all_gone)) return Finding::kLives;
-    // Those on other machines are not to be seen from here.
+    // Those on other machines cannot be seen from here.
     if (mark.machines > 1) std::this_thread::sleep_for(kRanksEnd / 2);
     return Finding::kGone;
   }
@@ -232,7 +232,7 @@ Finding look_at(const Path& folder, const Path& path, const Mark& mark, const Ow
   return finding;
 }
 
-// "" where the mark is still its owner's.
+// Returns who has taken over the folder; "" if the mark is still its owner's.
 std::string lost_to(const Path& folder, std::int64_t number, const std::string& nonce) {
   const auto marks = marks_in(folder);
   if (!marks.empty() && marks.rbegin()->first > number) {
@@ -260,20 +260,20 @@ std::pair<std::int64_t, std::string> parts_of(const std::string& mark) {
 
 }  // namespace
 
-struct Owner::State {
+struct FolderOwner::State {
   Path folder;
   std::string nonce, mark;
   std::int64_t number = 0;
   milliseconds beat{};
   bool made_folder = false;
 
-  std::mutex mutex;  // guards what follows
+  std::mutex mutex;  // guards everything below
   std::condition_variable changed;
   bool stop = false, ended = false;
-  std::string lost;  // to whom
+  std::string lost;  // who has taken over
 
-  // One more on the counter. Trouble of the file system is no news: check() is asked before
-  // anything is committed.
+  // Increments the counter. File system errors are ignored: check() is called before anything is
+  // committed.
   void count_up() {
     try {
       const std::string to = lost_to(folder, number, nonce);
@@ -288,7 +288,7 @@ struct Owner::State {
       Mark mark = mark_from(rest);
       if (mark.nonce != nonce) return;
       const std::string digits = fmt::format("{:0{}}", mark.count + 1, kDigits);
-      // Not through File: this write is no operation of the job's.
+      // Not through File: this write is not one of the job's operations.
       if (::pwrite(file.descriptor(), digits.data(), digits.size(), kCount.size()) ==
           std::ssize(digits))
         ::fsync(file.descriptor());
@@ -310,14 +310,15 @@ struct Owner::State {
   }
 };
 
-Owner::Owner(const Path& folder, OwnerOptions options) : state_(std::make_shared<State>()) {
+FolderOwner::FolderOwner(const Path& folder, OwnerOptions options)
+    : state_(std::make_shared<State>()) {
   State& state = *state_;
   state.folder = folder;
   state.beat = options.beat;
   state.made_folder = !is_there(folder);
   make_directories(folder);
   const Mark mine = own_mark(options);
-  std::string taken;  // what the log is told
+  std::string taken;  // for the log
   while (true) {
     const auto marks = marks_in(folder);
     std::int64_t number = 1;
@@ -339,7 +340,7 @@ Owner::Owner(const Path& folder, OwnerOptions options) : state_(std::make_shared
     }
     if (!make_mark(path_of(folder, number), mine)) continue;
     const auto now = marks_in(folder);
-    if (now.rbegin()->first > number) {  // a taker that slept over another's success
+    if (now.rbegin()->first > number) {  // another job took over while this one was delayed
       ::unlink(path_of(folder, number).c_str());
       continue;
     }
@@ -351,7 +352,7 @@ Owner::Owner(const Path& folder, OwnerOptions options) : state_(std::make_shared
   if (!taken.empty()) log_info(taken);
   state.nonce = mine.nonce;
   state.mark = fmt::format("{} {}", state.number, state.nonce);
-  // Signals are for the other threads.
+  // Signals are left to the other threads.
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -359,35 +360,35 @@ Owner::Owner(const Path& folder, OwnerOptions options) : state_(std::make_shared
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-Owner::~Owner() {
+FolderOwner::~FolderOwner() {
   State& state = *state_;
   {
     std::unique_lock lock(state.mutex);
     state.stop = true;
     state.changed.notify_all();
-    // A thread that hangs in a file system that is away is left behind.
+    // A thread that hangs in an unavailable file system is left behind.
     state.changed.wait_for(lock, std::chrono::seconds(2), [&] { return state.ended; });
     if (!state.lost.empty()) return;
   }
   try {
     if (!lost_to(state.folder, state.number, state.nonce).empty()) return;
     ::unlink(path_of(state.folder, state.number).c_str());
-    if (state.made_folder) ::rmdir(state.folder.c_str());  // only where it is empty
+    if (state.made_folder) ::rmdir(state.folder.c_str());  // only succeeds if it is empty
   } catch (const std::exception&) {  // the next owner sees that this process is gone
   }
 }
 
-void Owner::check() const {
+void FolderOwner::check() const {
   const std::string to = lost_to(state_->folder, state_->number, state_->nonce);
   if (!to.empty()) throw_lost(state_->folder, to);
 }
 
-void Owner::check_seen() const {
+void FolderOwner::check_seen() const {
   const std::lock_guard lock(state_->mutex);
   if (!state_->lost.empty()) throw_lost(state_->folder, state_->lost);
 }
 
-const std::string& Owner::mark() const { return state_->mark; }
+const std::string& FolderOwner::mark() const { return state_->mark; }
 
 void check_owner(const Path& folder, const std::string& mark) {
   const auto [number, nonce] = parts_of(mark);

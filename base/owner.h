@@ -1,6 +1,7 @@
-// One owner of a folder: two jobs that write into one would lose each other's work. The owner's
-// mark is a file .owner-N in the folder, which is made exclusively, on network file systems too. It
-// says who the owner is and holds a counter that the owner raises every few seconds.
+// Gives a folder one owner, because two jobs that write into one folder would destroy each other's
+// work. The owner's mark is a file .owner-N in the folder, created exclusively, which works on
+// network file systems too. It says who the owner is and holds a counter that the owner increments
+// every few seconds.
 #pragma once
 
 #include <chrono>
@@ -16,48 +17,49 @@ namespace eyrie::base {
 
 struct OwnerOptions {
   std::string what = "this folder";         // for messages: "this run"
-  std::string instead;                      // for messages: what to do to work beside the owner
+  std::string instead;                      // for messages: how to work beside the owner
   std::vector<std::string> processes = {};  // to_line(this_process()) of every rank; none: this one
-  std::chrono::milliseconds beat{5000};     // between two counts
-  // For an owner on another machine whose counter stands still: then it counts as gone.
+  std::chrono::milliseconds beat{5000};     // between two increments
+  // An owner on another machine counts as gone if its counter does not move for this long.
   std::chrono::milliseconds patience{45000};
 };
 
-// Marks of one folder are numbered upwards; the highest is the owner's. To take over from an owner
-// that is gone is to make the next number, which only one of several takers can. An owner is gone
-// when its processes on this machine are (seen at once), when it belongs to an earlier start of the
-// same Slurm job (at once), or when its counter does not move for `patience`.
-class Owner {
+// The marks in a folder have increasing numbers; the highest is the owner's. A job takes over from
+// an owner that is gone by creating the next number, which only one of several jobs can do. An
+// owner is gone if its processes on this machine are gone (noticed at once), if it belongs to an
+// earlier start of the same Slurm job (at once), or if its counter does not move for `patience`.
+class FolderOwner {
  public:
-  // Makes the folder where it is not there. InputError: it has an owner that lives, who is named.
-  // Error: the mark cannot be made. What was taken over is logged.
-  Owner(const Path& folder, OwnerOptions options);
-  Owner(const Owner&) = delete;
-  Owner& operator=(const Owner&) = delete;
-  ~Owner();  // takes the mark away, and the folder where it was made and is empty
+  // Creates the folder if it does not exist. Throws InputError, naming the owner, if the folder has
+  // a living owner, and Error if the mark cannot be created. Logs what was taken over.
+  FolderOwner(const Path& folder, OwnerOptions options);
+  FolderOwner(const FolderOwner&) = delete;
+  FolderOwner& operator=(const FolderOwner&) = delete;
+  ~FolderOwner();  // removes the mark, and the folder if it was created here and is empty
 
-  // Error: another one has taken the folder over (this process was suspended, or cut off from the
-  // network). To be called before anything is committed: what comes after it would be lost work of
-  // the new owner's. Thread-safe.
+  // Throws Error if another job has taken over the folder (this process was suspended, or cut off
+  // from the network). Call it before anything is committed: later writes would destroy work of the
+  // new owner. Thread-safe.
   void check() const;
-  // As check(), of what the last count saw: costs nothing.
+  // Like check(), but goes by what the last increment saw: costs nothing.
   void check_seen() const;
-  // For check_owner() on other ranks.
+  // The mark, for check_owner() on other ranks.
   const std::string& mark() const;
 
  private:
   struct State;
-  std::shared_ptr<State> state_;  // shared with the thread that counts
+  std::shared_ptr<State> state_;  // shared with the counting thread
 };
 
-// As Owner::check(), by any process of the owner's job.
+// Like FolderOwner::check(), for any process of the owner's job.
 void check_owner(const Path& folder, const std::string& mark);
 
-// For the other ranks of the owner's job, right after it: InputError where this one does not see
-// the owner's mark within a few seconds, so that its folder is another one of the same name.
+// For the other ranks of the owner's job, right after it was created. Throws InputError if this
+// rank does not see the owner's mark within a few seconds: its folder is then a different one of
+// the same name.
 void see_owner(const Path& folder, const std::string& mark);
 
-// Who owns the folder, in words; nothing where nobody does, as far as can be seen without waiting.
+// Describes the folder's owner; empty if it has none, as far as can be seen without waiting.
 std::optional<std::string> owner_of(const Path& folder);
 
 }  // namespace eyrie::base

@@ -1,5 +1,5 @@
-// Philox4x32-10, and uniforms, normals and permutations made of it. Only +, -, *, / and sqrt of
-// doubles are used, which IEEE 754 rounds one way everywhere, and the build forbids contraction:
+// Philox4x32-10, and uniforms, normals and permutations based on it. Only +, -, *, / and sqrt of
+// doubles are used, which IEEE 754 rounds in one way everywhere, and the build forbids contraction:
 // the bits are the same on every machine.
 #include "base/philox.h"
 
@@ -13,11 +13,10 @@
 namespace eyrie::base {
 namespace {
 
-// The high half of the counter keeps the numbers of different kinds apart under one key.
+// The high half of the counter separates different kinds of numbers under one key.
 constexpr std::uint64_t kUniform = 0;
 constexpr std::uint64_t kNormal = 1;
-constexpr std::uint64_t kFeistel = std::uint64_t{1}
-                                   << 63;  // in the low half, above every half-index
+constexpr std::uint64_t kFeistel = std::uint64_t{1} << 63;  // in the low half, above any index / 2
 constexpr int kFeistelRounds = 6;
 
 std::uint64_t bits53(std::uint32_t low, std::uint32_t high) {
@@ -94,8 +93,8 @@ double Philox::uniform(std::uint64_t index) const {
 }
 
 double Philox::normal(std::uint64_t index) const {
-  // One block gives the pair (r cos, r sin) to two neighbouring indices; sine is cosine a quarter
-  // turn before.
+  // One block gives the pair (r cos, r sin) to two neighbouring indices; sine is the cosine a
+  // quarter turn earlier.
   const auto words = block(index / 2, kNormal);
   const double u = static_cast<double>(bits53(words[0], words[1]) + 1) * 0x1p-53;  // (0, 1]
   const double turns = static_cast<double>(bits53(words[2], words[3])) * 0x1p-53;

@@ -1,4 +1,4 @@
-// Names of processes over /proc.
+// Identifies processes through /proc.
 #include "base/process_name.h"
 
 #include <signal.h>
@@ -16,11 +16,11 @@ namespace eyrie::base {
 namespace {
 
 struct Status {
-  char state = 0;  // 0: not known
+  char state = 0;  // 0: unknown
   std::int64_t start = 0;
 };
 
-// Of /proc/PID/stat: its second field, the program's name in parentheses, may hold anything.
+// Reads /proc/PID/stat. Its second field, the program's name in parentheses, may contain anything.
 Status status_of(std::int64_t pid) {
   std::ifstream file(fmt::format("/proc/{}/stat", pid));
   std::string line;
@@ -70,7 +70,7 @@ bool is_alive(const ProcessName& process) {
   if (process.pid <= 0) return false;
   if (::kill(static_cast<pid_t>(process.pid), 0) != 0 && errno == ESRCH) return false;
   const Status status = status_of(process.pid);
-  if (status.state == 0) return true;  // there, but not to be looked at
+  if (status.state == 0) return true;  // exists, but cannot be inspected
   if (status.state == 'Z' || status.state == 'X') return false;
   return status.start == process.start;
 }

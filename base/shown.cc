@@ -1,4 +1,4 @@
-// One walk over UTF-8 for all of it.
+// All functions use one pass over the UTF-8 text.
 #include "base/shown.h"
 
 #include <cstdint>
@@ -46,7 +46,7 @@ std::string show(std::string_view text, bool keep_lines, bool json) {
     } else if (!is_obeyed(c.code) || kept || (json && c.code < 0x20)) {
       out += text.substr(0, length);
     } else {
-      // C1 as its number, not as its two bytes.
+      // C1 by its code point, not as its two bytes.
       out += json || c.code > 0xff ? fmt::format("\\u{:04x}", c.code)
                                    : fmt::format("\\x{:02x}", c.code);
     }

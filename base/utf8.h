@@ -1,4 +1,4 @@
-// Characters in UTF-8.
+// UTF-8 encoding and decoding.
 #pragma once
 
 #include <cstddef>
@@ -7,10 +7,10 @@
 
 namespace eyrie::base {
 
-// The length of the character that begins here, 1 to 4 bytes; 0: these bytes are not UTF-8.
+// Returns the length of the first character, 1 to 4 bytes; 0 if these bytes are not UTF-8.
 std::size_t utf8_length(std::string_view text);
 
-// Appends the characters to `out`; false at the first that is not UTF-8.
+// Appends the characters to `out`. Returns false at the first one that is not UTF-8.
 bool decode_utf8(std::string_view text, std::u32string& out);
 
 void append_utf8(std::string& out, char32_t c);

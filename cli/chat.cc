@@ -1,5 +1,5 @@
-// A dialogue at the terminal. Each turn reads only what is new: the time to the first token, which
-// is printed, does not grow with the history.
+// A dialogue at the terminal. Each turn reads only the new text, so the time to the first token,
+// which is printed, does not grow with the history.
 #include <fmt/format.h>
 #include <poll.h>
 #include <unistd.h>
@@ -12,16 +12,17 @@
 #include "base/log.h"
 #include "base/output.h"
 #include "cli/generate.h"
-#include "parallel/stop.h"
+#include "generation/chat.h"
+#include "parallel/health/stop.h"
 
 namespace eyrie::cli {
 namespace {
 
-// Lines of standard input. Signals interrupt no call of this thread: it waits for a request to stop
-// as well.
+// Reads lines from standard input. Stop signals do not interrupt this thread's system calls, so it
+// also polls for a request to stop.
 class InputLines {
  public:
-  // Without its end; false at the end of input, or when Ctrl-C was pressed.
+  // Reads the next line, without its line break. Returns false at the end of input or after Ctrl-C.
   bool next(std::string& line) {
     std::size_t end = 0;
     while ((end = rest_.find('\n')) == std::string::npos && read_some()) continue;
@@ -48,9 +49,9 @@ class InputLines {
 
 }  // namespace
 
-int chat(const GenerateOptions& options, const trainer::OpenedModel& opened,
-         model::Decoder& decoder) {
-  model::Chat dialogue(decoder, *opened.tokenizer, options.text);
+int chat(const GenerateOptions& options, const checkpoint::OpenedModel& opened,
+         generation::Decoder& decoder) {
+  generation::Chat dialogue(decoder, *opened.tokenizer, options.text);
   if (!dialogue.has_control_tokens()) {
     base::log_warning(fmt::format(
         "{}: the tokenizer has no <start_of_turn> and <end_of_turn>; they are written out as text, "
@@ -86,8 +87,8 @@ int chat(const GenerateOptions& options, const trainer::OpenedModel& opened,
         "[first token after {:.3f} s; {} tokens read, {} made in {:.2f} s; state {:.2f} MB]\n",
         turn.counters.first_token_seconds, turn.counters.prompt_tokens, turn.counters.new_tokens,
         turn.counters.new_seconds, static_cast<double>(dialogue.state().bytes()) / 1e6));
-    // Ctrl-C cuts a reply short; pressed at the prompt it ends the dialogue.
-    if (turn.finish == model::Finish::kInterrupted) {
+    // During a reply Ctrl-C ends the reply; at the prompt it ends the dialogue.
+    if (turn.finish == generation::Finish::kInterrupted) {
       if (parallel::stop_signal() != SIGINT) break;
       parallel::clear_stop();
     }

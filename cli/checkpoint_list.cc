@@ -1,4 +1,4 @@
-// eyrie checkpoint list RUN: what checkpoints a run has.
+// eyrie checkpoint list RUN: lists the checkpoints of a run.
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -8,14 +8,15 @@
 
 #include "base/error.h"
 #include "base/output.h"
+#include "checkpoint/status.h"
 #include "cli/command.h"
+#include "cli/flags.h"
 #include "trainer/bytes.h"
-#include "trainer/checkpoint_status.h"
 
 namespace eyrie::cli {
 namespace {
 
-std::string marks_of(const trainer::CheckpointStatus& status) {
+std::string marks_of(const checkpoint::CheckpointStatus& status) {
   std::vector<std::string> marks;
   if (status.newest) marks.emplace_back("newest");
   if (status.best) marks.emplace_back("best");
@@ -36,13 +37,9 @@ int run_checkpoint_list(int argc, char** argv) {
       "verify` does that.",
       argv[0]);
   app.add_option("RUN", run, "the run's folder")->required();
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
-  }
-  trainer::checkpoints_at(run);  // refuses what is no run
-  const auto all = trainer::describe_checkpoints(run);
+  if (const auto end = parse(app, argc, argv)) return *end;
+  checkpoint::checkpoints_at(run);  // refuses what is no run
+  const auto all = checkpoint::describe_checkpoints(run);
   std::size_t stage = 5, ranks = 5;
   for (const auto& status : all) {
     stage = std::max(stage, status.stage.size());

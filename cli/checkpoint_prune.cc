@@ -1,4 +1,4 @@
-// eyrie checkpoint prune RUN: removes what retention does not keep.
+// eyrie checkpoint prune RUN: removes the checkpoints that the retention rules do not keep.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -10,11 +10,11 @@
 #include "base/listing.h"
 #include "base/output.h"
 #include "base/owner.h"
+#include "checkpoint/retention.h"
+#include "checkpoint/status.h"
 #include "cli/command.h"
 #include "cli/flags.h"
 #include "trainer/bytes.h"
-#include "trainer/checkpoint_retention.h"
-#include "trainer/checkpoint_status.h"
 #include "trainer/run_config.h"
 
 namespace eyrie::cli {
@@ -34,26 +34,22 @@ int run_checkpoint_prune(int argc, char** argv) {
   add_whole(app, "--best", best, "keep the N with the lowest validation loss (default: the run's)",
             0);
   app.add_flag("--dry-run", dry_run, "say what would go, remove nothing");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
-  }
+  if (const auto end = parse(app, argc, argv)) return *end;
   if (base::is_there(base::Path(run) / "manifest.json")) {
     throw base::InputError(run + ": this is one checkpoint; name the run's folder");
   }
-  trainer::checkpoints_at(run);  // refuses what is no run
-  trainer::Retention retention{3, 0, 1};
+  checkpoint::checkpoints_at(run);  // throws if this is not a run
+  checkpoint::Retention retention{3, 0, 1};
   const base::Path configuration = base::Path(run) / "run.yaml";
   if (base::is_there(configuration)) retention = trainer::read_retention(configuration);
   retention.keep = keep.value_or(retention.keep);
   retention.keep_every = keep_every.value_or(retention.keep_every);
   retention.best = best.value_or(retention.best);
-  // A run that is under way removes by itself, and what it needs is for it alone to say.
-  std::optional<base::Owner> owner;
+  // A run in progress removes checkpoints itself, and only it knows which ones it needs.
+  std::optional<base::FolderOwner> owner;
   if (!dry_run)
     owner.emplace(run, base::OwnerOptions{.what = "this run", .instead = "see with --dry-run"});
-  const auto rows = trainer::apply_retention(run, retention, true);
+  const auto rows = checkpoint::apply_retention(run, retention, true);
   if (std::none_of(rows.begin(), rows.end(),
                    [](const auto& row) { return row.kept_for == "newest"; })) {
     throw base::Error(
@@ -62,7 +58,7 @@ int run_checkpoint_prune(int argc, char** argv) {
                     run));
   }
   std::set<base::Path> damaged;
-  for (const auto& status : trainer::describe_checkpoints(run))
+  for (const auto& status : checkpoint::describe_checkpoints(run))
     if (!status.fault.empty()) damaged.insert(status.info.path);
   std::int64_t gone = 0;
   std::uint64_t bytes = 0;
@@ -72,10 +68,10 @@ int run_checkpoint_prune(int argc, char** argv) {
       base::print("{}: stays ({})\n", name, row.kept_for);
       continue;
     }
-    const std::uint64_t size = trainer::bytes_below(row.info.path);
+    const std::uint64_t size = checkpoint::bytes_below(row.info.path);
     if (owner) {
       owner->check();
-      trainer::remove_checkpoint(row.info.path);
+      checkpoint::remove_checkpoint(row.info.path);
     }
     base::print("{}: {} ({}{})\n", name, dry_run ? "would go" : "removed",
                 trainer::bytes_text(size),

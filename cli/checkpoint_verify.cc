@@ -1,4 +1,4 @@
-// eyrie checkpoint verify RUN: every checksum of a run's checkpoints, or of one.
+// eyrie checkpoint verify RUN: checks every checksum of all checkpoints of a run, or of one.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
@@ -8,17 +8,18 @@
 
 #include "base/error.h"
 #include "base/output.h"
+#include "checkpoint/list.h"
+#include "checkpoint/status.h"
 #include "cli/command.h"
 #include "cli/flags.h"
 #include "trainer/bytes.h"
-#include "trainer/checkpoint_status.h"
 
 namespace eyrie::cli {
 namespace {
 
-std::vector<trainer::CheckpointInfo> chosen(const std::string& place,
-                                            std::optional<std::int64_t> step, bool newest) {
-  std::vector<trainer::CheckpointInfo> all = trainer::checkpoints_at(place);
+std::vector<checkpoint::CheckpointInfo> chosen(const std::string& place,
+                                               std::optional<std::int64_t> step, bool newest) {
+  std::vector<checkpoint::CheckpointInfo> all = checkpoint::checkpoints_at(place);
   if (step) {
     std::vector<std::int64_t> there;
     for (const auto& info : all) there.push_back(info.step);
@@ -49,11 +50,7 @@ int run_checkpoint_verify(int argc, char** argv) {
   app.add_option("RUN", place, "the run's folder, or a checkpoint's")->required();
   auto* by_step = add_whole(app, "--step", step, "only the checkpoint of this step", 0);
   app.add_flag("--newest", newest, "only the newest one")->excludes(by_step);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
-  }
+  if (const auto end = parse(app, argc, argv)) return *end;
   int damaged = 0, sound = 0;
   for (const auto& info : chosen(place, step, newest)) {
     const std::string name = info.path.filename().string();
@@ -61,9 +58,9 @@ int run_checkpoint_verify(int argc, char** argv) {
       base::print("{}: unfinished, not a checkpoint\n", name);
       continue;
     }
-    const std::vector<std::string> faults = trainer::faults_of(info.path);
+    const std::vector<std::string> faults = checkpoint::faults_of(info.path);
     if (faults.empty()) {
-      base::print("{}: sound, {}\n", name, trainer::bytes_text(trainer::bytes_below(info.path)));
+      base::print("{}: sound, {}\n", name, trainer::bytes_text(checkpoint::bytes_below(info.path)));
     } else {
       base::print("{}: damaged\n  {}\n", name, fmt::join(faults, "\n  "));
     }

@@ -1,10 +1,12 @@
-// The commands of eyrie: one file each, one function each. A command parses its own flags, opens what it needs, calls
-// one function of a floor below and prints. main() turns what it throws into an exit status.
+// The commands of eyrie, each a function in a file of its own. A command parses its flags, opens
+// what it needs, calls one function of a lower folder and prints. main() turns exceptions into an
+// exit status.
 #pragma once
 
 namespace eyrie::cli {
 
-// argv[0] is the command's name as typed ("eyrie data build"); the rest are its own arguments. Returns the exit status.
+// argv[0] is the command's name as typed ("eyrie data build"); the rest are its arguments. Each
+// function returns the exit status.
 int run_train(int argc, char** argv);
 int run_eval(int argc, char** argv);
 int run_eval_list(int argc, char** argv);

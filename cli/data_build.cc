@@ -1,4 +1,4 @@
-// eyrie data build DATA.yaml: documents to shards, on all ranks.
+// eyrie data build DATA.yaml: turns documents into shards, on all ranks.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -6,10 +6,11 @@
 #include "base/log.h"
 #include "base/output.h"
 #include "cli/command.h"
+#include "cli/flags.h"
 #include "cli/launched.h"
 #include "data_pipeline/build.h"
 #include "data_pipeline/exclusion.h"
-#include "parallel/guard.h"
+#include "parallel/communication/run_guarded.h"
 #include "text/task.h"
 #include "text/tokenizer.h"
 
@@ -17,7 +18,8 @@ namespace eyrie::cli {
 
 namespace {
 
-// What the file names is there; else its line and key are told.
+// Checks that the tokenizer and the tasks named in the file exist. Throws InputError naming line
+// and key.
 void check_names(const base::Config& yaml, const data_pipeline::DataConfig& config,
                  const text::TaskPlaces& places) {
   std::string key = "tokenizer";
@@ -46,14 +48,9 @@ int run_data_build(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--include-path", task_folders, "more folders of task files")
       ->allow_extra_args(false);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return world->rank() == 0 ? (app.exit(error) == 0 ? base::kExitDone : base::kExitInput)
-                              : (error.get_exit_code() == 0 ? base::kExitDone : base::kExitInput);
-  }
+  if (const auto end = parse(app, argc, argv, world->rank() == 0)) return *end;
   warn_of_unused_allocation("data build");
-  return parallel::guard(*world, [&] {
+  return parallel::run_guarded(*world, [&] {
     data_pipeline::DataConfig config;
     text::TaskPlaces places{data, {task_folders.begin(), task_folders.end()}};
     parallel::agree(*world, [&] {

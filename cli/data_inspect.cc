@@ -1,4 +1,4 @@
-// eyrie data inspect PATH: what a shard, or a folder of shards, holds.
+// eyrie data inspect PATH: shows what a shard or a folder of shards contains.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
@@ -33,7 +33,7 @@ void print_documents(const data_pipeline::Shard& shard, std::int64_t count,
   }
 }
 
-// Without those that a group among them stands for: "mmlu" for "mmlu_anatomy".
+// Returns the tasks without those that a group in the list covers, as "mmlu" covers "mmlu_anatomy".
 std::vector<std::string> without_leaf_tasks(const std::vector<std::string>& tasks) {
   std::vector<std::string> groups;
   for (const std::string& task : tasks) {
@@ -91,11 +91,7 @@ int run_data_inspect(int argc, char** argv) {
   app.add_option("--tokenizer", tokenizer_file,
                  "the tokenizer to decode with (default: the one of the build)");
   app.add_flag("--verify", verify, "read everything and compare the checksums");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
-  }
+  if (const auto end = parse(app, argc, argv)) return *end;
   const bool folder = base::is_folder(path);
   const base::Path directory = folder ? base::Path(path) : base::Path(path).parent_path();
   std::vector<base::Path> files;

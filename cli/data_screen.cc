@@ -1,4 +1,4 @@
-// eyrie data screen --tasks … FILE…: overlaps with evaluation sets; changes nothing.
+// eyrie data screen --tasks … FILE…: finds overlaps with evaluation sets; changes nothing.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -12,8 +12,8 @@
 #include "data_pipeline/build_identity.h"
 #include "data_pipeline/file_patterns.h"
 #include "data_pipeline/screen.h"
-#include "parallel/guard.h"
-#include "parallel/same.h"
+#include "parallel/communication/run_guarded.h"
+#include "parallel/communication/same.h"
 #include "text/task.h"
 
 namespace eyrie::cli {
@@ -40,13 +40,8 @@ int run_data_screen(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--include-path", task_folders, "more folders of task files")
       ->allow_extra_args(false);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return world->rank() == 0 ? (app.exit(error) == 0 ? base::kExitDone : base::kExitInput)
-                              : (error.get_exit_code() == 0 ? base::kExitDone : base::kExitInput);
-  }
-  return parallel::guard(*world, [&] {
+  if (const auto end = parse(app, argc, argv, world->rank() == 0)) return *end;
+  return parallel::run_guarded(*world, [&] {
     data_pipeline::ExclusionIndex index;
     std::vector<base::Path> paths;
     parallel::agree(*world, [&] {

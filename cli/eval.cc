@@ -1,4 +1,4 @@
-// eyrie eval MODEL --tasks a,b: scores on benchmarks, with lm-evaluation-harness's numbers.
+// eyrie eval MODEL --tasks a,b: scores a model on benchmarks, with lm-evaluation-harness's numbers.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -8,17 +8,17 @@
 #include "base/log.h"
 #include "base/output.h"
 #include "base/output_place.h"
+#include "checkpoint/open_model.h"
 #include "cli/command.h"
 #include "cli/flags.h"
 #include "cli/launched.h"
 #include "eval/evaluation.h"
 #include "eval/identity.h"
 #include "eval/report.h"
-#include "parallel/guard.h"
-#include "parallel/same.h"
-#include "parallel/stop.h"
+#include "parallel/communication/run_guarded.h"
+#include "parallel/communication/same.h"
+#include "parallel/health/stop.h"
 #include "tensor/threads.h"
-#include "trainer/open_model.h"
 #include "trainer/screening.h"
 #include "trainer/trainer.h"
 
@@ -26,20 +26,20 @@ namespace eyrie::cli {
 
 namespace {
 
-// Results and samples of two evaluations in one folder could not be told apart.
+// Throws if the folder has results of another evaluation: the two could not be told apart.
 void refuse_other_results(const std::string& output, const std::string& identity) {
-  const eval::OutputThere there = eval::look_into(output, identity);
-  if (there.kind != eval::OutputThere::Kind::kOther) return;
+  const eval::ExistingOutput there = eval::inspect_output(output, identity);
+  if (there.kind != eval::ExistingOutput::Kind::kOther) return;
   throw base::InputError(
       fmt::format("--output {}: {}. Name another folder, or remove what is there: a folder holds "
                   "the results of one evaluation",
                   output, there.what));
 }
 
-// What ranks compare.
-parallel::Facts facts_of(const std::string& place, const trainer::OpenedModel& opened,
+// The facts that must be equal on all ranks.
+parallel::Facts facts_of(const std::string& place, const checkpoint::OpenedModel& opened,
                          const eval::Evaluation& evaluation) {
-  parallel::Facts facts = trainer::model_facts(place, opened);
+  parallel::Facts facts = checkpoint::model_facts(place, opened);
   for (const auto& [task, splits] : evaluation.contents())
     for (const auto& [split, content] : splits)
       facts.emplace_back(fmt::format("the content of {}, split {}", task, split), content);
@@ -57,7 +57,7 @@ int run_eval(int argc, char** argv) {
   std::int64_t threads = 0;
   std::optional<std::int64_t> limit;
   bool log_samples = false;
-  trainer::OpenModelOptions opening;
+  checkpoint::OpenModelOptions opening;
   eval::EvaluateOptions options;
   CLI::App app("Scores a model on benchmarks (docs/evaluation.md).", argv[0]);
   app.add_option("MODEL", place, "run directory, checkpoint, or Hugging Face directory")
@@ -85,19 +85,13 @@ int run_eval(int argc, char** argv) {
             base::most_threads());
   app.add_option("--output", output, "a folder for results.json, of this evaluation alone");
   app.add_flag("--log-samples", log_samples, "also write samples_TASK.jsonl there");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    const bool help = error.get_exit_code() == 0;
-    if (world->rank() == 0) app.exit(error);
-    return help ? base::kExitDone : base::kExitInput;
-  }
+  if (const auto end = parse(app, argc, argv, world->rank() == 0)) return *end;
   warn_of_unused_allocation("eval");
-  return parallel::guard(*world, [&] {
+  return parallel::run_guarded(*world, [&] {
     tensor::set_thread_count(trainer::threads_for(threads, *world));
     options.places = {data, {task_folders.begin(), task_folders.end()}};
     if (limit) options.limits[""] = *limit;
-    trainer::OpenedModel opened;
+    checkpoint::OpenedModel opened;
     std::optional<eval::Evaluation> evaluation;
     parallel::agree(*world, [&] {
       if (log_samples && output.empty())
@@ -110,11 +104,11 @@ int run_eval(int argc, char** argv) {
             base::check_output_file("--output", base::Path(output) / "results.json");
         }
       }
-      // Before the model is read: a mistyped task should not cost minutes.
+      // Before the model is read, so that a mistyped task does not cost minutes.
       const text::TaskCatalog catalog = text::read_tasks(options.places.task_directories);
       for (const std::string& task : options.tasks) text::open_tasks(task, catalog, options.places);
       opening.fingerprint = !output.empty() || world->size() > 1;
-      opened = trainer::open_model(place, opening);
+      opened = checkpoint::open_model(place, opening);
       options.model = opened.description;
       options.subject = {opened.fingerprint, opened.step, name_of(opened.parameters->compute())};
       evaluation.emplace(*opened.tokenizer, options);
@@ -133,7 +127,7 @@ int run_eval(int argc, char** argv) {
     if (!results) return base::kExitStopped;
     parallel::agree(*world, [&] {
       if (world->rank() != 0) return;
-      // The table first: it is not lost where the files cannot be written.
+      // The table is printed first, so that it is not lost if the files cannot be written.
       base::print("{}\n{}", opened.description, eval::results_table(*results));
       if (!output.empty()) eval::write_results(*results, output, log_samples);
       if (!output.empty()) base::log_info("results are in " + output + "/results.json");

@@ -1,10 +1,11 @@
-// eyrie eval list: the tasks known, their data files, and whether these are there.
+// eyrie eval list: lists the known tasks, their data files, and whether these exist.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
 #include "base/error.h"
 #include "base/output.h"
 #include "cli/command.h"
+#include "cli/flags.h"
 #include "eval/show.h"
 
 namespace eyrie::cli {
@@ -16,11 +17,7 @@ int run_eval_list(int argc, char** argv) {
   app.add_option("--data", data, "the folder of the evaluation sets; also by $EYRIE_EVAL_DATA")
       ->capture_default_str();
   app.add_option("--include-path", task_folders, "more folders of task files");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
-  }
+  if (const auto end = parse(app, argc, argv)) return *end;
   base::print("{}", eval::list_tasks({data, {task_folders.begin(), task_folders.end()}}));
   return base::kExitDone;
 }

@@ -1,4 +1,4 @@
-// eyrie eval show TASK: one document as the model gets it, shots and all.
+// eyrie eval show TASK: shows one document as the model gets it, with its shots.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -22,11 +22,7 @@ int run_eval_show(int argc, char** argv) {
   app.add_option("--data", data, "the folder of the evaluation sets; also by $EYRIE_EVAL_DATA")
       ->capture_default_str();
   app.add_option("--include-path", task_folders, "more folders of task files");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
-  }
+  if (const auto end = parse(app, argc, argv)) return *end;
   base::print("{}", eval::show_document(task, document, shots,
                                         {data, {task_folders.begin(), task_folders.end()}}));
   return base::kExitDone;

@@ -1,4 +1,4 @@
-// Numbers on the command line.
+// The command line: parsing, and numbers on it.
 #include "cli/flags.h"
 
 #include <fmt/format.h>
@@ -6,12 +6,13 @@
 
 #include <charconv>
 
+#include "base/error.h"
 #include "trainer/bytes.h"
 
 namespace eyrie::cli {
 namespace {
 
-// The command's name before it, as before every message.
+// An error message with "eyrie" in front, like every other message.
 CLI::ValidationError refusal(const std::string& message) {
   return CLI::ValidationError("eyrie", message);
 }
@@ -48,6 +49,16 @@ CLI::Option* add_any_whole(CLI::App& app, const std::string& flag, T& value,
 }
 
 }  // namespace
+
+std::optional<int> parse(CLI::App& app, int argc, char** argv, bool prints) {
+  try {
+    app.parse(argc, argv);
+    return std::nullopt;
+  } catch (const CLI::ParseError& error) {
+    if (prints) app.exit(error);
+    return error.get_exit_code() == 0 ? base::kExitDone : base::kExitInput;
+  }
+}
 
 CLI::Option* add_whole(CLI::App& app, const std::string& flag, std::int64_t& value,
                        const std::string& help, std::int64_t least, std::int64_t most) {

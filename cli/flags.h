@@ -1,6 +1,6 @@
-// Flags that hold numbers: each with its range, read as a configuration's numbers are (12, 16Ki,
-// 1e6). A value that is no number, or out of range, ends the command with a message that names flag
-// and value.
+// Parsing a command's flags, and flags that hold numbers: each with its range, read as a
+// configuration's numbers are (12, 16Ki, 1e6). A value that is no number, or out of range, ends the
+// command with a message that names flag and value.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +20,11 @@ namespace eyrie::cli {
 using base::kLargestWhole;
 constexpr std::int64_t kMostTokens = std::int64_t{1} << 31;  // of one sequence, or of one pass
 
+// Reads the command line into what the flags are bound to. Returns nothing where the command is to
+// go on; otherwise the status to exit with, after --help or a wrong flag, of which this process
+// prints a message where `prints`.
+std::optional<int> parse(CLI::App& app, int argc, char** argv, bool prints = true);
+
 // `value` keeps what it holds where the flag is not given; `help` then tells it as the default.
 CLI::Option* add_whole(CLI::App& app, const std::string& flag, std::int64_t& value,
                        const std::string& help, std::int64_t least,
@@ -28,7 +33,7 @@ CLI::Option* add_whole(CLI::App& app, const std::string& flag, int& value, const
                        int least, int most);
 CLI::Option* add_number(CLI::App& app, const std::string& flag, double& value,
                         const std::string& help, double least, double most);
-// Without a default of its own.
+// These flags have no default.
 CLI::Option* add_whole(CLI::App& app, const std::string& flag, std::optional<std::int64_t>& value,
                        const std::string& help, std::int64_t least,
                        std::int64_t most = kLargestWhole);

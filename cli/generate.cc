@@ -1,4 +1,5 @@
-// eyrie generate MODEL: text from a model, streamed; many prompts from a file; dialogues.
+// eyrie generate MODEL: generates text from one prompt (streamed), a file of prompts, or a
+// dialogue.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -9,21 +10,21 @@
 #include "base/listing.h"
 #include "base/output.h"
 #include "base/output_place.h"
+#include "checkpoint/open_model.h"
 #include "cli/command.h"
 #include "cli/flags.h"
 #include "cli/generate.h"
-#include "parallel/stop.h"
+#include "parallel/health/stop.h"
 #include "tensor/cores.h"
 #include "tensor/threads.h"
-#include "trainer/open_model.h"
 
 namespace eyrie::cli {
 
 namespace {
 
-void add_options(CLI::App& app, GenerateOptions& options, trainer::OpenModelOptions& opening,
+void add_options(CLI::App& app, GenerateOptions& options, checkpoint::OpenModelOptions& opening,
                  std::int64_t& threads) {
-  model::TextOptions& text = options.text;
+  generation::TextOptions& text = options.text;
   app.add_option("MODEL", options.place, "run directory, checkpoint, or Hugging Face directory")
       ->required();
   auto* prompt = app.add_option("--prompt", options.prompt,
@@ -37,7 +38,7 @@ void add_options(CLI::App& app, GenerateOptions& options, trainer::OpenModelOpti
       ->excludes(prompts);
   app.add_option("--output", options.output, "with --prompts: a file for the answers")
       ->needs(prompts);
-  add_whole(app, "--max-new", text.most, "tokens to make at the most", 0);
+  add_whole(app, "--max-new", text.max_new_tokens, "tokens to make at the most", 0);
   add_whole(app, "--samples", options.samples, "continuations of each prompt, which is read once",
             1, 1 << 20);
   add_number(app, "--temperature", text.sampling.temperature, "0: always the most probable token",
@@ -55,7 +56,7 @@ void add_options(CLI::App& app, GenerateOptions& options, trainer::OpenModelOpti
                "<start_of_turn> and <end_of_turn> in a prompt are the control tokens; else they "
                "are text");
   app.add_flag("--ignore-end", text.ignore_end, "go on after the end of a document");
-  add_whole(app, "--batch", text.slots, "sequences side by side", 1, 1 << 16);
+  add_whole(app, "--batch", text.max_batch, "sequences side by side", 1, 1 << 16);
   app.add_option("--state", options.state, "go on from a saved state (docs/generation.md)")
       ->excludes(prompts);
   app.add_option("--save-state", options.save_state,
@@ -70,7 +71,8 @@ void add_options(CLI::App& app, GenerateOptions& options, trainer::OpenModelOpti
 
 }  // namespace
 
-void print_counters(const std::string& description, const model::GenerationCounters& counters) {
+void print_counters(const std::string& description,
+                    const generation::GenerationCounters& counters) {
   const auto rate = [](std::int64_t tokens, double seconds) {
     return seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0;
   };
@@ -85,17 +87,13 @@ void print_counters(const std::string& description, const model::GenerationCount
 
 int run_generate(int argc, char** argv) {
   GenerateOptions options;
-  trainer::OpenModelOptions opening;
+  checkpoint::OpenModelOptions opening;
   opening.decoding = true;
   std::int64_t threads = 0;
   CLI::App app("Generates text from a model (docs/generation.md).", argv[0]);
   add_options(app, options, opening, threads);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
-  }
-  model::check(options.text.sampling);
+  if (const auto end = parse(app, argc, argv)) return *end;
+  generation::check(options.text.sampling);
   if (options.samples > 1 && (options.chat || !options.save_state.empty())) {
     throw base::InputError(fmt::format("--samples {} does not go with {}", options.samples,
                                        options.chat ? "--chat" : "--save-state"));
@@ -106,7 +104,7 @@ int run_generate(int argc, char** argv) {
     if (options.chat && given)
       throw base::InputError(fmt::format("{} does not go with --chat", flag));
   }
-  // Before the model is read: what cannot be written, and a bad line, are known now.
+  // Before the model is read: checks outputs and reads the prompts, so that errors show early.
   if (!options.save_state.empty())
     base::check_output_file("--save-state", options.save_state, base::Order::kAny);
   if (options.output.empty()) {
@@ -115,12 +113,10 @@ int run_generate(int argc, char** argv) {
     base::check_output_file("--output", options.output);
   }
   if (!options.prompts.empty()) options.lines = read_prompts(options.prompts);
-  tensor::set_thread_count(threads > 0
-                               ? static_cast<int>(threads)
-                               : tensor::threads_of_environment().value_or(tensor::cores()));
+  tensor::use_threads(threads);
   opening.fingerprint = !options.state.empty() || !options.save_state.empty();
-  const trainer::OpenedModel opened = trainer::open_model(options.place, opening);
-  model::Decoder decoder(*opened.griffin, *opened.parameters, opened.tokenizer->size());
+  const checkpoint::OpenedModel opened = checkpoint::open_model(options.place, opening);
+  generation::Decoder decoder(*opened.griffin, *opened.parameters, opened.tokenizer->size());
   parallel::catch_stop_signals();
   if (options.chat) return chat(options, opened, decoder);
   if (!options.prompts.empty()) return generate_from_file(options, opened, decoder);

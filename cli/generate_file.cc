@@ -1,4 +1,5 @@
-// Prompts from a JSONL file; answers in its order, each written as soon as those before it are.
+// Answers prompts from a JSONL file in their order. Each answer is written as soon as all earlier
+// ones are.
 #include <fmt/format.h>
 
 #include <map>
@@ -12,14 +13,14 @@
 #include "base/output.h"
 #include "base/shown.h"
 #include "cli/generate.h"
-#include "parallel/stop.h"
+#include "parallel/health/stop.h"
 
 namespace eyrie::cli {
 namespace {
 
 using nlohmann::ordered_json;
 
-// InputError naming file and line.
+// Throws InputError naming file and line.
 PromptLine parse(const std::string& text, const std::string& file, std::int64_t number) {
   const auto refuse = [&](const std::string& why) {
     return base::InputError(
@@ -59,27 +60,27 @@ std::vector<PromptLine> read_prompts(const std::string& file) {
   return lines;
 }
 
-int generate_from_file(const GenerateOptions& options, const trainer::OpenedModel& opened,
-                       model::Decoder& decoder) {
-  model::TextGenerator generator(decoder, *opened.tokenizer, options.text);
+int generate_from_file(const GenerateOptions& options, const checkpoint::OpenedModel& opened,
+                       generation::Decoder& decoder) {
+  generation::TextGenerator generator(decoder, *opened.tokenizer, options.text);
   std::map<std::pair<std::uint64_t, std::int64_t>, std::string> finished;
   std::pair<std::uint64_t, std::int64_t> printed{0, 0};
   std::size_t next_line = 0;
   std::string answers;
   const auto counters = generator.run(
-      [&]() -> std::optional<model::TextPrompt> {
+      [&]() -> std::optional<generation::TextPrompt> {
         if (next_line == options.lines.size()) return std::nullopt;
-        return model::TextPrompt{options.lines[next_line++].prompt, options.samples};
+        return generation::TextPrompt{options.lines[next_line++].prompt, options.samples};
       },
       {},
-      [&](const model::TextResult& result) {
+      [&](const generation::TextResult& result) {
         const PromptLine& line = options.lines.at(result.prompt);
         ordered_json answer;
         answer["prompt"] = line.prompt;
         if (options.samples > 1) answer["sample"] = result.sample;
         answer["text"] = result.text;
         answer["tokens"] = result.tokens;
-        answer["finish"] = model::name_of(result.finish);
+        answer["finish"] = generation::name_of(result.finish);
         finished.emplace(
             std::pair(result.prompt, result.sample),
             base::shown_json(

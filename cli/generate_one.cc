@@ -1,4 +1,4 @@
-// One prompt: its only sample is streamed; several are printed one after the other.
+// Answers one prompt. A single sample is streamed; several are printed one after another.
 #include <fmt/format.h>
 
 #include <map>
@@ -6,18 +6,18 @@
 #include "base/error.h"
 #include "base/output.h"
 #include "cli/generate.h"
-#include "parallel/stop.h"
+#include "parallel/health/stop.h"
 
 namespace eyrie::cli {
 
-int generate_one(const GenerateOptions& options, const trainer::OpenedModel& opened,
-                 model::Decoder& decoder) {
+int generate_one(const GenerateOptions& options, const checkpoint::OpenedModel& opened,
+                 generation::Decoder& decoder) {
   const bool stream = options.samples == 1;
-  model::TextOptions text = options.text;
+  generation::TextOptions text = options.text;
   text.keep_text = !stream;
-  model::TextGenerator generator(decoder, *opened.tokenizer, text);
+  generation::TextGenerator generator(decoder, *opened.tokenizer, text);
   model::State from = decoder.empty_state(1);
-  model::TextPrompt prompt{options.prompt, options.samples};
+  generation::TextPrompt prompt{options.prompt, options.samples};
   const model::StateOwner owner{opened.fingerprint, opened.tokenizer->hash()};
   if (!options.state.empty()) {
     std::vector<std::int32_t> unread;
@@ -49,7 +49,7 @@ int generate_one(const GenerateOptions& options, const trainer::OpenedModel& ope
   std::map<std::int64_t, std::string> finished;  // printed in the order of the samples
   std::int64_t printed = 0;
   const auto counters = generator.run(
-      [&]() -> std::optional<model::TextPrompt> {
+      [&]() -> std::optional<generation::TextPrompt> {
         if (asked) return std::nullopt;
         asked = true;
         return prompt;
@@ -57,7 +57,7 @@ int generate_one(const GenerateOptions& options, const trainer::OpenedModel& ope
       [&](std::uint64_t, std::int64_t, const std::string& piece) {
         if (stream) print(piece);
       },
-      [&](const model::TextResult& result) {
+      [&](const generation::TextResult& result) {
         if (!options.save_state.empty()) {
           std::vector<std::int32_t> unread;
           if (result.last_token >= 0) unread.push_back(result.last_token);

@@ -1,4 +1,4 @@
-// Commands and launchers.
+// Which commands use all ranks of a launcher, and warnings for those that do not.
 #include "cli/launched.h"
 
 #include <fmt/format.h>
@@ -8,13 +8,13 @@
 #include <string_view>
 
 #include "base/log.h"
-#include "parallel/launch.h"
+#include "parallel/communication/launch.h"
 
 namespace eyrie::cli {
 
 namespace {
 
-// Those that share their work out among all ranks that a launcher started.
+// Returns whether the command divides its work among all ranks that a launcher started.
 bool works_on_all_ranks(const std::string& command) {
   constexpr std::array<std::string_view, 5> kCommands = {"train", "eval", "score", "data build",
                                                          "data screen"};
@@ -23,7 +23,7 @@ bool works_on_all_ranks(const std::string& command) {
 
 }  // namespace
 
-bool is_left_to_rank_0(const std::string& command) {
+bool is_idle_rank(const std::string& command) {
   if (works_on_all_ranks(command)) return false;
   const parallel::Launch launch = parallel::launch_of_environment();
   if (launch.ranks <= 1) return false;

@@ -1,15 +1,15 @@
-// What a command that works on one rank does where a launcher started it on several.
+// For commands that work on one rank, when a launcher started several.
 #pragma once
 
 #include <string>
 
 namespace eyrie::cli {
 
-// Whether this process is one of several and not the one that does the command's work. Says once,
-// on rank 0, that it works alone.
-bool is_left_to_rank_0(const std::string& command);
+// Returns true on every rank but rank 0 if the command works on only one rank. Rank 0 then logs
+// once that it works alone.
+bool is_idle_rank(const std::string& command);
 
-// A warning where a batch system's allocation of several tasks is used by this process alone.
+// Warns if this process is the only one that uses a batch system's allocation of several tasks.
 void warn_of_unused_allocation(const std::string& command);
 
 }  // namespace eyrie::cli

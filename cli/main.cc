@@ -1,4 +1,4 @@
-// The eyrie command: finds the verb, runs it, and turns what it throws into an exit status.
+// The eyrie program: finds the command, runs it, and turns exceptions into an exit status.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -16,7 +16,7 @@
 #include "cli/command.h"
 #include "cli/launched.h"
 #include "cli/short_spins.h"
-#include "parallel/stop.h"
+#include "parallel/health/stop.h"
 
 namespace {
 
@@ -65,7 +65,8 @@ std::string command_list() {
   return text + "\n`eyrie COMMAND --help` lists a command's flags. Documentation: docs/.\n";
 }
 
-// The words of the command that `arguments` begin with: 2 before 1; null: none.
+// Finds the command that `arguments` begin with, and sets `words` to its number of words; two words
+// are tried before one. Returns null if there is none.
 const Command* find(const std::vector<std::string>& arguments, int& words) {
   const auto named = [](const std::string& name) -> const Command* {
     for (const Command& command : kCommands)
@@ -80,7 +81,7 @@ const Command* find(const std::vector<std::string>& arguments, int& words) {
   return named(arguments[0]);
 }
 
-// What was meant by words that are no command.
+// Prints help for arguments that are not a command, with a suggestion. Returns the exit status.
 int unknown(const std::vector<std::string>& arguments) {
   const std::string& one = arguments[0];
   const std::string two = arguments.size() > 1 ? one + " " + arguments[1] : one;
@@ -118,7 +119,7 @@ int unknown(const std::vector<std::string>& arguments) {
   return eyrie::base::kExitInput;
 }
 
-// "help train", "train help", "-V" and the like as commands and flags.
+// Turns "help train", "train help", "-V" and the like into commands and flags.
 std::vector<std::string> plain(std::vector<std::string> arguments) {
   if (arguments.empty()) return arguments;
   if (arguments[0] == "--version" || arguments[0] == "-V") arguments[0] = "version";
@@ -147,7 +148,7 @@ int run(const std::vector<std::string>& given) {
   int words = 0;
   const Command* command = find(arguments, words);
   if (command == nullptr) return unknown(arguments);
-  if (is_left_to_rank_0(command->name)) return eyrie::base::kExitDone;
+  if (is_idle_rank(command->name)) return eyrie::base::kExitDone;
   arguments.erase(arguments.begin(), arguments.begin() + words);
   arguments.insert(arguments.begin(), std::string("eyrie ") + command->name);
   std::vector<char*> pointers;
@@ -179,8 +180,9 @@ int main(int argc, char** argv) {
   eyrie::base::open_standard_streams();  // before anything opens a file or an event
   eyrie::parallel::block_stop_signals();
   spin_shortly(argv);
-  eyrie::parallel::take_stop_signals();
-  ::signal(SIGXFSZ, SIG_IGN);  // a write beyond the limit on a file's size tells
+  eyrie::parallel::start_signal_thread();
+  // A write beyond the file size limit then returns an error.
+  ::signal(SIGXFSZ, SIG_IGN);
   eyrie::base::report_crashes();
   return eyrie::base::finish_output(run_guarded({argv + 1, argv + std::max(argc, 1)}));
 }

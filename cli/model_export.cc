@@ -1,22 +1,23 @@
-// eyrie model export MODEL HF_DIR: a directory that transformers loads.
+// eyrie model export MODEL HF_DIR: writes a directory that transformers can load.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
 
 #include "base/error.h"
 #include "base/output.h"
+#include "checkpoint/open_weights.h"
 #include "cli/command.h"
+#include "cli/flags.h"
 #include "cli/model_files.h"
 #include "model/weights/model_card.h"
 #include "model/weights/transformers_form.h"
 #include "tensor/cores.h"
 #include "tensor/threads.h"
-#include "trainer/open_weights.h"
 
 namespace eyrie::cli {
 namespace {
 
-// Nothing is changed that the user did not ask for.
+// The weights are not changed unless the user asks for it: throws InputError with the obstacles.
 void refuse(const std::string& place, const std::vector<model::Obstacle>& obstacles) {
   std::string message =
       fmt::format("{}: transformers' RecurrentGemma cannot express this model:", place);
@@ -38,7 +39,7 @@ int run_model_export(int argc, char** argv) {
   std::string place, out, window = "plus-one";
   bool adapt = false;
   WritingFlags writing;
-  trainer::OpenWeightsOptions opening;
+  checkpoint::OpenWeightsOptions opening;
   CLI::App app("Writes a model so that transformers loads it (docs/hugging_face.md).", argv[0]);
   app.add_option("MODEL", place, "run directory, checkpoint, or Hugging Face directory")
       ->required();
@@ -55,16 +56,10 @@ int run_model_export(int argc, char** argv) {
   app.add_flag("--other-tokenizer", opening.other_tokenizer,
                "take a tokenizer that is not the model's own");
   add_writing_flags(app, writing, "fp32, bf16 or fp16; default: as trained");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
-  }
+  if (const auto end = parse(app, argc, argv)) return *end;
   model::check_empty(out);  // before the weights are read
-  tensor::set_thread_count(writing.threads > 0
-                               ? static_cast<int>(writing.threads)
-                               : tensor::threads_of_environment().value_or(tensor::cores()));
-  const trainer::OpenedWeights opened = trainer::open_weights(place, opening);
+  tensor::use_threads(writing.threads);
+  const checkpoint::OpenedWeights opened = checkpoint::open_weights(place, opening);
   const std::vector<model::Obstacle> obstacles = model::obstacles(opened.weights->config());
   std::unique_ptr<model::WeightSource> adapted;
   model::CardFacts facts{opened.weights->description(), opened.tokenizer, {}};

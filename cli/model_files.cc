@@ -1,4 +1,4 @@
-// Flags and last line of model init, import and export.
+// Flags and last line of output of model init, import and export.
 #include "cli/model_files.h"
 
 #include <fmt/format.h>

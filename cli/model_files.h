@@ -1,4 +1,4 @@
-// What the commands that write a Hugging Face directory share: flags, and the line at the end.
+// Shared by the commands that write a Hugging Face directory: flags, and the last line of output.
 #pragma once
 
 #include <cstdint>

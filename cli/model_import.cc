@@ -1,22 +1,23 @@
-// eyrie model import SOURCE OUT: weights from elsewhere, checked and written as a directory that
-// all commands open.
+// eyrie model import SOURCE OUT: checks weights from other programs and writes them as a directory
+// that all commands open.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
 #include "base/error.h"
 #include "base/output.h"
+#include "checkpoint/open_weights.h"
 #include "cli/command.h"
+#include "cli/flags.h"
 #include "cli/model_files.h"
 #include "tensor/cores.h"
 #include "tensor/threads.h"
-#include "trainer/open_weights.h"
 
 namespace eyrie::cli {
 
 int run_model_import(int argc, char** argv) {
   std::string place, out;
   WritingFlags writing;
-  trainer::OpenWeightsOptions opening;
+  checkpoint::OpenWeightsOptions opening;
   CLI::App app("Checks and copies weights of other releases (docs/hugging_face.md).", argv[0]);
   app.add_option("HF_DIR", place,
                  "a Hugging Face directory, or a .safetensors or .h5 file with the names of the "
@@ -29,16 +30,10 @@ int run_model_import(int argc, char** argv) {
   app.add_flag("--other-tokenizer", opening.other_tokenizer,
                "take a tokenizer that is not the model's own");
   add_writing_flags(app, writing, "fp32, bf16 or fp16; default: as it is");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
-  }
+  if (const auto end = parse(app, argc, argv)) return *end;
   model::check_empty(out);  // before the weights are read
-  tensor::set_thread_count(writing.threads > 0
-                               ? static_cast<int>(writing.threads)
-                               : tensor::threads_of_environment().value_or(tensor::cores()));
-  const trainer::OpenedWeights opened = trainer::open_weights(place, opening);
+  tensor::use_threads(writing.threads);
+  const checkpoint::OpenedWeights opened = checkpoint::open_weights(place, opening);
   model::HuggingFaceOptions options = writing.options();
   options.tokens = opened.tokens;
   options.files = opened.files;

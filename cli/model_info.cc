@@ -1,4 +1,4 @@
-// eyrie model info: what a model is and what it needs, from its configuration alone.
+// eyrie model info: describes a model and its requirements, from its configuration alone.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -12,14 +12,15 @@
 #include "base/listing.h"
 #include "base/log.h"
 #include "base/output.h"
+#include "checkpoint/list.h"
+#include "checkpoint/model_place.h"
+#include "checkpoint/reader.h"
 #include "cli/command.h"
 #include "cli/flags.h"
-#include "model/size.h"
+#include "model/model_statistics.h"
 #include "model/weights/hugging_face.h"
-#include "parallel/gradient_tree.h"
+#include "parallel/sharding/gradient_tree.h"
 #include "trainer/bytes.h"
-#include "trainer/checkpoint.h"
-#include "trainer/model_place.h"
 #include "trainer/plan.h"
 #include "trainer/run_config.h"
 
@@ -42,8 +43,8 @@ its convolution; local attention keys and values of window + 1 tokens; global at
 every token. Memory: what a training rank holds, see docs/model.md.
 )";
 
-// A configuration, and what a run says about the shape of its training. Here the micro-shards are
-// those of a rank.
+// A model configuration, and the shape of a training step as far as a run defines it. For the
+// memory estimate, `shape.micro_shards` is the number per rank.
 struct Described {
   model::GriffinConfig config;
   trainer::StepShape shape;
@@ -56,7 +57,7 @@ DType dtype_of(const std::string& precision) {
 }
 
 model::GriffinConfig config_of_checkpoint(const base::Path& path) {
-  const trainer::CheckpointReader reader(path);
+  const checkpoint::CheckpointReader reader(path);
   try {
     return model::from_json(json::parse(reader.state()).at("model").dump());
   } catch (const json::exception& error) {
@@ -65,7 +66,7 @@ model::GriffinConfig config_of_checkpoint(const base::Path& path) {
   }
 }
 
-// The stage whose micro-shards are largest decides.
+// Takes the shape from the stage with the largest micro-shards.
 Described described_by_run(const base::Path& file) {
   const trainer::RunConfig run = trainer::read_run(file, {});
   Described described{run.model, {}};
@@ -84,16 +85,16 @@ Described described_by_run(const base::Path& file) {
 
 Described describe(const std::string& place) {
   const base::Path path = place;
-  switch (trainer::model_place(path)) {
-    case trainer::ModelPlace::kFile:
+  switch (checkpoint::model_place(path)) {
+    case checkpoint::ModelPlace::kFile:
       return described_by_run(path);
-    case trainer::ModelPlace::kCheckpoint:
+    case checkpoint::ModelPlace::kCheckpoint:
       return {config_of_checkpoint(path), {}};
-    case trainer::ModelPlace::kRun:
-      return {config_of_checkpoint(trainer::open_newest_checkpoint(path)), {}};
-    case trainer::ModelPlace::kHuggingFace:
+    case checkpoint::ModelPlace::kRun:
+      return {config_of_checkpoint(checkpoint::open_newest_checkpoint(path)), {}};
+    case checkpoint::ModelPlace::kHuggingFace:
       return {model::read_hugging_face_config(path), {}};
-    case trainer::ModelPlace::kNone:
+    case checkpoint::ModelPlace::kNone:
       break;
   }
   throw base::InputError(
@@ -126,7 +127,7 @@ trainer::RankMemory memory_of(const Described& described) {
 void print_json(const Described& described, const Sizes& sizes) {
   const auto& [parameters, fp32, bf16, flops, memory] = sizes;
   const auto state = [](const model::StateBytes& bytes) {
-    return json{{"bytes", bytes.fixed}, {"bytes_per_token", bytes.a_token}};
+    return json{{"bytes", bytes.fixed}, {"bytes_per_token", bytes.per_token}};
   };
   const trainer::StepShape& shape = described.shape;
   const json all = {{"config", json::parse(model::to_json(described.config))},
@@ -208,7 +209,7 @@ void print_text(const Described& described, const Sizes& sizes) {
   base::print("\nstate of a sequence\n");
   for (const auto& [name, state] : {std::pair{"fp32", fp32}, std::pair{"bf16", bf16}}) {
     base::print("  {:<22}{:>16} bytes", name, grouped(state.fixed));
-    if (state.a_token > 0) base::print(" and {} a token", grouped(state.a_token));
+    if (state.per_token > 0) base::print(" and {} a token", grouped(state.per_token));
     base::print("\n");
   }
 
@@ -261,12 +262,10 @@ int run_model_info(int argc, char** argv) {
             1, 1 << 20);
   app.add_option("--precision", precision, "fp32 or bf16 (default: of RUN.yaml, else bf16)");
   app.add_flag("--json", as_json, "for scripts: one JSON object");
-  try {
-    app.parse(argc, argv);
+  app.callback([&] {
     if (place.empty() && preset.empty()) throw CLI::RequiredError("MODEL, or --preset NAME,");
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
-  }
+  });
+  if (const auto end = parse(app, argc, argv)) return *end;
   Described described = preset.empty() ? describe(place) : Described{model::preset(preset), {}};
   trainer::StepShape& shape = described.shape;
   shape.mesh.data = static_cast<int>(ranks);

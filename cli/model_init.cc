@@ -1,8 +1,10 @@
-// eyrie model init --preset NAME OUT: a model with random weights, as a Hugging Face directory.
+// eyrie model init --preset NAME OUT: writes a model with random weights as a Hugging Face
+// directory.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
 #include "base/error.h"
+#include "checkpoint/open_weights.h"
 #include "cli/command.h"
 #include "cli/flags.h"
 #include "cli/model_files.h"
@@ -10,7 +12,6 @@
 #include "model/weights/initial_weights.h"
 #include "tensor/cores.h"
 #include "tensor/threads.h"
-#include "trainer/open_weights.h"
 
 namespace eyrie::cli {
 
@@ -26,18 +27,12 @@ int run_model_init(int argc, char** argv) {
   add_seed(app, seed, "the same seed gives the same weights");
   app.add_option("--tokenizer", tokenizer, "a SentencePiece file to put beside the weights");
   add_writing_flags(app, writing, "fp32, bf16 or fp16; default: fp32");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
-  }
+  if (const auto end = parse(app, argc, argv)) return *end;
   model::check_empty(out);  // before the weights are read
-  tensor::set_thread_count(writing.threads > 0
-                               ? static_cast<int>(writing.threads)
-                               : tensor::threads_of_environment().value_or(tensor::cores()));
-  trainer::OpenedWeights opened;
+  tensor::use_threads(writing.threads);
+  checkpoint::OpenedWeights opened;
   opened.weights = std::make_unique<model::InitialWeights>(model::preset(preset, changes), seed);
-  if (!tokenizer.empty()) trainer::add_tokenizer(tokenizer, opened);
+  if (!tokenizer.empty()) checkpoint::add_tokenizer(tokenizer, opened);
   model::HuggingFaceOptions options = writing.options();
   options.tokens = opened.tokens;
   options.files = opened.files;

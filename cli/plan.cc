@@ -1,5 +1,5 @@
-// eyrie plan RUN.yaml: what a run needs and costs on a mesh, and which meshes suit it, before a job
-// is queued. Needs no data and starts no ranks.
+// eyrie plan RUN.yaml: estimates memory and time of a run on a mesh, and finds the best meshes for
+// it, before a job is queued. Needs no data and starts no ranks.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -15,15 +15,15 @@
 #include "cli/flags.h"
 #include "tensor/threads.h"
 #include "trainer/bytes.h"
-#include "trainer/fit_mesh.h"
 #include "trainer/plan.h"
+#include "trainer/resolve_mesh.h"
 
 namespace eyrie::cli {
 namespace {
 
 using trainer::bytes_text;
 
-// "data=8,tensor=4,sequence" as assignments to the run's `mesh`.
+// Turns "data=8,tensor=4,sequence" into assignments to the run's `mesh`.
 std::vector<std::string> mesh_assignments(const std::string& text) {
   std::vector<std::string> assignments;
   std::istringstream parts(text);
@@ -46,7 +46,7 @@ std::string seconds_text(double seconds) {
   return fmt::format("{:.3f} ms", seconds * 1e3);
 }
 
-// "3.2 days": of a stage, or of a run.
+// Formats the duration of a stage or a run: "3.2 days".
 std::string duration_text(double seconds) {
   const auto amount = [](double value, const char* unit) {
     return fmt::format(fmt::runtime(value < 10 ? "{:.1f} {}" : "{:.0f} {}"), value, unit);
@@ -57,7 +57,7 @@ std::string duration_text(double seconds) {
   return amount(seconds, "seconds");
 }
 
-double tokens_a_step(const trainer::StageConfig& stage) {
+double tokens_per_step(const trainer::StageConfig& stage) {
   return static_cast<double>(stage.batch_sequences * stage.sequence_length);
 }
 
@@ -73,7 +73,7 @@ void print_machine(const trainer::Machine& machine, const trainer::RunConfig& ru
       machine.efficiency * 100, bytes_text(static_cast<std::int64_t>(machine.memory_bandwidth)),
       bytes_text(static_cast<std::int64_t>(machine.node.bandwidth)),
       bytes_text(static_cast<std::int64_t>(machine.network.bandwidth)),
-      machine.ranks_a_node == 0 ? "all" : std::to_string(machine.ranks_a_node));
+      machine.ranks_per_node == 0 ? "all" : std::to_string(machine.ranks_per_node));
   if (measured)
     base::print(
         "           (bandwidths, latencies and efficiency are defaults; --machine FILE "
@@ -97,15 +97,15 @@ void print_mesh(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
     base::print(
         "\nstage {}: a step of {} sequences of {} tokens in {} micro-shards, {} of a rank\n",
         stage.name, stage.batch_sequences, stage.sequence_length, stage.micro_shards,
-        plan.micro_shards_a_rank());
+        plan.micro_shards_per_rank());
     base::print("  {:<16}{:>12.3g}\n", "FLOPs", trainer::step_flops(run, plan.shape()));
     const parallel::AxisBytes sent = trainer::most_sent(plan);
     base::print("  bytes that a rank sends (the one that sends most)\n");
     const auto amount = [](const char* what, std::int64_t bytes) {
       if (bytes > 0) base::print("    {:<14}{:>12}\n", what, bytes_text(bytes));
     };
-    amount("data, sharing", sent.sharing);
-    amount("replicas", sent.replicas);
+    amount("data, sharing", sent.shard);
+    amount("replicas", sent.replicate);
     amount("context", sent.context);
     amount("tensor", sent.tensor);
     amount("in all", sent.all());
@@ -124,13 +124,13 @@ void print_mesh(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
     part("waiting", time.waiting, "for gradients and fetched parameters, beyond what is hidden");
     part("gather", time.gather, "of parameters, after the update");
     part("in all", time.all(), "");
-    base::print("    {:<14}{:>12.0f}\n", "tokens/s", tokens_a_step(stage) / time.all());
+    base::print("    {:<14}{:>12.0f}\n", "tokens/s", tokens_per_step(stage) / time.all());
     const double seconds = time.all() * static_cast<double>(stage.steps);
     base::print("  {:<16}{:>12}  {} steps, {:.3g} tokens\n", "time of the stage",
                 duration_text(seconds), stage.steps,
-                tokens_a_step(stage) * static_cast<double>(stage.steps));
+                tokens_per_step(stage) * static_cast<double>(stage.steps));
     all_seconds += seconds;
-    all_tokens += tokens_a_step(stage) * static_cast<double>(stage.steps);
+    all_tokens += tokens_per_step(stage) * static_cast<double>(stage.steps);
   }
   base::print(
       "\ntime of the run    {}, {:.3g} tokens, {:.3g} rank-hours; validation, evaluation and "
@@ -138,7 +138,7 @@ void print_mesh(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
       duration_text(all_seconds), all_tokens, all_seconds / 3600 * mesh.ranks());
 }
 
-// The same for scripts. Bytes and seconds.
+// The same as JSON, for scripts; in bytes and seconds.
 void print_json(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
                 const trainer::Machine& machine) {
   using nlohmann::json;
@@ -157,8 +157,8 @@ void print_json(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
     all["stages"].push_back({{"name", stage.name},
                              {"flops", trainer::step_flops(run, plan.shape())},
                              {"sent",
-                              {{"sharing", sent.sharing},
-                               {"replicas", sent.replicas},
+                              {{"sharing", sent.shard},
+                               {"replicas", sent.replicate},
                                {"context", sent.context},
                                {"tensor", sent.tensor},
                                {"all", sent.all()},
@@ -174,7 +174,7 @@ void print_json(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
                                {"waiting", time.waiting},
                                {"gather", time.gather},
                                {"all", time.all()}}},
-                             {"tokens_per_s", tokens_a_step(stage) / time.all()},
+                             {"tokens_per_s", tokens_per_step(stage) / time.all()},
                              {"steps", stage.steps},
                              {"duration_s", time.all() * static_cast<double>(stage.steps)}});
     seconds += time.all() * static_cast<double>(stage.steps);
@@ -183,7 +183,7 @@ void print_json(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
   base::print_json(all.dump(2) + "\n");
 }
 
-// The fastest first. InputError: none fits.
+// Returns the best meshes, the fastest first. Throws InputError if none fits.
 std::vector<trainer::Candidate> best_of(const trainer::RunConfig& run, int ranks,
                                         const trainer::Machine& machine) {
   constexpr std::size_t kMost = 8;
@@ -217,7 +217,7 @@ void print_best(const trainer::RunConfig& run, int ranks, const trainer::Machine
   for (const auto& one : found) {
     base::print("  {:<{}}{:>12}{:>12}{:>12.0f}{:>14}\n", parallel::describe(one.mesh), width,
                 bytes_text(one.memory), seconds_text(one.time.all()),
-                tokens_a_step(stage) / one.time.all(),
+                tokens_per_step(stage) / one.time.all(),
                 duration_text(one.time.all() * static_cast<double>(stage.steps)));
   }
 }
@@ -230,7 +230,7 @@ void print_best_json(const trainer::RunConfig& run, int ranks, const trainer::Ma
     all["meshes"].push_back({{"mesh", parallel::describe(one.mesh)},
                              {"memory", one.memory},
                              {"step_s", one.time.all()},
-                             {"tokens_per_s", tokens_a_step(stage) / one.time.all()},
+                             {"tokens_per_s", tokens_per_step(stage) / one.time.all()},
                              {"duration_s", one.time.all() * static_cast<double>(stage.steps)}});
   }
   base::print_json(all.dump(2) + "\n");
@@ -255,13 +255,9 @@ int run_plan(int argc, char** argv) {
   add_whole(app, "--ranks", ranks, "of the job", 1, 1 << 20);
   app.add_option("--machine", machine_file, "YAML that describes it (docs/planning.md)");
   app.add_flag("--json", as_json, "for scripts: one JSON object");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? base::kExitDone : base::kExitInput;
-  }
+  if (const auto end = parse(app, argc, argv)) return *end;
   for (const std::string& assignment : mesh_assignments(mesh)) assignments.push_back(assignment);
-  if (base::is_folder(file)) file += "/run.yaml";  // as it ran
+  if (base::is_folder(file)) file += "/run.yaml";  // the configuration as it ran
   const trainer::RunConfig run = trainer::read_run(file, assignments);
   if (run.threads > 0) tensor::set_thread_count(static_cast<int>(run.threads));
   const trainer::Machine machine =
@@ -271,13 +267,14 @@ int run_plan(int argc, char** argv) {
   const bool search = ranks && mesh.empty();
   const int filled =
       ranks.value_or(std::max(run.mesh.data, 1) * run.mesh.context * run.mesh.tensor);
-  const int hosts =
-      machine.ranks_a_node == 0 ? 1 : (filled + machine.ranks_a_node - 1) / machine.ranks_a_node;
+  const int hosts = machine.ranks_per_node == 0
+                        ? 1
+                        : (filled + machine.ranks_per_node - 1) / machine.ranks_per_node;
   if (as_json) {
     if (search) {
       print_best_json(run, *ranks, machine);
     } else {
-      print_json(run, trainer::fit_mesh(run, filled, hosts), machine);
+      print_json(run, trainer::resolve_mesh(run, filled, hosts), machine);
     }
     return base::kExitDone;
   }
@@ -287,7 +284,7 @@ int run_plan(int argc, char** argv) {
   if (search) {
     print_best(run, *ranks, machine);
   } else {
-    print_mesh(run, trainer::fit_mesh(run, filled, hosts), machine);
+    print_mesh(run, trainer::resolve_mesh(run, filled, hosts), machine);
   }
   return base::kExitDone;
 }

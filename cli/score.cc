@@ -1,5 +1,5 @@
-// eyrie score MODEL --requests FILE.jsonl: log-likelihoods of (context, continuation) pairs or of
-// tokens.
+// eyrie score MODEL --requests FILE.jsonl: computes log-likelihoods of (context, continuation)
+// pairs or of tokens.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -8,14 +8,14 @@
 #include "base/output.h"
 #include "base/output_place.h"
 #include "base/shown.h"
+#include "checkpoint/open_model.h"
 #include "cli/command.h"
 #include "cli/flags.h"
 #include "cli/launched.h"
 #include "eval/score_requests.h"
-#include "parallel/guard.h"
-#include "parallel/same.h"
+#include "parallel/communication/run_guarded.h"
+#include "parallel/communication/same.h"
 #include "tensor/threads.h"
-#include "trainer/open_model.h"
 #include "trainer/trainer.h"
 
 namespace eyrie::cli {
@@ -24,7 +24,7 @@ int run_score(int argc, char** argv) {
   const auto world = parallel::open_world(argc, argv);
   std::string place, file, output;
   std::int64_t threads = 0, max_length = 0;
-  trainer::OpenModelOptions opening;
+  checkpoint::OpenModelOptions opening;
   CLI::App app("Log-likelihoods of continuations (docs/evaluation.md).", argv[0]);
   app.add_option("MODEL", place, "run directory, checkpoint, or Hugging Face directory")
       ->required();
@@ -44,18 +44,12 @@ int run_score(int argc, char** argv) {
                "take a tokenizer that is not the model's own");
   add_whole(app, "--threads", threads, "a rank; 0: the host's cores shared out among its ranks", 0,
             base::most_threads());
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    const bool help = error.get_exit_code() == 0;
-    if (world->rank() == 0) app.exit(error);
-    return help ? base::kExitDone : base::kExitInput;
-  }
+  if (const auto end = parse(app, argc, argv, world->rank() == 0)) return *end;
   warn_of_unused_allocation("score");
-  return parallel::guard(*world, [&] {
+  return parallel::run_guarded(*world, [&] {
     tensor::set_thread_count(trainer::threads_for(threads, *world));
     std::string requests;
-    trainer::OpenedModel opened;
+    checkpoint::OpenedModel opened;
     parallel::agree(*world, [&] {
       requests = base::read_file(file);
       if (world->rank() == 0) {  // before the model is read
@@ -68,9 +62,9 @@ int run_score(int argc, char** argv) {
       }
       opening.fingerprint = world->size() > 1;
       opening.any_tokenizer = !eval::needs_tokenizer(requests);
-      opened = trainer::open_model(place, opening);
+      opened = checkpoint::open_model(place, opening);
     });
-    parallel::Facts facts = trainer::model_facts(place, opened);
+    parallel::Facts facts = checkpoint::model_facts(place, opened);
     facts.emplace_back("the requests in " + file, base::hex(base::hash_text(requests)));
     facts.emplace_back("--max-length", std::to_string(max_length));
     parallel::check_same(*world, facts);

@@ -1,10 +1,10 @@
-// How long idle threads wait for work before they sleep.
+// Limits how long idle threads spin before they sleep.
 #pragma once
 
 namespace eyrie::cli {
 
-// Unless the user's environment says it (OMP_WAIT_POLICY, GOMP_SPINCOUNT): shortly. Before anything
-// else in main().
+// Makes idle OpenMP threads spin only briefly, unless the user's environment sets it
+// (OMP_WAIT_POLICY, GOMP_SPINCOUNT). Call it at the start of main().
 void spin_shortly(char** argv);
 
 }  // namespace eyrie::cli

@@ -1,4 +1,4 @@
-// eyrie train RUN.yaml [key.path=value …]: the main job.
+// eyrie train RUN.yaml [key.path=value …]: trains a model.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -10,37 +10,37 @@
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/flags.h"
+#include "eval/answer_cache.h"
 #include "eval/evaluation.h"
 #include "eval/identity.h"
-#include "eval/kept_answers.h"
 #include "eval/report.h"
-#include "parallel/guard.h"
-#include "parallel/launch.h"
-#include "parallel/stop.h"
+#include "parallel/communication/launch.h"
+#include "parallel/communication/run_guarded.h"
+#include "parallel/health/stop.h"
 #include "trainer/trainer.h"
 
 namespace eyrie::cli {
 namespace {
 
-// Whether the results of a stage are there: of these weights, these tasks and settings.
+// Whether the results of this stage already exist, for the same weights, tasks and settings.
 bool is_done(const trainer::StageEnd& end, const std::string& identity) {
-  const eval::OutputThere there = eval::look_into(end.directory, identity);
-  if (there.kind == eval::OutputThere::Kind::kSame) {
-    base::remove_tree(eval::KeptAnswers::folder(end.directory));  // of another try
+  const eval::ExistingOutput there = eval::inspect_output(end.directory, identity);
+  if (there.kind == eval::ExistingOutput::Kind::kSame) {
+    base::remove_tree(eval::AnswerCache::folder(end.directory));  // from an earlier attempt
     base::log_info(fmt::format("the results of stage {} are there already: {}", end.stage.name,
                                (end.directory / "results.json").string()));
     return true;
   }
-  if (there.kind == eval::OutputThere::Kind::kOther)
+  if (there.kind == eval::ExistingOutput::Kind::kOther)
     base::log_info(fmt::format("stage {} is evaluated anew: {}", end.stage.name, there.what));
   return false;
 }
 
-// Of a stage that lies behind: its weights are gone from memory, so there is nothing to do but to
-// say what is not so.
+// For a stage that ended in an earlier start: its weights are no longer in memory, so it cannot be
+// evaluated; differences are only reported.
 void look_at_old_results(const trainer::StageEnd& end, const std::string& identity) {
-  const eval::OutputThere there = eval::look_into(end.directory, identity, true);
-  if (there.kind == eval::OutputThere::Kind::kSame) return;
+  const eval::ExistingOutput there = eval::inspect_output(end.directory, identity, true);
+  if (there.kind == eval::ExistingOutput::Kind::kSame) return;
   base::log_warning(fmt::format(
       "stage {} lies behind and is not evaluated any more: {}. Where its last checkpoint is kept, "
       "`eyrie eval` on it "
@@ -50,7 +50,7 @@ void look_at_old_results(const trainer::StageEnd& end, const std::string& identi
                          : there.what));
 }
 
-// The one place where training meets evaluation: after each stage.
+// The only connection between training and evaluation: called after each stage.
 trainer::AfterStage evaluate_stage(const trainer::RunConfig& run, parallel::Communicator& world) {
   return [&](const trainer::StageEnd& end) {
     const std::string& stage = end.stage.name;
@@ -61,23 +61,22 @@ trainer::AfterStage evaluate_stage(const trainer::RunConfig& run, parallel::Comm
     options.model = fmt::format("{} after stage {}", run.directory, stage);
     options.subject = {end.weights, end.step, end.precision};
     std::optional<eval::Evaluation> evaluation;
-    std::int64_t done = 0;
+    bool done = false;
     parallel::agree(world, [&] {
       if (end.model == nullptr && world.rank() != 0) return;
       evaluation.emplace(end.tokenizer, options);
       if (world.rank() != 0) return;
       if (end.model == nullptr) return look_at_old_results(end, evaluation->identity());
-      done = is_done(end, evaluation->identity()) ? 1 : 0;
+      done = is_done(end, evaluation->identity());
     });
-    world.all_reduce(std::span(&done, 1), parallel::Reduce::kMax);
-    if (done != 0 || end.model == nullptr) return true;
+    if (world.any(done) || end.model == nullptr) return true;
     evaluation->keep_in(end.directory);
     const auto results =
-        evaluation->run(*end.model, {world, end.mesh.columns(), &end.mesh.tensor()});
+        evaluation->run(*end.model, {world, end.mesh.data_context(), &end.mesh.tensor()});
     if (!results) return false;
     parallel::agree(world, [&] {
       if (world.rank() != 0) return;
-      // The table first: it is not lost where the files cannot be written.
+      // The table is logged first, so that it is not lost if the files cannot be written.
       base::log_info("evaluation after stage " + stage + ":\n" + eval::results_table(*results));
       eval::write_results(*results, end.directory, true);
     });
@@ -117,16 +116,10 @@ int run_train(int argc, char** argv) {
   bool alone = false;
   app.add_flag("--alone", alone,
                "train on this one rank, though the batch system's allocation is for several");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    const bool help = error.get_exit_code() == 0;
-    if (world->rank() == 0) app.exit(error);
-    return help ? base::kExitDone : base::kExitInput;
-  }
+  if (const auto end = parse(app, argc, argv, world->rank() == 0)) return *end;
   options.stop_after = stop_after.value_or(0);
-  if (options.check) parallel::leave_stop_signals();  // there is nothing to save
-  return parallel::guard(*world, [&] {
+  if (options.check) parallel::restore_stop_signals();  // there is nothing to save
+  return parallel::run_guarded(*world, [&] {
     const parallel::UnusedAllocation unused = parallel::unused_allocation();
     if (!unused.empty() && !alone && !options.check) {
       throw base::InputError(

@@ -1,4 +1,4 @@
-// The build: blocks of lines to parts, parts to shards, then dataset.json.
+// The build: blocks of lines become part files, parts become shards, then dataset.json is written.
 #include "data_pipeline/build.h"
 
 #include <fmt/format.h>
@@ -16,11 +16,11 @@
 #include "data_pipeline/build_identity.h"
 #include "data_pipeline/documents.h"
 #include "data_pipeline/exclusion.h"
-#include "data_pipeline/gather_parts.h"
-#include "data_pipeline/make_parts.h"
-#include "data_pipeline/part.h"
+#include "data_pipeline/gather_blocks.h"
 #include "data_pipeline/shard.h"
-#include "parallel/same.h"
+#include "data_pipeline/tokenize_blocks.h"
+#include "data_pipeline/tokenized_block.h"
+#include "parallel/communication/same.h"
 #include "text/tokenizer.h"
 
 namespace eyrie::data_pipeline {
@@ -42,11 +42,11 @@ class Builder {
     name_build();
     if (is_finished()) return finished();
     own();
-    if (is_finished()) return finished();  // by the owner before
+    if (is_finished()) return finished();  // the previous owner may have finished it
     parallel::agree(communicator_, [&] {
       if (first()) clean_up();
     });
-    make_parts();
+    tokenize_blocks();
     plan_shards();
     check_sources();
     parallel::agree(communicator_, [&] { write_shards(); });
@@ -59,7 +59,8 @@ class Builder {
   }
 
  private:
-  struct Plan {  // of a shard: blocks [begin, end)
+  // The plan of a shard: blocks [begin, end).
+  struct Plan {
     std::int64_t source, index;
     std::size_t begin, end;
     std::int64_t tokens;
@@ -77,18 +78,18 @@ class Builder {
     parallel::agree(communicator_, [&] {
       there = read_dataset(config_.output);
       if (there.contents == dataset_.contents) return;
-      there.contents = dataset_.contents;  // of the same items: `build` covers them
+      there.contents = dataset_.contents;  // the same items, because `build` is equal
       if (first()) write_dataset(config_.output, there);
     });
     return there;
   }
 
-  // One job at a time writes to the output.
+  // Makes this job the owner of the output folder, so that only one job at a time writes to it.
   void own() {
     const auto processes = communicator_.gather(base::to_line(base::this_process()), 0);
     parallel::agree(communicator_, [&] {
       if (!first()) return;
-      owner_ = std::make_unique<base::Owner>(
+      owner_ = std::make_unique<base::FolderOwner>(
           config_.output, base::OwnerOptions{.what = "these shards",
                                              .instead = "to build beside it, set another output",
                                              .processes = processes});
@@ -99,15 +100,15 @@ class Builder {
 
   void check_owner() const { base::check_owner(config_.output, owner_mark_); }
 
-  // The mark of a failing rank carries the owner's name: one that an earlier start or somebody else
-  // left says nothing about this start.
-  void make_parts() {
+  // The name of a failing rank's mark contains the owner's name, so that a mark left by an earlier
+  // start or another job is ignored.
+  void tokenize_blocks() {
     std::int64_t stopped = 0;
     std::vector<std::int64_t> counts;
     parallel::agree(communicator_, [&] {
-      PartMaker maker(config_, *tokenizer_, exclusion_, parts_,
-                      parts_ / ("failed-" + base::hex(base::hash_text(owner_mark_))), block_bytes_,
-                      communicator_);
+      BlockTokenizer maker(config_, *tokenizer_, exclusion_, parts_,
+                           parts_ / ("failed-" + base::hex(base::hash_text(owner_mark_))),
+                           block_bytes_, communicator_);
       maker.run();
       stopped = maker.stopped() ? 1 : 0;
       counts = maker.block_counts();
@@ -115,7 +116,7 @@ class Builder {
       findings_ = maker.take_findings();
       bad_lines_ = maker.take_bad_lines();
     });
-    // No rank failed, so none may have stopped; and all blocks of all files must be there.
+    // No rank failed, so none may have stopped early, and the blocks of all files must exist.
     communicator_.all_reduce(std::span(&stopped, 1), parallel::Reduce::kMax);
     std::int64_t all = 0, made = static_cast<std::int64_t>(blocks_.size());
     for (const std::int64_t count : counts) all += count;
@@ -131,7 +132,7 @@ class Builder {
   }
 
   void prepare() {
-    // Before any document is read. A build that is there may lie in a folder for reading alone.
+    // Checked before any document is read. A finished build may be in a read-only folder.
     if (first() && !base::is_there(config_.output / kDatasetFile))
       base::check_output_folder("output", config_.output);
     tokenizer_ = text::open_tokenizer(config_.tokenizer);
@@ -168,8 +169,8 @@ class Builder {
     parts_ = config_.output / (".parts-" + dataset_.build);
   }
 
-  // Whether a build with the same hash is there, whole to the last token: the ranks share out the
-  // reading.
+  // Whether a complete build with the same hash exists. All of its tokens are checked; the ranks
+  // divide the reading among them.
   bool is_finished() {
     std::int64_t finished = 1;
     parallel::agree(communicator_, [&] {
@@ -195,7 +196,7 @@ class Builder {
           }
         }
       } catch (const base::InputError& error) {  // of another version, or damaged
-        // What may not be read is neither.
+        // A file without read permission is neither; this throws.
         for (const base::Path& entry : base::list_folder(config_.output))
           base::check_readable(entry);
         base::log_warning(fmt::format("{}; what is damaged is made again", error.what()));
@@ -206,7 +207,8 @@ class Builder {
     return finished != 0;
   }
 
-  // Parts of other settings, and the summary: from here on the folder is an unfinished build.
+  // Removes part files of other settings and the summary. From here on the folder is an unfinished
+  // build.
   void clean_up() {
     base::make_directories(parts_);
     base::remove_tree(config_.output / kDatasetFile);
@@ -217,7 +219,7 @@ class Builder {
         base::remove_tree(entry);
   }
 
-  // All ranks learn of all blocks and findings, and cut the blocks, in order, into shards.
+  // All-gathers blocks and findings, and divides the blocks, in order, into shards.
   void plan_shards() {
     blocks_ = gather_blocks(blocks_, communicator_);
     for (std::size_t s = 0; s < findings_.size(); ++s) {
@@ -237,7 +239,7 @@ class Builder {
     }
   }
 
-  // Names the bad lines that were passed over. InputError: a source of which nothing is left.
+  // Logs the bad lines that were skipped. Throws InputError if nothing is left of a source.
   void check_sources() {
     parallel::agree(communicator_, [&] {
       for (const Block& block : blocks_)
@@ -263,11 +265,12 @@ class Builder {
     });
   }
 
-  Part part_of(const Block& block) const {
-    std::optional<Part> part = read_part(part_path(parts_, config_, block.place));
+  TokenizedBlock part_of(const Block& block) const {
+    std::optional<TokenizedBlock> part =
+        read_tokenized_block(tokenized_block_path(parts_, config_, block.place));
     if (!part)
       throw base::Error(fmt::format("{}: gone or damaged: build again",
-                                    part_path(parts_, config_, block.place).string()));
+                                    tokenized_block_path(parts_, config_, block.place).string()));
     return std::move(*part);
   }
 
@@ -275,7 +278,7 @@ class Builder {
     return fmt::format("{}-{:05}.h5", config_.sources[plan.source].name, plan.index);
   }
 
-  // A shard of this very build from before it was interrupted.
+  // Whether the shard exists already, written by this build before it was interrupted.
   bool is_written(const base::Path& path, const Plan& plan) const {
     if (!base::is_there(path)) return false;
     try {
@@ -326,7 +329,7 @@ class Builder {
     });
   }
 
-  // The summary; then the parts and the shards of an earlier build go.
+  // Writes the summary, then removes the part files and the shards of earlier builds.
   void finish() {
     check_owner();
     write_dataset(config_.output, dataset_);
@@ -349,11 +352,12 @@ class Builder {
   ExclusionIndex exclusion_;
   Dataset dataset_;
   base::Path parts_;
-  std::unique_ptr<base::Owner> owner_;  // of rank 0
-  std::string owner_mark_;              // the same on all ranks
+  std::unique_ptr<base::FolderOwner> owner_;  // only on rank 0
+  std::string owner_mark_;                    // the same on all ranks
   std::int64_t block_bytes_ = 0;
-  std::vector<Block> blocks_;       // this rank's; after plan_shards() everybody's, in order
-  std::vector<Findings> findings_;  // by source; in the same way
+  // This rank's; after plan_shards() those of all ranks, in order.
+  std::vector<Block> blocks_;
+  std::vector<Findings> findings_;               // by source; otherwise as blocks_
   std::vector<std::vector<BadLine>> bad_lines_;  // this rank's, by source
   std::vector<Plan> plans_;
 };

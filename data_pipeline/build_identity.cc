@@ -11,12 +11,12 @@
 #include "base/version.h"
 #include "data_pipeline/documents.h"
 #include "data_pipeline/shard.h"
-#include "parallel/guard.h"
+#include "parallel/communication/run_guarded.h"
 
 namespace eyrie::data_pipeline {
 namespace {
 
-// Part of the build's hash: raise it whenever the same input would give other shards.
+// Goes into the build's hash. Increase it whenever the same input would give different shards.
 constexpr int kRules = 1;
 
 std::string file_hash(const base::Path& path) {
@@ -102,7 +102,8 @@ std::string build_hash(const DataConfig& config, const Dataset& dataset,
     key += fmt::format("\n{} {} {}", source.name, source.text, source.skip_bad_lines);
     if (source.format == Format::kText) key += " format text";
     if (source.hold_out == HoldOut::kEnd) key += " hold_out end";
-    if (source.skip_bad_lines) key += " bad lines 2";  // which lines these are
+    // The version of the rule that decides which lines are bad.
+    if (source.skip_bad_lines) key += " bad lines 2";
     for (const std::string& filter : source.filters) key += " " + filter;
     for (const std::string& hash : file_hashes[i]) key += " " + hash;
   }

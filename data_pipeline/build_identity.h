@@ -1,5 +1,5 @@
-// What decides the shards of a build: for ranks to compare, and for a later build to be told from
-// this one.
+// Everything that decides the shards of a build. Ranks compare it with each other, and a later
+// build compares it with the one in the output folder.
 #pragma once
 
 #include <string>
@@ -8,24 +8,26 @@
 #include "data_pipeline/data_config.h"
 #include "data_pipeline/dataset.h"
 #include "data_pipeline/exclusion.h"
-#include "parallel/same.h"
+#include "parallel/communication/same.h"
 #include "text/tokenizer.h"
 
 namespace eyrie::data_pipeline {
 
-// A file's size and the hash of its beginning and end: enough to tell apart files of two nodes that
-// every rank would otherwise have to read whole.
+// The size of a file and a hash of its beginning and end: enough to notice that two nodes have
+// different files, without every rank reading them whole.
 parallel::Fact file_fact(const std::string& name, const base::Path& path);
 
-// What every rank must have been given alike. Reads the beginning and end of every file.
+// The facts that must be equal on all ranks. Reads the beginning and end of every file.
 parallel::Facts build_facts(const DataConfig& config, const text::Tokenizer& tokenizer,
                             const ExclusionIndex& exclusion);
 
-// Collective: every file is read once, dealt to the ranks. By source and file: 16 hex digits.
+// Collective. Every file is read once, by one of the ranks. Returns a hash of 16 hex digits for
+// each file, indexed by source and file.
 std::vector<std::vector<std::string>> hash_files(const DataConfig& config,
                                                  parallel::Communicator& communicator);
 
-// Over all that decides the shards: 16 hex digits. `dataset` names tokenizer and exclusion.
+// Returns the hash, 16 hex digits, of everything that decides the shards. The hashes of the
+// tokenizer and the exclusion set are taken from `dataset`.
 std::string build_hash(const DataConfig& config, const Dataset& dataset,
                        const text::Tokenizer& tokenizer, std::int64_t block_bytes,
                        const std::vector<std::vector<std::string>>& file_hashes);

@@ -15,7 +15,7 @@
 namespace eyrie::data_pipeline {
 namespace {
 
-// Planned names are told apart from slips of the pen.
+// Available and planned names; a planned one gets another message than a misspelled one.
 const std::vector<std::string> kFilters = {"utf8"};
 const std::vector<std::string> kLaterFilters = {"language", "repetition", "quality",
                                                 "unsafe",   "personal",   "duplicate"};
@@ -30,7 +30,7 @@ std::vector<std::string> one_or_more(base::Config& config, const std::string& ke
   return config.get<std::vector<std::string>>(key);
 }
 
-// Whether the key holds the second of its two choices.
+// Returns whether the key holds the second of its two allowed values.
 bool is_second(base::Config& config, const std::string& key, const std::string& first,
                const std::string& second, bool by_default) {
   const std::string value = config.get<std::string>(key, by_default ? second : first);
@@ -49,7 +49,7 @@ std::vector<base::Path> files_of(const base::Config& config, const std::string& 
 }
 
 std::size_t bytes(base::Config& config, const std::string& key, std::size_t fallback) {
-  constexpr std::int64_t kMost = (std::int64_t{1} << 31) - 1;  // libraries count with 32 bits
+  constexpr std::int64_t kMost = (std::int64_t{1} << 31) - 1;  // libraries use 32-bit counts
   return base::get_whole(config, key, static_cast<std::int64_t>(fallback), 1, kMost);
 }
 

@@ -1,4 +1,4 @@
-// dataset.json and the table that a build ends with.
+// dataset.json and the table that a build prints at its end.
 #include "data_pipeline/dataset.h"
 
 #include <fmt/format.h>
@@ -33,7 +33,7 @@ std::string to_json(const std::vector<BadLine>& lines) {
   for (const BadLine& bad : lines)
     all.push_back(
         {{"file", bad.file}, {"line", bad.line}, {"column", bad.column}, {"reason", bad.reason}});
-  // What a line holds may be no UTF-8.
+  // The reason may quote bytes that are not UTF-8.
   return all.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 

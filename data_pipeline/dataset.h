@@ -1,5 +1,5 @@
-// dataset.json: what a folder of shards holds (docs/formats/shard.md). Written last, so that its
-// being there says that the build was finished.
+// dataset.json: what a folder of shards holds (docs/formats/shard.md). It is written last, so its
+// presence says that the build finished.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ struct ShardEntry {
   std::string content;
 };
 
-// What became of documents.
+// How many documents were read, dropped for which reason, and written.
 struct DocumentCounts {
   std::int64_t read = 0, bad_lines = 0, empty = 0, filtered = 0, excluded = 0, written = 0,
                validation = 0;
@@ -27,22 +27,23 @@ struct DocumentCounts {
   void add(const DocumentCounts& other);
 };
 
-// A line that is no document, in a source that passes over these.
+// A line that is not a document, in a source that skips such lines.
 struct BadLine {
-  std::int64_t line = 0, column = 0;  // from 1; column 0: the line as a whole
+  std::int64_t line = 0, column = 0;  // both from 1; column 0: the line as a whole
   std::string reason;
   std::string file = "";
 };
-constexpr std::size_t kNamedBadLines = 5;  // that are named of a source; the others are counted
+// At most this many bad lines per source are named; further ones are only counted.
+constexpr std::size_t kNamedBadLines = 5;
 
 struct SourceSummary {
   std::string name;
-  std::vector<std::pair<std::string, std::string>> files;  // name, hash of its bytes
+  std::vector<std::pair<std::string, std::string>> files;  // name and hash of the bytes
   std::vector<std::string> filters;
   DocumentCounts counts;
-  std::vector<std::pair<std::string, std::int64_t>>
-      excluded_by_task;            // a document may count for several
-  std::vector<BadLine> bad_lines;  // the first of them
+  // A document may count for several tasks.
+  std::vector<std::pair<std::string, std::int64_t>> excluded_by_task;
+  std::vector<BadLine> bad_lines;  // the first kNamedBadLines
   std::vector<ShardEntry> shards;
 };
 
@@ -53,23 +54,25 @@ struct Dataset {
   double validation = 0;
   std::string exclusion_method, exclusion_hash;
   std::vector<std::string> exclusion_tasks, exclusion_files, screened_tasks;
-  text::TaskContents contents;  // of what was screened; none in a summary of an earlier version
+  // Hashes of the screened evaluation items; empty in a summary written by an earlier version.
+  text::TaskContents contents;
   std::string exclusion_report = "{}";  // JSON
   std::vector<SourceSummary> sources;
 };
 
 constexpr const char* kDatasetFile = "dataset.json";
 
-// Bad lines as a JSON list, and back.
+// Bad lines to and from a JSON list.
 std::string to_json(const std::vector<BadLine>& lines);
 std::vector<BadLine> bad_lines_from_json(std::string_view json);
 
-// InputError: not there (an unfinished build, or no folder of shards), not readable.
+// Throws InputError if dataset.json is missing (an unfinished build, or not a folder of shards) or
+// not readable.
 Dataset read_dataset(const base::Path& directory);
 void write_dataset(const base::Path& directory, const Dataset& dataset);
 
-// One line a source and one for all: documents read, removed by each filter and task, written,
-// tokens, held out.
+// A table with one line per source and one for all of them: documents read, removed by each filter
+// and task, written, tokens, held out.
 std::string dataset_table(const Dataset& dataset);
 
 }  // namespace eyrie::data_pipeline

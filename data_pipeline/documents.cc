@@ -1,4 +1,4 @@
-// Lines and texts out of files, and documents out of lines.
+// Reads lines and texts from files, and documents from lines.
 #include "data_pipeline/documents.h"
 
 #include <fmt/format.h>
@@ -16,7 +16,7 @@ namespace {
 
 using base::kByteOrderMark;
 
-// The names of an object's fields, for a message.
+// The field names of an object, for an error message.
 std::string keys_of(const base::JsonText& object) {
   constexpr std::size_t kLongest = 200;
   std::string keys;
@@ -44,7 +44,7 @@ bool LineReader::more() {
   buffer_.erase(0, begin_);
   searched_ -= begin_;
   begin_ = 0;
-  // Of a line that is too long nothing is kept.
+  // Nothing of a line that is too long is kept.
   if (buffer_.size() > longest_) {
     too_long_ = true;
     buffer_.clear();

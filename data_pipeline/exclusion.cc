@@ -1,4 +1,4 @@
-// The n-gram index: what of an item goes in, and what a document shares with it.
+// The n-gram index: which n-grams of an item are indexed, and what a document shares with them.
 #include "data_pipeline/exclusion.h"
 
 #include <fmt/format.h>
@@ -16,14 +16,15 @@
 namespace eyrie::data_pipeline {
 namespace {
 
-constexpr std::size_t kKeptGrams = 4096;  // distinct n-grams a task that one Findings keeps
+// The largest number of distinct n-grams per task that one Findings keeps.
+constexpr std::size_t kKeptGrams = 4096;
 
 std::string item_id(const text::TaskItem& item) {
   return fmt::format("{}/{}/{}", item.task, item.split, item.index);
 }
 
-// Of the whole item, so that any change of a task's data or rendering gives another exclusion-set
-// hash.
+// Hashes the whole item, so that any change of a task's data or rendering changes the hash of the
+// exclusion set.
 std::uint64_t item_hash(const std::string& group, const text::TaskItem& item) {
   base::Hasher hasher;
   const auto add = [&](std::string_view text) {
@@ -47,7 +48,7 @@ void TaskFindings::add(const TaskFindings& other) {
   hits += other.hits;
   documents += other.documents;
   bytes += other.bytes;
-  // Ties go by name, so that the order of adding does not matter.
+  // Ties are broken by name, so that the order of adding does not matter.
   if (std::tuple(-other.longest, other.longest_item, other.longest_text) <
       std::tuple(-longest, longest_item, longest_text)) {
     longest = other.longest;
@@ -132,7 +133,7 @@ void ExclusionIndex::add(const std::string& group_name, const text::TaskItem& it
   }
   if (most_words < kShortestWhole) group.too_short.push_back(t.items.back().id);
 
-  // The forms of an item overlap: its windows are kept once.
+  // The forms of an item overlap; each of its windows is kept once.
   std::sort(t.entries.begin() + first_entry, t.entries.end());
   t.entries.erase(std::unique(t.entries.begin() + first_entry, t.entries.end()), t.entries.end());
 }
@@ -158,13 +159,15 @@ bool ExclusionIndex::screen(std::string_view document, Findings& findings, Match
   findings.resize(t.groups.size());
   thread_local Scratch scratch;
 
-  struct Run {  // consecutive windows shared with one item: the one going on, and the longest
+  // Consecutive windows shared with one item: the current run and the longest one.
+  struct Run {
     std::size_t begin, last, end, longest_begin, longest_end;
   };
-  struct Shared {  // with one group
+  // What the document shares with one group.
+  struct Shared {
     std::set<std::string> grams;
     std::set<std::uint32_t> items;
-    std::set<std::uint32_t> places;  // bytes of the document where a shared window begins
+    std::set<std::uint32_t> places;  // byte offsets in the document where a shared window begins
   };
   std::map<std::uint32_t, Shared> shared;  // by group
 
@@ -207,7 +210,7 @@ bool ExclusionIndex::screen(std::string_view document, Findings& findings, Match
     for (const auto& [item, run] : runs) {
       const std::uint32_t group = t.items[item].group;
       shared[group].items.insert(item);
-      // Ties go by name, so that the order of documents and items does not matter.
+      // Ties are broken by name, so that the order of documents and items does not matter.
       const auto words_shared = static_cast<std::int64_t>(run.longest_end - run.longest_begin);
       const std::string& id = t.items[item].id;
       TaskFindings& task = findings[group];

@@ -1,4 +1,4 @@
-// Patterns over glob(3).
+// File patterns, implemented with glob(3).
 #include "data_pipeline/file_patterns.h"
 
 #include <fmt/format.h>
@@ -21,7 +21,8 @@ bool is_there(const std::string& path) {
   return fs::exists(path, ignored);
 }
 
-// How much of the pattern, from its beginning to behind a '/', is a folder of exactly this name.
+// Returns the length of the longest leading part of the pattern, up to and including a '/', that is
+// an existing folder of exactly this name.
 std::size_t literal_folder(const std::string& pattern) {
   std::error_code ignored;
   for (std::size_t at = pattern.rfind('/'); at != pattern.npos && at > 0;
@@ -30,7 +31,7 @@ std::size_t literal_folder(const std::string& pattern) {
   return pattern.starts_with('/') ? 1 : 0;
 }
 
-// The name as a pattern of itself.
+// Returns a glob pattern that matches exactly this name.
 std::string escaped(const std::string& name) {
   std::string result;
   for (const char c : name) {
@@ -40,7 +41,8 @@ std::string escaped(const std::string& name) {
   return result;
 }
 
-// Where the group that begins at `open` ends, and the bars of its own; npos: it does not end.
+// Returns where the group that begins at `open` ends, and appends the positions of its own bars,
+// without those of inner groups. Returns npos if it does not end.
 std::size_t group_end(const std::string& pattern, std::size_t open,
                       std::vector<std::size_t>& bars) {
   int depth = 0;

@@ -1,4 +1,4 @@
-// From what a user writes to the files that are meant.
+// Finds the files that match a pattern from DATA.yaml or the command line.
 #pragma once
 
 #include <string>
@@ -8,12 +8,13 @@
 
 namespace eyrie::data_pipeline {
 
-// The files that match, sorted by name, each once; at least one. A file that is there under exactly
-// the given name is that file, and the folders of a pattern that are there under exactly their
-// names are those, whatever characters they hold. Otherwise `*`, `?` and `[…]` as in a shell, a
-// group "(.gz|.zst)" for nothing or one of its alternatives, and `\` before a character that means
-// itself. InputError names the pattern: nothing matches, only folders do, a pipe or a device, a
-// folder that cannot be read.
+// Returns the files that match, at least one, sorted by name, without duplicates. If a file of
+// exactly the given name exists, it is the only match; likewise, leading folders of the pattern
+// that exist under exactly their name are taken literally, whatever characters they contain.
+// Otherwise `*`, `?` and `[…]` work as in a shell, a group "(.gz|.zst)" stands for nothing or one
+// of its alternatives, and `\` makes the next character literal. Throws InputError naming the
+// pattern if nothing matches, only folders match, a match is a pipe or a device, or a folder cannot
+// be read.
 std::vector<base::Path> matching_files(const std::string& pattern);
 
 }  // namespace eyrie::data_pipeline

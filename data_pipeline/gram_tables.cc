@@ -1,4 +1,4 @@
-// Filling the tables of the n-gram index, and looking windows up in them.
+// Fills the tables of the n-gram index and looks windows up in them.
 #include "data_pipeline/gram_tables.h"
 
 #include <algorithm>

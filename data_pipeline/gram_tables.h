@@ -1,6 +1,6 @@
-// The tables of the n-gram index: hashes of word windows, in one sorted array with a bit map in
-// front that answers nearly all of the questions "is this window in any item?" without touching the
-// array. Used by exclusion.cc alone.
+// The tables of the n-gram index: hashes of word windows in one sorted array. A bit map in front of
+// it answers most questions of the kind "is this window in any item?" without touching the array.
+// Used only by exclusion.cc.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +18,7 @@ namespace eyrie::data_pipeline {
 
 constexpr Punctuation kWays[] = {Punctuation::kDelete, Punctuation::kSplit};
 
-// Hashes of any window of words in constant time: a polynomial over the words' hashes modulo 2^64.
+// Hashes any window of words in constant time, with a polynomial over the word hashes modulo 2^64.
 class Windows {
  public:
   void set(const Words& words);
@@ -63,33 +63,36 @@ struct ExclusionIndex::Tables {
     std::string id;
   };
 
-  // Its number; it is made where it is not there.
+  // Returns the index of the group, which is added if it does not exist.
   std::size_t group(const std::string& name);
 
-  // All windows of 13 words, in both ways: those with enough verbal words; all where none has.
+  // Adds the windows of 13 words that have enough verbal words, or all windows if none has. Does so
+  // for both ways of treating punctuation.
   void add_grams(std::string_view form, std::uint32_t item);
 
-  // Whether the window of 13 words of `scratch` has enough verbal ones.
+  // Returns whether the window of 13 words at `begin` in `scratch` has enough verbal words.
   bool telling(std::size_t begin) const;
 
-  // The form as one window if it has 6 to 12 words.
+  // Adds the form as one window if it has 6 to 12 words.
   void add_whole(std::string_view form, std::uint32_t item);
 
   std::size_t words_in(std::string_view form);
 
-  // The entries of a window. Ask grams_there first: it says no to nearly all.
+  // Returns the range of entries of this window. Test `grams_there` first: it rules out most
+  // windows.
   std::pair<const Entry*, const Entry*> find(std::uint64_t gram) const;
 
   std::vector<Group> groups;
   std::vector<Item> items;
-  // Hashes of the items' texts, by leaf task and split.
+  // Content hashes of the items, by leaf task and split.
   std::map<std::string, std::map<std::string, std::vector<std::uint64_t>>> contents;
-  std::vector<Entry> entries;        // sorted by finish()
-  std::vector<std::uint64_t> heads;  // the first 6 words of every whole form; gone after finish()
+  std::vector<Entry> entries;  // sorted by finish()
+  // Hashes of the first 6 words of each form that add_whole() added; only used until finish().
+  std::vector<std::uint64_t> heads;
   std::vector<std::uint64_t> item_hashes;
   BitMap grams_there, heads_there;
   std::size_t distinct = 0;
-  Scratch scratch;  // of add()
+  Scratch scratch;  // used by add()
 };
 
 }  // namespace eyrie::data_pipeline

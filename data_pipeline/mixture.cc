@@ -1,8 +1,8 @@
-// One period of the mixture. With whole-number shares s_i that add up to P, let d_i(n) = n·s_i −
-// P·given_i(n) be how far source i is behind after n rows, in P-ths of a row. Row n + 1 goes to the
-// largest n·s_i + s_i − P·given_i. A source that is chosen had more than 0 there (they add up to
-// P), so it never falls below −P; at n = P every d_i is a multiple of P above −P, and they add up
-// to 0: all are 0, and the sequence repeats.
+// Computes one period of the mixture. With integer shares s_i that add up to P, let d_i(n) = n·s_i
+// − P·given_i(n) be how far source i is behind after n rows, in units of 1/P row. Row n + 1 goes to
+// the source with the largest n·s_i + s_i − P·given_i. These values add up to P, so the largest is
+// positive and d_i never falls to −P or below. At n = P every d_i is a multiple of P above −P, and
+// they add up to 0; so all are 0, and the sequence repeats.
 #include "data_pipeline/mixture.h"
 
 #include <fmt/format.h>

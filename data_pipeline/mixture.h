@@ -1,4 +1,4 @@
-// Which source gives row n of a stage: always the one furthest behind its weight.
+// Which source provides row n of a stage: always the one that is furthest behind its weight.
 #pragma once
 
 #include <cstdint>
@@ -6,28 +6,29 @@
 
 namespace eyrie::data_pipeline {
 
-// After n rows a source of weight w has given between w·n − 1 and w·n + 1 of them (weights adding
-// up to 1), and the sequence repeats after a whole number of rows of each, so that any row is found
-// at once. Weights are taken to one part in a million.
+// With weights that add up to 1, a source of weight w provides between w·n − 1 and w·n + 1 of the
+// first n rows. The sequence is periodic, with a whole number of rows per source in a period, so
+// any row is found directly. Weights are rounded to one part in a million.
 class Mixture {
  public:
-  // At least one weight, none negative, one positive; no more than 65,536. A positive weight below
-  // a millionth of their sum is refused. InputError.
+  // Takes up to 65,536 weights. Throws InputError if one is negative, none is positive, or a
+  // positive one is below a millionth of the sum.
   explicit Mixture(const std::vector<double>& weights);
 
   struct Place {
     std::size_t source;
-    std::int64_t index;  // how many rows the source has given before this one
+    std::int64_t index;  // number of earlier rows from this source
   };
   Place row(std::int64_t n) const;
-  std::int64_t given(std::size_t source,
-                     std::int64_t rows) const;  // by the source, of the first `rows`
+  // Returns how many of the first `rows` rows come from this source.
+  std::int64_t given(std::size_t source, std::int64_t rows) const;
   std::int64_t period() const { return static_cast<std::int64_t>(sources_.size()); }
 
  private:
-  std::vector<std::int64_t> shares_;    // rows a period
-  std::vector<std::uint16_t> sources_;  // of each row of a period
-  std::vector<std::uint32_t> indices_;  // of each row, among the rows of its source in the period
+  std::vector<std::int64_t> shares_;    // rows per period, by source
+  std::vector<std::uint16_t> sources_;  // the source of each row of a period
+  // For each row of a period: how many earlier rows of the period have the same source.
+  std::vector<std::uint32_t> indices_;
 };
 
 }  // namespace eyrie::data_pipeline

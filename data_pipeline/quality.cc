@@ -1,4 +1,4 @@
-// The three shares of the quality score.
+// The three factors of the quality score.
 #include "data_pipeline/quality.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// The quality score of a document: a simple rule, the same for every kind of text. Only the order
-// within a source matters; the second stage of a run draws on the best share of each source.
+// The quality score of a document: one simple rule for every kind of text. Only the order within a
+// source matters; a stage can train on the best-scored share of each source.
 #pragma once
 
 #include <cstdint>
@@ -7,15 +7,14 @@
 
 namespace eyrie::data_pipeline {
 
-// In [0, 1], the product of three shares, each 1 for a good document:
+// Returns a score in [0, 1], the product of three factors, each of which is 1 for a good document:
 //   length   min(1, words / 64): a document of a few words teaches little;
-//   variety  the share of different runs of 4 words among the first 1,000 such runs: lists, tables
-//   and boilerplate
-//            repeat themselves;
-//   wording  min(1, b / 4), b = bytes that are not white space per token: text in the words that
-//   the tokenizer knows
-//            against numbers, base64, broken encodings.
-// `tokens`: of the text, without BOS and EOS. 0 for a text without words.
+//   variety  the share of distinct runs among the first 1,000 runs of 4 words: lists, tables and
+//            boilerplate repeat themselves;
+//   wording  min(1, b / 4), where b is the number of non-white-space bytes per token: text made of
+//            words that the tokenizer knows scores higher than numbers, base64 or broken encodings.
+// `tokens` is the number of tokens of the text, without BOS and EOS. Returns 0 for a text without
+// words.
 float quality_score(std::string_view text, std::int64_t tokens);
 
 }  // namespace eyrie::data_pipeline

@@ -1,4 +1,4 @@
-// Screening files on all ranks.
+// Screens files on all ranks.
 #include "data_pipeline/screen.h"
 
 #include <algorithm>
@@ -14,7 +14,7 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-constexpr std::int64_t kDealtLines = 64;  // consecutive lines that go to one rank
+constexpr std::int64_t kDealtLines = 64;  // consecutive lines that one rank takes at a time
 
 Json hits_json(const std::vector<ScreenResult::Hit>& hits) {
   Json all = Json::array();
@@ -38,7 +38,7 @@ ScreenResult screen_files(const std::vector<base::Path>& files, const std::strin
     for (const base::Path& file : files) {
       LineReader lines(file);
       DocumentParser parser(field);
-      Findings findings(index.groups().size());  // of the lines that are dealt together
+      Findings findings(index.groups().size());  // of the current group of kDealtLines lines
       const auto keep = [&] {
         for (std::size_t g = 0; g < findings.size(); ++g) own.findings[g].add(findings[g]);
         findings.assign(findings.size(), {});

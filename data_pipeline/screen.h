@@ -1,4 +1,4 @@
-// `eyrie data screen`: what documents share with evaluation items; nothing is changed.
+// `eyrie data screen`: reports what documents share with evaluation items, and changes nothing.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 #include "base/file.h"
 #include "data_pipeline/exclusion.h"
-#include "parallel/communicator.h"
+#include "parallel/communication/communicator.h"
 
 namespace eyrie::data_pipeline {
 
@@ -15,15 +15,15 @@ struct ScreenResult {
   struct Hit {
     std::string file;
     std::int64_t line = 0;
-    ExclusionIndex::Match match;  // the longest of the document
+    ExclusionIndex::Match match;  // the longest match of this document
   };
-  std::int64_t documents = 0, bytes = 0;  // read
-  std::vector<Hit> hits;                  // one a document that shares something, by file and line
-  Findings findings;                      // one a group of the index
+  std::int64_t documents = 0, bytes = 0;  // documents and bytes read
+  std::vector<Hit> hits;                  // one per document with a match, sorted by file and line
+  Findings findings;                      // one entry per group of the index
 };
 
-// Collective: lines are dealt to the ranks; all of them return the whole result. InputError: a file
-// that is not there, a bad line.
+// Collective. Lines are dealt out to the ranks, and every rank returns the whole result. Throws
+// InputError at a missing file or a bad line.
 ScreenResult screen_files(const std::vector<base::Path>& files, const std::string& field,
                           const ExclusionIndex& index, parallel::Communicator& communicator);
 

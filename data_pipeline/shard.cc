@@ -1,4 +1,4 @@
-// Writing shards through the HDF5 layer, and reading them through a mapping.
+// Writes shards through the HDF5 layer, and reads them through a memory mapping.
 #include "data_pipeline/shard.h"
 
 #include <fmt/format.h>
@@ -16,7 +16,7 @@ namespace {
 
 constexpr const char* kFormat = "eyrie-shard";
 constexpr const char* kAdvice = "build the shards again (eyrie data build)";
-constexpr std::int64_t kWidestNarrow = 65536;  // the largest vocabulary that uint16 holds
+constexpr std::int64_t kWidestNarrow = 65536;  // largest vocabulary whose ids fit into uint16
 
 template <class T>
 std::vector<std::uint64_t> checksums_of(std::span<const T> tokens) {
@@ -181,8 +181,8 @@ Shard::Shard(const base::Path& path) : path_(path) {
   check_documents();
 }
 
-// Whatever later finds a place in memory by it. Who wrote the file may have meant something else:
-// checksums do not tell.
+// Checks every value that is later used as an index or an offset. Matching checksums do not prove
+// that these values make sense: another program may have written the file.
 void Shard::check_documents() const {
   if (documents() > std::numeric_limits<std::uint32_t>::max())
     damaged(fmt::format("it has {} documents, more than a shard can", documents()));

@@ -1,4 +1,4 @@
-// Opening and checking a folder of shards.
+// Opens and checks a folder of shards.
 #include "data_pipeline/shard_set.h"
 
 #include <fmt/format.h>
@@ -50,8 +50,8 @@ void check_needs(const Shard& shard, const Dataset& dataset, const DataNeeds& ne
   }
 }
 
-// A benchmark is more than its name: what was kept out must be what is evaluated. Returns a
-// warning.
+// Checks that the items that were kept out are those that are evaluated: the same task name is not
+// enough. Returns a warning, or "".
 std::string check_contents(const base::Path& directory, const Dataset& dataset,
                            const DataNeeds& needs) {
   for (const auto& [task, splits] : needs.contents) {
@@ -81,7 +81,7 @@ std::string check_contents(const base::Path& directory, const Dataset& dataset,
   return "";
 }
 
-// What dataset.json says of a shard and what the shard says of itself, one by one.
+// Compares what dataset.json says about a shard with what the shard says about itself.
 void check_entry(const Shard& shard, const ShardEntry& entry, const SourceSummary& summary,
                  const Dataset& dataset) {
   const ShardInfo& info = shard.info();

@@ -1,4 +1,4 @@
-// A finished folder of shards, opened for a run: every check that a run needs before its first
+// A folder of finished shards, opened for a run, with all checks that a run needs before its first
 // step.
 #pragma once
 
@@ -13,15 +13,17 @@
 
 namespace eyrie::data_pipeline {
 
-// What a run asks of its data.
+// What a run requires of its data.
 struct DataNeeds {
-  std::string tokenizer_file, tokenizer_hash;  // of the run
-  std::vector<std::string> tasks;  // that it evaluates, in any stage: groups or leaf tasks
-  // The leaf tasks of groups, where known: data that was screened for all of them serves the group.
+  std::string tokenizer_file, tokenizer_hash;  // the run's tokenizer
+  std::vector<std::string> tasks;  // groups or leaf tasks that it evaluates in any stage
+  // The leaf tasks of each group, if known. Data that was screened for all of them may be used with
+  // the group.
   std::map<std::string, std::vector<std::string>> leaf_tasks = {};
-  // What the leaf tasks' documents say that the run evaluates (and draws shots from), by split.
+  // Content hashes of the documents that the run evaluates or draws shots from, by leaf task and
+  // split.
   text::TaskContents contents = {};
-  std::int64_t vocabulary = 0;  // pieces of the run's tokenizer; 0: not compared
+  std::int64_t vocabulary = 0;  // size of the run's tokenizer; 0: not compared
 };
 
 // Read-only and thread-safe once open.
@@ -33,23 +35,24 @@ class ShardSet {
   struct Source {
     std::string name;
     std::vector<Shard> shards;
-    std::vector<Document> training, validation;  // in the order of the shards; none without tokens
+    // In the order of the shards; documents without tokens are left out.
+    std::vector<Document> training, validation;
   };
 
-  // InputError: no finished build there; a shard is missing, cut off, damaged, of another build, or
-  // not named by dataset.json, or dataset.json says something else of it than it says itself; made
-  // with another tokenizer (both hashes and files) or vocabulary; not screened for a task that the
-  // run evaluates (task and file), or for another edition of it.
+  // Throws InputError if the folder has no finished build; if a shard is missing, cut off, damaged,
+  // from another build, not named by dataset.json, or different from what dataset.json says about
+  // it; if the tokenizer (the message has both hashes and files) or the vocabulary differs from the
+  // run's; or if the data was not screened for a task that the run evaluates (the message has task
+  // and file), or was screened for another edition of that task.
   static std::shared_ptr<const ShardSet> open(const base::Path& directory, const DataNeeds& needs);
 
   const base::Path& directory() const { return directory_; }
   const std::vector<Source>& sources() const { return sources_; }
   const Source& source(const std::string& name) const;  // InputError names the known ones
   std::int64_t vocabulary() const { return vocabulary_; }
-  // What is to be told of the folder once; "" nothing.
+  // A warning about the folder, to be logged once; "" if there is none.
   const std::string& warning() const { return warning_; }
-  // Over the contents of the shards of these sources: a run that goes on from a checkpoint needs
-  // the same.
+  // A hash of the shards of these sources. A run that resumes from a checkpoint must have the same.
   std::string fingerprint(const std::vector<std::string>& sources) const;
 
  private:

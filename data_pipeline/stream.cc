@@ -18,9 +18,9 @@ std::vector<double> weights_of(const StreamConfig& config) {
   return weights;
 }
 
-// The share of the documents with the highest score, at least one, in their old order. Ties go by
-// hash, then by place.
-std::vector<ShardSet::Document> best_documents(const ShardSet::Source& source, double share) {
+// Returns the share of the documents with the highest score, at least one, in their old order. Ties
+// are broken by hash, then by position.
+std::vector<ShardSet::Document> documents_of_quality(const ShardSet::Source& source, double share) {
   std::vector<ShardSet::Document> documents = source.training;
   if (share >= 1) return documents;
   const auto wanted = static_cast<std::size_t>(
@@ -48,7 +48,7 @@ Batch::Batch(std::int64_t rows_, std::int64_t length_)
       positions(rows_ * length_),
       loss_mask(rows_ * length_) {}
 
-RowPiece Batch::row(std::int64_t r) {
+RowView Batch::row(std::int64_t r) {
   return {std::span(tokens).subspan(r * length, length),
           std::span(targets).subspan(r * length, length),
           std::span(positions).subspan(r * length, length),
@@ -67,8 +67,9 @@ BatchStream::BatchStream(std::shared_ptr<const ShardSet> shards, StreamConfig co
   if (config_.batch_sequences % config_.micro_shards != 0)
     throw refuse(fmt::format("micro_shards {} does not divide batch_sequences {}",
                              config_.micro_shards, config_.batch_sequences));
-  if (!(config_.best > 0 && config_.best <= 1))
-    throw refuse(fmt::format("best {} is not a share: above 0, at most 1", config_.best));
+  if (!(config_.quality_fraction > 0 && config_.quality_fraction <= 1))
+    throw refuse(
+        fmt::format("best {} is not a share: above 0, at most 1", config_.quality_fraction));
   std::vector<std::string> used;
   for (const auto& [name, weight] : config_.mixture) {
     const ShardSet::Source& source = shards_->source(name);
@@ -78,8 +79,8 @@ BatchStream::BatchStream(std::shared_ptr<const ShardSet> shards, StreamConfig co
       throw refuse(fmt::format(
           "source {} in {} has no documents to train on: give it weight 0, or build it again", name,
           shards_->directory().string()));
-    lines_.back() = std::make_unique<DocumentLine>(
-        source, best_documents(source, config_.best),
+    lines_.back() = std::make_unique<EpochTokenStream>(
+        source, documents_of_quality(source, config_.quality_fraction),
         base::Philox(config_.seed, fmt::format("data order {} {}", config_.stage, name)));
     if (config_.packing == Packing::kWindows && lines_.back()->tokens() <= config_.sequence_length)
       throw refuse(fmt::format(
@@ -99,7 +100,7 @@ Batch BatchStream::micro_shard(std::int64_t stage_step, std::int64_t micro_shard
   const std::int64_t first = stage_step * config_.batch_sequences + micro_shard * batch.rows;
   for (std::int64_t r = 0; r < batch.rows; ++r) {
     const Mixture::Place place = mixture_.row(first + r);
-    const DocumentLine& line = *lines_[place.source];
+    const EpochTokenStream& line = *lines_[place.source];
     const std::int64_t so_far = place.index * batch.length;
     if (config_.packing == Packing::kWindows) {
       line.read_window(so_far / line.tokens(), line.window_begin(place.index, batch.length),
@@ -141,12 +142,12 @@ ValidationStream::ValidationStream(std::shared_ptr<const ShardSet> shards,
   for (const ShardSet::Source& source : shards_->sources()) {
     if (source.validation.empty()) continue;
     names_.push_back(source.name);
-    lines_.push_back(std::make_unique<DocumentLine>(
+    lines_.push_back(std::make_unique<EpochTokenStream>(
         source, source.validation, base::Philox(0, "validation order " + source.name)));
   }
 }
 
-// The last token of a text is a target alone.
+// With windows, the last token of the text is only a target.
 std::int64_t ValidationStream::places(std::size_t source) const {
   return lines_.at(source)->tokens() - (packing_ == Packing::kWindows ? 1 : 0);
 }
@@ -162,9 +163,9 @@ Batch ValidationStream::rows(std::size_t source, std::int64_t first, std::int64_
   for (std::int64_t r = 0; r < count; ++r) {
     const std::int64_t begin = (first + r) * length_;
     const std::int64_t there = std::min(length_, places(source) - begin);
-    const RowPiece row = batch.row(r);
-    const RowPiece filled{row.tokens.first(there), row.targets.first(there),
-                          row.positions.first(there), row.loss_mask.first(there)};
+    const RowView row = batch.row(r);
+    const RowView filled{row.tokens.first(there), row.targets.first(there),
+                         row.positions.first(there), row.loss_mask.first(there)};
     if (packing_ == Packing::kWindows) {
       lines_[source]->read_window(0, begin, filled);
     } else {

@@ -1,4 +1,4 @@
-// Splitting into words: a table for ASCII, ICU's categories and case folding for everything else.
+// Splits text into words: a table for ASCII, ICU's categories and case folding for the rest.
 #include "data_pipeline/words.h"
 
 #include <unicode/uchar.h>
@@ -79,7 +79,7 @@ void scan(std::string_view text, Punctuation punctuation, Letter&& letter, End&&
 constexpr std::uint64_t kStart = 0x9E3779B97F4A7C15u;
 constexpr std::uint64_t kPrime = 0x00000100000001B3u;
 
-// The finaliser of MurmurHash3: spreads the last letters over all bits.
+// The finalizer of MurmurHash3: spreads the last letters over all bits.
 std::uint64_t spread(std::uint64_t h) {
   h ^= h >> 33;
   h *= 0xFF51AFD7ED558CCDu;

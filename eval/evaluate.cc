@@ -1,4 +1,4 @@
-// From answers to metrics, of tasks and of groups.
+// Computes metrics of tasks and groups from the answers.
 #include "eval/evaluate.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// All ranks score their share of every task; what is answered is kept every few seconds.
+// Every rank scores its share of every task. Answers are kept every few seconds.
 #include "eval/evaluation.h"
 
 #include <fmt/format.h>
@@ -12,11 +12,11 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/version.h"
-#include "eval/deal.h"
 #include "eval/identity.h"
+#include "eval/partition_by_cost.h"
 #include "eval/progress_log.h"
-#include "eval/score_share.h"
-#include "parallel/stop_notice.h"
+#include "eval/score_documents.h"
+#include "parallel/health/stop_notice.h"
 
 namespace eyrie::eval {
 namespace {
@@ -27,7 +27,7 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-std::int64_t requests_of(const Work& work) {
+std::int64_t requests_of(const WorkItem& work) {
   return static_cast<std::int64_t>(work.plan->items()[work.document].targets.size());
 }
 
@@ -38,20 +38,20 @@ std::int64_t sum(parallel::Communicator& ranks, std::int64_t value) {
 
 }  // namespace
 
-// One rank's part of the work.
+// One rank's share of the work.
 class Evaluation::Worker {
  public:
-  Worker(const Evaluation& evaluation, model::LanguageModel& model, const Sharing& sharing,
-         const KeptAnswers* kept)
+  Worker(const Evaluation& evaluation, model::LanguageModel& model, const EvaluationRanks& ranks,
+         const AnswerCache* kept)
       : evaluation_(evaluation),
         model_(model),
-        sharing_(sharing),
+        ranks_(ranks),
         kept_(kept),
-        notice_(sharing.readers, sharing.mates) {}
+        notice_(ranks.group, ranks.tensor) {}
 
-  // Whether the work goes on with the next unit.
-  bool score(const Unit& unit, std::span<const Work> work, const Answers& known) {
-    parallel::agree(sharing_.world, [&] {
+  // Scores this rank's share of the unit. Returns whether to continue with the next unit.
+  bool score(const Unit& unit, std::span<const WorkItem> work, const Answers& known) {
+    parallel::agree(ranks_.world, [&] {
       share_.emplace(work, evaluation_.tokenizer_, evaluation_.options_.max_length, known);
     });
     std::span<const model::ScoreRequest> requests = share_->requests();
@@ -73,13 +73,14 @@ class Evaluation::Worker {
         if (kept_ != nullptr && wants_keeping()) try_to_keep();
       });
       if (failure_) notice_.ask();
-      if (done == of) return true;  // nothing is left to be stopped
+      if (done == of) return true;  // nothing is left to stop
       return !(failure_ || evaluation_.stoppable_) || !notice_.requested();
     };
     std::vector<model::Score> scores;
     try {
       scores = model_.score(requests, progress);
-    } catch (const base::InputError&) {  // of a request, before any pass
+    } catch (const base::InputError&) {
+      // Thrown because of an invalid request, before any forward pass.
       failure_ = std::current_exception();
       notice_.ask();
       notice_.requested();
@@ -87,11 +88,12 @@ class Evaluation::Worker {
     const bool stopped = notice_.finish();
     attempt([&] {
       if (stopped) return;
-      for (std::size_t r = 0; r < scores.size(); ++r) {  // of a model that does not tell
+      // For models that do not call progress().
+      for (std::size_t r = 0; r < scores.size(); ++r) {
         if (!told[r]) share_->answer(r, scores[r], answers_);
       }
     });
-    parallel::agree(sharing_.world, [&] {
+    parallel::agree(ranks_.world, [&] {
       if (failure_) std::rethrow_exception(failure_);
       if (!stopped) share_->append_to(bytes_);
       if (stopped && kept_ != nullptr) keep();
@@ -112,8 +114,8 @@ class Evaluation::Worker {
     }
   }
 
-  // After the first batch, then every few seconds, and never so often that it takes more than a few
-  // per cent.
+  // After the first batch, then every few seconds, but so rarely that keeping takes at most a few
+  // percent of the time.
   bool wants_keeping() const {
     constexpr double kEvery = 10, kShare = 0.04;
     return !last_kept_ || seconds_since(*last_kept_) > std::max(kEvery, keeping_s_ / kShare);
@@ -127,20 +129,20 @@ class Evaluation::Worker {
     }
   }
   void keep() {
-    if (sharing_.mates != nullptr && sharing_.mates->rank() != 0) return;
+    if (ranks_.tensor != nullptr && ranks_.tensor->rank() != 0) return;
     const auto start = Clock::now();
-    kept_->write(sharing_.readers.rank(), answers_);
+    kept_->write(ranks_.group.rank(), answers_);
     keeping_s_ = seconds_since(start);
     last_kept_ = Clock::now();
   }
 
   const Evaluation& evaluation_;
   model::LanguageModel& model_;
-  const Sharing& sharing_;
-  const KeptAnswers* kept_;
+  const EvaluationRanks& ranks_;
+  const AnswerCache* kept_;
   parallel::StopNotice notice_;
-  std::optional<Share> share_;
-  Answers answers_;  // this rank's since the start
+  std::optional<DocumentScorer> share_;
+  Answers answers_;  // this rank's answers since the start
   std::string bytes_;
   std::exception_ptr failure_;
   std::optional<Clock::time_point> last_kept_;
@@ -156,7 +158,7 @@ Evaluation::Evaluation(const text::Tokenizer& tokenizer, const EvaluateOptions& 
     for (auto& task : text::open_tasks(name, catalog_, options_.places)) {
       if (plans_.contains(task->name())) continue;
       unit.leaves.push_back(task->name());
-      plans_.emplace(task->name(), make_plan(task, catalog_, options_));
+      plans_.emplace(task->name(), make_task_plan(task, catalog_, options_));
     }
     units_.push_back(std::move(unit));
   }
@@ -173,12 +175,12 @@ text::TaskContents Evaluation::contents() const {
   return contents;
 }
 
-// What is answered already costs nothing.
-std::vector<Work> Evaluation::work_of(const Unit& unit, const Answers& known,
-                                      std::vector<double>& costs) const {
-  std::vector<Work> work;
+// Requests that are already answered cost nothing.
+std::vector<WorkItem> Evaluation::work_of(const Unit& unit, const Answers& known,
+                                          std::vector<double>& costs) const {
+  std::vector<WorkItem> work;
   for (const std::string& leaf : unit.leaves) {
-    const Plan& plan = plans_.at(leaf);
+    const TaskPlan& plan = plans_.at(leaf);
     const auto answers = known.find(leaf);
     for (std::int64_t i = 0; i < plan.documents; ++i) {
       work.push_back({&plan, i});
@@ -197,8 +199,8 @@ std::vector<Work> Evaluation::work_of(const Unit& unit, const Answers& known,
 
 namespace {
 
-// Read by one rank, so that all have the same.
-Answers take_kept(KeptAnswers& kept, parallel::Communicator& world) {
+// Rank 0 reads the kept answers, so that all ranks have the same ones.
+Answers take_kept(AnswerCache& kept, parallel::Communicator& world) {
   std::string lines;
   parallel::agree(world, [&] {
     if (world.rank() == 0) lines = to_lines(kept.begin());
@@ -229,15 +231,15 @@ Results Evaluation::results_of(const std::vector<std::string>& bytes) const {
   return results;
 }
 
-std::optional<Results> Evaluation::run(model::LanguageModel& model, const Sharing& sharing) {
+std::optional<Results> Evaluation::run(model::LanguageModel& model, const EvaluationRanks& ranks) {
   const bool keeps = !directory_.empty();
   Answers known;
-  std::optional<KeptAnswers> kept;
+  std::optional<AnswerCache> kept;
   if (keeps) {
-    const int tensor = sharing.mates == nullptr ? 1 : sharing.mates->size();
+    const int tensor = ranks.tensor == nullptr ? 1 : ranks.tensor->size();
     kept.emplace(directory_, identity_,
                  fmt::format("version {}, tensor {}", base::kVersion, tensor));
-    known = take_kept(*kept, sharing.world);
+    known = take_kept(*kept, ranks.world);
   }
   std::int64_t all = 0;
   for (const auto& [name, plan] : plans_) {
@@ -247,25 +249,25 @@ std::optional<Results> Evaluation::run(model::LanguageModel& model, const Sharin
     base::log_info(fmt::format("the evaluation goes on: {} of {} requests are answered already",
                                count(known), all));
 
-  Worker worker(*this, model, sharing, kept ? &*kept : nullptr);
+  Worker worker(*this, model, ranks, kept ? &*kept : nullptr);
   bool stopped = false;
   for (const Unit& unit : units_) {
     std::vector<double> costs;
-    const std::vector<Work> work = work_of(unit, known, costs);
-    const auto [begin, end] = deal(costs, sharing.readers.rank(), sharing.readers.size());
+    const std::vector<WorkItem> work = work_of(unit, known, costs);
+    const auto [begin, end] = partition_by_cost(costs, ranks.group.rank(), ranks.group.size());
     stopped = !worker.score(unit, std::span(work).subspan(begin, end - begin), known);
     if (stopped) break;
   }
   if (stopped) {
-    const std::int64_t answered = count(known) + sum(sharing.readers, worker.answered());
+    const std::int64_t answered = count(known) + sum(ranks.group, worker.answered());
     base::log_info(fmt::format(
         "the evaluation stopped on request: {} of {} requests are answered{}", answered, all,
         keeps ? fmt::format(", and kept in {}; it goes on from there",
-                            KeptAnswers::folder(directory_).string())
+                            AnswerCache::folder(directory_).string())
               : "; nothing keeps them"));
     return {};
   }
-  return results_of(sharing.readers.all_gather(worker.bytes()));
+  return results_of(ranks.group.all_gather(worker.bytes()));
 }
 
 Results evaluate(model::LanguageModel& model, const text::Tokenizer& tokenizer,

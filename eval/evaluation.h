@@ -1,4 +1,4 @@
-// An evaluation that can be stopped between two batches and goes on from there, with the answers
+// An evaluation that can be stopped between two batches and resumes from there. Its answers are
 // kept in the folder of its results.
 #pragma once
 
@@ -8,62 +8,66 @@
 #include <vector>
 
 #include "base/file.h"
+#include "eval/answer_cache.h"
 #include "eval/evaluate.h"
-#include "eval/kept_answers.h"
 #include "eval/task_plan.h"
-#include "parallel/communicator.h"
+#include "parallel/communication/communicator.h"
 #include "text/task_content.h"
 
 namespace eyrie::eval {
 
-// The ranks of an evaluation.
-struct Sharing {
-  parallel::Communicator& world;    // all of them
-  parallel::Communicator& readers;  // among which the work is shared out
-  parallel::Communicator* mates =
-      nullptr;  // that do the same work together with this one; each has own readers
+// The communicators of an evaluation.
+struct EvaluationRanks {
+  parallel::Communicator& world;  // all ranks of the evaluation
+  parallel::Communicator& group;  // the ranks among which the work is divided
+  // The tensor-parallel ranks that do the same work together; each of them has a `group` of its
+  // own. May be null.
+  parallel::Communicator* tensor = nullptr;
 };
 
 class Evaluation {
  public:
-  // Opens the tasks and decides what is asked. `tokenizer` must outlive it. InputError: unknown
-  // task, missing data, too few documents for the shots, limits that make no sense.
+  // Opens the tasks and decides which documents and shots are used. `tokenizer` must outlive this
+  // object. Throws InputError at an unknown task, missing data, too few documents for the shots, or
+  // invalid limits.
   Evaluation(const text::Tokenizer& tokenizer, const EvaluateOptions& options);
 
-  // Of what the results will be (identity.h).
+  // What the results will belong to (identity.h).
   const std::string& identity() const { return identity_; }
 
-  // What the documents say that are evaluated or serve as shots, by leaf task and split.
+  // Content hashes of the documents that are evaluated or serve as shots, by leaf task and split.
   text::TaskContents contents() const;
 
-  // Answers are kept in this folder while the work goes on (and taken from there, where they are of
-  // this evaluation).
+  // Answers are kept in this folder during the evaluation, and answers that it already holds are
+  // reused if they belong to this evaluation.
   void keep_in(const base::Path& directory) { directory_ = directory; }
-  // Whether a request to stop ends it; else it is overheard.
+  // Whether a request to stop ends the evaluation (the default); otherwise it is ignored.
   void set_stoppable(bool stoppable) { stoppable_ = stoppable; }
 
-  // Collective, once. The results, the same on every rank and whatever the ranks, the batches and
-  // the stops between; or nothing, where a request to stop came before the last answer: then every
-  // rank has written its answers. Errors are those of all ranks together, but for what fails in the
-  // middle of a pass, which is thrown by that rank alone.
-  std::optional<Results> run(model::LanguageModel& model, const Sharing& sharing);
+  // Collective; call it once. Returns the results, which are the same on every rank and do not
+  // depend on the number of ranks, the batches or earlier stops. Returns nothing if a request to
+  // stop came before the last answer; by then every rank has written its answers. An error on one
+  // rank is thrown on all ranks, except that an error in the middle of a forward pass is thrown
+  // only on the rank where it happened.
+  std::optional<Results> run(model::LanguageModel& model, const EvaluationRanks& ranks);
 
  private:
-  // Tasks that are evaluated in one call of the model: those of one name in the options.
+  // The leaf tasks of one name in the options; they are evaluated in one call of the model.
   struct Unit {
     std::string name;
     std::vector<std::string> leaves;
   };
   class Worker;
-  std::vector<Work> work_of(const Unit& unit, const Answers& known,
-                            std::vector<double>& costs) const;
+  std::vector<WorkItem> work_of(const Unit& unit, const Answers& known,
+                                std::vector<double>& costs) const;
   Results results_of(const std::vector<std::string>& bytes) const;
 
   const text::Tokenizer& tokenizer_;
   const EvaluateOptions options_;
   text::TaskCatalog catalog_;
   std::vector<Unit> units_;
-  std::map<std::string, Plan> plans_;  // by leaf task; where they lie is known to Work
+  // By leaf task. WorkItem keeps pointers to the values.
+  std::map<std::string, TaskPlan> plans_;
   std::string identity_;
   base::Path directory_;
   bool stoppable_ = true;

@@ -1,4 +1,4 @@
-// Identities as JSON, and their comparison with what lies in a folder.
+// Identities as JSON, and their comparison with what is in a folder.
 #include "eval/identity.h"
 
 #include <fmt/format.h>
@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/listing.h"
-#include "eval/kept_answers.h"
+#include "eval/answer_cache.h"
 #include "text/task_content.h"
 
 namespace eyrie::eval {
@@ -23,9 +23,9 @@ namespace fs = std::filesystem;
 
 const std::string kSamples = "samples_", kSamplesEnd = ".jsonl";
 
-// Everything of a leaf task that a prompt, an answer or a metric comes from; documents in their
-// order.
-std::string content_of(const Plan& plan) {
+// Hashes everything in a leaf task that affects a prompt, an answer or a metric; the documents in
+// their order.
+std::string content_of(const TaskPlan& plan) {
   const text::TaskDefinition& task = plan.task->definition();
   base::Hasher hasher;
   const auto add = [&](std::string_view text) {
@@ -53,7 +53,7 @@ std::string content_of(const Plan& plan) {
   return base::hex(hasher.value());
 }
 
-// "tasks.piqa.documents" → 20.
+// Flattens nested objects: "tasks.piqa.documents" → 20.
 void flatten(const Json& json, const std::string& path, std::map<std::string, std::string>& flat) {
   if (!json.is_object()) {
     flat[path] = json.is_string() ? json.get<std::string>() : json.dump();
@@ -63,7 +63,8 @@ void flatten(const Json& json, const std::string& path, std::map<std::string, st
     flatten(value, path.empty() ? key : path + "." + key, flat);
 }
 
-// "of runs/a/checkpoints/step-00000200 (griffin-10m, bf16)", if it says.
+// Returns "of runs/a/checkpoints/step-00000200 (griffin-10m, bf16)", if the results contain a
+// description.
 std::string description_in(const Json& results) {
   const auto config = results.find("config");
   if (config == results.end() || !config->is_object()) return "";
@@ -80,7 +81,7 @@ std::string limits_json(const std::map<std::string, std::int64_t>& limits) {
 
 std::string identity_json(const EvaluateOptions& options, const text::Tokenizer& tokenizer,
                           const text::TaskCatalog& catalog,
-                          const std::map<std::string, Plan>& plans) {
+                          const std::map<std::string, TaskPlan>& plans) {
   Json json;
   json["weights"] = options.subject.weights;
   json["step"] = nullptr;
@@ -128,7 +129,7 @@ std::string difference(const std::string& there, const std::string& now, bool wi
     }
   }
   std::vector<std::string> changes;
-  // The step first: it says most.
+  // The step comes first, since it is the most informative.
   std::set<std::string> keys;
   for (const auto* flat : {&before, &after})
     for (const auto& [key, value] : *flat) keys.insert(key);
@@ -170,12 +171,13 @@ std::string task_of_samples(const base::Path& file) {
   return name.substr(begin, name.size() - begin - kSamplesEnd.size());
 }
 
-OutputThere look_into(const base::Path& directory, const std::string& identity,
-                      bool without_weights) {
-  using Kind = OutputThere::Kind;
+ExistingOutput inspect_output(const base::Path& directory, const std::string& identity,
+                              bool without_weights) {
+  using Kind = ExistingOutput::Kind;
   if (!base::is_there(directory)) return {};
   const base::Path path = directory / "results.json";
-  if (base::is_regular_file(path)) {  // a pipe or a device holds nothing
+  // A pipe or a device contains no earlier results.
+  if (base::is_regular_file(path)) {
     const Json there = Json::parse(base::read_file(path), nullptr, false);
     if (!there.is_object())
       return {Kind::kOther, fmt::format("{} is damaged: no JSON object", path.string())};
@@ -199,12 +201,12 @@ OutputThere look_into(const base::Path& directory, const std::string& identity,
     }
     return {Kind::kSame, ""};
   }
-  const std::string unfinished = KeptAnswers::identity_in(directory);
+  const std::string unfinished = AnswerCache::identity_in(directory);
   if (!unfinished.empty()) {
     const std::string differs = difference(unfinished, identity, without_weights);
     if (differs.empty()) return {Kind::kUnfinished, ""};
     return {Kind::kOther, fmt::format("{} holds the answers of an unfinished evaluation: {}",
-                                      KeptAnswers::folder(directory).string(), differs)};
+                                      AnswerCache::folder(directory).string(), differs)};
   }
   const std::vector<base::Path> samples = samples_in(directory);
   if (samples.empty()) return {};

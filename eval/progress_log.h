@@ -1,4 +1,4 @@
-// Lines about an evaluation under way, and how long it will take.
+// Logs the progress of a running evaluation and the estimated time left.
 #pragma once
 
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-// Putting prompts together and splitting their tokens.
+// Assembles prompts and splits their tokens.
 #include "eval/prompt.h"
 
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-// From a document to what the model is asked: the prompt with its shots, and its tokens.
+// Turns a document into model requests: the prompt with its shots, and the tokens.
 #pragma once
 
 #include <cstdint>
@@ -13,34 +13,36 @@
 
 namespace eyrie::eval {
 
-// Description and shots: all that stands in front of the document's own prompt.
+// Returns the description and the shots: everything that precedes the document's own prompt.
 std::string prompt_head(const text::TaskDefinition& task, const std::vector<text::TaskItem>& pool,
                         std::span<const std::int64_t> shots);
 
-// What is scored for a choice: its target behind the delimiter (" A").
+// Returns what is scored for a choice: its target after the delimiter (" A").
 std::string continuation(const text::TaskDefinition& task, const text::TaskItem& item,
                          std::size_t choice);
 
 struct EncodedRequest {
-  model::ScoreRequest request;                               // cut to the maximal length
-  std::int64_t context_tokens = 0, continuation_tokens = 0;  // before that; BOS counted
+  model::ScoreRequest request;                               // truncated to the maximum length
+  std::int64_t context_tokens = 0, continuation_tokens = 0;  // before truncation; with BOS
 };
 
-// Sets the token counts, then cuts the context from the left so that the model is given at most
-// `max_length` tokens (0: no limit; the last token is only predicted). InputError: the continuation
-// alone is longer.
+// Sets the token counts, then truncates the context from the left so that the model is given at
+// most `max_length` tokens (0: no limit; the last token is only predicted and does not count).
+// Throws InputError if the continuation alone is longer.
 void cut_to_length(EncodedRequest& encoded, std::int64_t max_length);
 
-// Tokens of (context, continuation) pairs as lm-evaluation-harness splits them: white space at the
-// end of the context goes to the continuation; the continuation's tokens are those of the whole
-// text behind as many as the context alone has, BOS in front of both. (That program leaves BOS out
-// where the text begins with its name, which its tokenizers read as the token; here it is text.) An
-// empty context is BOS alone. Not thread-safe: keeps the last context's tokens.
+// Tokenizes (context, continuation) pairs as lm-evaluation-harness does. White space at the end of
+// the context is moved to the continuation. The whole text is tokenized, with BOS in front, and the
+// continuation gets the tokens after as many as the context alone has. An empty context is BOS
+// alone. (lm-evaluation-harness omits BOS if the text begins with its name, which its tokenizers
+// read as the token; here that is ordinary text.) Not thread-safe: caches the tokens of the last
+// context.
 class RequestEncoder {
  public:
-  // `max_length`: tokens that the model is given at the most, cut off from the left; 0: no limit.
+  // `max_length`: at most this many tokens are given to the model; longer contexts are truncated
+  // from the left. 0: no limit.
   RequestEncoder(const text::Tokenizer& tokenizer, std::int64_t max_length);
-  // InputError: a continuation without tokens of its own, or longer than max_length.
+  // Throws InputError if the continuation has no tokens of its own or is longer than max_length.
   EncodedRequest encode(std::string_view context, std::string_view continuation);
 
  private:

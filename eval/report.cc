@@ -1,4 +1,4 @@
-// JSON and tables.
+// Results as JSON and tables.
 #include "eval/report.h"
 
 #include <fmt/format.h>
@@ -9,8 +9,8 @@
 
 #include "base/file.h"
 #include "base/output_place.h"
+#include "eval/answer_cache.h"
 #include "eval/identity.h"
-#include "eval/kept_answers.h"
 #include "eval/prompt.h"
 #include "eval/shots.h"
 #include "eval/statistics.h"
@@ -21,7 +21,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kFilter = "none";  // answers are scored as they are
+constexpr const char* kFilter = "none";  // answers are scored without a filter
 
 bool higher_is_better(const std::string& metric) { return metric != "perplexity"; }
 
@@ -89,7 +89,7 @@ std::string dump(const Json& json, int indent) {
   return json.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-// A Markdown table of the lines that `wanted` picks.
+// Returns a Markdown table of the lines that `wanted` selects.
 template <class Wanted>
 std::string table(const Results& results, const std::string& title, Wanted&& wanted) {
   constexpr std::size_t kColumns = 9;
@@ -169,7 +169,7 @@ std::string results_json(const Results& results) {
       json["group_subtasks"][line.name] = results.groups.at(line.name).group.members;
     }
   }
-  // Of what the results are: whether they stand for an evaluation is decided by it.
+  // What the results belong to. inspect_output() compares it with the identity of an evaluation.
   if (!results.identity.empty()) json["evaluated"] = Json::parse(results.identity);
   Json& config = json["config"];
   config["model"] = "eyrie";
@@ -219,8 +219,8 @@ std::string samples_jsonl(const TaskResult& result) {
 
 void write_results(const Results& results, const base::Path& directory, bool samples) {
   base::make_directories(directory);
-  // At no moment does a results.json stand beside samples of something else.
-  if (look_into(directory, results.identity).kind != OutputThere::Kind::kSame) {
+  // A results.json must at no time be beside samples of another evaluation.
+  if (inspect_output(directory, results.identity).kind != ExistingOutput::Kind::kSame) {
     const base::OutputPlace place = base::find_output_place(directory / "results.json");
     if (place.kind == base::OutputPlace::Kind::kFile) base::remove_tree(place.path);
     for (const base::Path& file : samples_in(directory)) base::remove_tree(file);
@@ -230,7 +230,7 @@ void write_results(const Results& results, const base::Path& directory, bool sam
       base::write_file(directory / samples_name(name), samples_jsonl(task));
   }
   base::write_file(directory / "results.json", results_json(results));
-  base::remove_tree(KeptAnswers::folder(directory));
+  base::remove_tree(AnswerCache::folder(directory));
 }
 
 }  // namespace eyrie::eval

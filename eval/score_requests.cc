@@ -1,4 +1,4 @@
-// Requests from JSONL, dealt out to the ranks by the length of their lines.
+// Reads requests from JSONL and divides them among the ranks by line length.
 #include "eval/score_requests.h"
 
 #include <fmt/format.h>
@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "base/file_kind.h"
 #include "base/json_text.h"
-#include "eval/deal.h"
+#include "eval/partition_by_cost.h"
 #include "eval/prompt.h"
 #include "text/python_string.h"
 #include "text/value.h"
@@ -25,7 +25,7 @@ struct Line {
   std::string_view text;
 };
 
-// Where the model is not open yet.
+// Used while the model is not yet open.
 constexpr std::int32_t kAnyVocabulary = std::numeric_limits<std::int32_t>::max();
 
 std::vector<std::int32_t> read_tokens(const text::Value& list, std::int32_t vocabulary) {
@@ -71,7 +71,7 @@ EncodedRequest read_token_request(const base::JsonText& object, const base::Json
   return result;
 }
 
-// Those that are not blank.
+// Returns the lines that are not blank.
 std::vector<Line> lines_of(std::string_view jsonl, const std::string& name) {
   const std::string other = base::not_json_lines(jsonl.substr(0, 600));
   if (!other.empty()) throw base::InputError(fmt::format("{}: {}", name, other));
@@ -87,11 +87,11 @@ std::vector<Line> lines_of(std::string_view jsonl, const std::string& name) {
   return lines;
 }
 
-// A value of a request's object, where it is there.
+// A value in a request's object, if present.
 using Part = std::optional<base::JsonText>;
 
-// Calls `body` with its context and continuation or its tokens; the others are none. InputError
-// naming the line, for what `body` throws too.
+// Calls `body` with the request's context and continuation, or with its tokens; the others are
+// empty. Throws InputError naming the line, also for errors that `body` throws.
 template <class Body>
 void with_request(const Line& line, Body&& body) {
   try {
@@ -126,7 +126,7 @@ bool needs_tokenizer(std::string_view jsonl) {
                      const auto* first = value.get<std::int64_t>();
                      needs = !tokens || first == nullptr || *first < 1;
                    });
-    } catch (const base::InputError&) {  // told where the requests are scored
+    } catch (const base::InputError&) {  // reported when the requests are scored
     }
     if (needs) return true;
   }
@@ -156,11 +156,11 @@ std::string score_requests(model::LanguageModel& model, const text::Tokenizer& t
     const std::vector<Line> lines = lines_of(jsonl, name);
     std::vector<double> costs;
     for (const Line& line : lines) costs.push_back(static_cast<double>(line.text.size()));
-    const auto [first, last] = deal(costs, communicator.rank(), communicator.size());
+    const auto [first, last] = partition_by_cost(costs, communicator.rank(), communicator.size());
     RequestEncoder encoder(tokenizer, max_length);
     std::vector<model::ScoreRequest> requests;
     std::vector<nlohmann::ordered_json> outputs;
-    std::vector<std::string> ids;  // as they are written in the requests: "\"id\":7,"
+    std::vector<std::string> ids;  // as written in the requests: "\"id\":7,"
     for (std::size_t i = first; i < last; ++i) {
       with_request(lines[i], [&](const base::JsonText& object, const Part& tokens,
                                  const Part& context, const Part& continuation) {

@@ -1,4 +1,4 @@
-// Drawing the few-shot examples.
+// Draws the few-shot examples.
 #include "eval/shots.h"
 
 #include <fmt/format.h>
@@ -12,7 +12,7 @@
 namespace eyrie::eval {
 namespace {
 
-// Whether `shot` is the evaluated document, or one that reads the same and has the same answer.
+// Returns whether `shot` is the evaluated document, or has the same text and the same answer.
 bool tells_the_answer(const text::TaskItem& shot, const text::TaskItem& item) {
   if (shot.document_hash == item.document_hash) return true;
   return shot.gold >= 0 && item.gold >= 0 && shot.prompt == item.prompt &&
@@ -51,7 +51,7 @@ std::vector<std::vector<std::int64_t>> choose_shots(const text::Task& task, int 
     }
     std::erase_if(one, tells);
     if (static_cast<int>(one.size()) < shots) {
-      // Too few are left: all are drawn again, from the others.
+      // Too few are left: draw all of them again from the others.
       std::vector<std::int64_t> others;
       for (std::int64_t at = 0; at < size; ++at) {
         if (!tells(at)) others.push_back(at);

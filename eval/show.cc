@@ -1,4 +1,4 @@
-// Lists of tasks, and documents with their shots.
+// Lists tasks, and shows documents with their shots.
 #include "eval/show.h"
 
 #include <fmt/format.h>
@@ -32,7 +32,8 @@ std::string describe(const text::TaskDefinition& task, const base::Path& data) {
 std::string list_tasks(const text::TaskPlaces& places) {
   const text::TaskCatalog catalog = text::read_tasks(places.task_directories);
   std::string text;
-  std::set<std::string> shown, inner;  // tasks of groups; groups of groups
+  // Tasks that were listed under a group; groups that are members of another group.
+  std::set<std::string> shown, inner;
   for (const auto& [name, group] : catalog.groups) {
     inner.insert(group.members.begin(), group.members.end());
   }

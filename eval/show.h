@@ -1,4 +1,4 @@
-// Tasks for people to read.
+// Shows tasks and documents in readable form.
 #pragma once
 
 #include <cstdint>
@@ -9,13 +9,13 @@
 
 namespace eyrie::eval {
 
-// Every group and task with its type, splits, default shots, metrics and data files, and whether
-// these are there. The members of a group that come from one file are shown as one line.
+// Lists every group and task with its type, splits, default number of shots, metrics and data
+// files, and whether these exist. Members of a group that come from one file are shown as one line.
 std::string list_tasks(const text::TaskPlaces& places);
 
-// One document as the model gets it: the whole prompt with its shots, every continuation, the right
-// one marked. `shots`: in place of the task's own number. InputError: a group (names its tasks), no
-// such document.
+// Shows one document as the model gets it: the whole prompt with its shots and every continuation,
+// with the right one marked. `shots` overrides the task's own number. Throws InputError at a group
+// (the message names its tasks) or a document that does not exist.
 std::string show_document(const std::string& task, std::int64_t document, std::optional<int> shots,
                           const text::TaskPlaces& places);
 

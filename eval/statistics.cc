@@ -1,4 +1,4 @@
-// Sums in document order, in double precision.
+// Sums are in document order and double precision.
 #include "eval/statistics.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Limits, shots and costs.
+// Limits, shots and costs of tasks.
 #include "eval/task_plan.h"
 
 #include <fmt/format.h>
@@ -15,8 +15,8 @@
 namespace eyrie::eval {
 namespace {
 
-// The limit of a leaf task: its own, else that of the nearest group around it, else that of all
-// others.
+// Returns the limit of a leaf task: its own, else that of the nearest group that contains it, else
+// that for all other tasks; -1 if there is none.
 std::int64_t limit_of(const std::string& leaf, const text::TaskCatalog& catalog,
                       const std::map<std::string, std::int64_t>& limits) {
   std::set<std::string> reached = {leaf};
@@ -57,17 +57,17 @@ void check_options(const EvaluateOptions& options, const text::TaskCatalog& cata
   }
 }
 
-Plan make_plan(std::shared_ptr<const text::Task> task, const text::TaskCatalog& catalog,
-               const EvaluateOptions& options) {
-  Plan plan;
+TaskPlan make_task_plan(std::shared_ptr<const text::Task> task, const text::TaskCatalog& catalog,
+                        const EvaluateOptions& options) {
+  TaskPlan plan;
   plan.task = std::move(task);
   plan.shots = options.shots.value_or(plan.task->definition().shots);
   plan.documents = static_cast<std::int64_t>(plan.items().size());
   const std::int64_t limit = limit_of(plan.task->name(), catalog, options.limits);
   if (limit >= 0) plan.documents = std::min(plan.documents, limit);
   plan.chosen = choose_shots(*plan.task, plan.shots, plan.documents);
-  plan.one_head = std::all_of(plan.chosen.begin(), plan.chosen.end(),
-                              [&](const auto& one) { return one == plan.chosen.front(); });
+  plan.same_shots = std::all_of(plan.chosen.begin(), plan.chosen.end(),
+                                [&](const auto& one) { return one == plan.chosen.front(); });
   if (plan.shares_head()) {
     const std::span<const std::int64_t> first = plan.chosen[0];
     plan.shared_head =
@@ -76,8 +76,8 @@ Plan make_plan(std::shared_ptr<const text::Task> task, const text::TaskCatalog& 
   return plan;
 }
 
-double cost_of(const Work& work) {
-  constexpr double kRequest = 8;  // what a request takes however short it is
+double cost_of(const WorkItem& work) {
+  constexpr double kRequest = 8;  // fixed cost per request, whatever its length
   const text::TaskItem& item = work.plan->items()[work.document];
   double bytes = static_cast<double>(item.prompt.size());
   for (std::size_t choice = 0; choice < item.targets.size(); ++choice) {

@@ -1,5 +1,5 @@
-// What is decided of a task before anything is scored, the same on every rank: its shots, its
-// documents, what each of them costs.
+// What is decided about a task before anything is scored: its shots, its documents, and their
+// costs. The same on every rank.
 #pragma once
 
 #include <cstdint>
@@ -12,14 +12,16 @@
 
 namespace eyrie::eval {
 
-// What is known of a leaf task before it is scored; the same on every rank.
-struct Plan {
+// The plan of one leaf task. The same on every rank.
+struct TaskPlan {
   std::shared_ptr<const text::Task> task;
   int shots = 0;
   std::int64_t documents = 0;
   std::vector<std::vector<std::int64_t>> chosen;
-  bool one_head = true;     // all documents have the same shots, or none
-  std::string shared_head;  // of all documents; empty where each has shots of its own
+  // Whether all documents have the same shots (or none).
+  bool same_shots = true;
+  // The prompt head of all documents; empty if they have different shots.
+  std::string shared_head;
 
   const std::vector<text::TaskItem>& items() const {
     return task->items(task->definition().evaluated_split());
@@ -27,22 +29,22 @@ struct Plan {
   const std::vector<text::TaskItem>& pool() const {
     return task->items(task->definition().shot_split());
   }
-  bool shares_head() const { return one_head; }
+  bool shares_head() const { return same_shots; }
 };
 
-struct Work {
-  const Plan* plan = nullptr;
+struct WorkItem {
+  const TaskPlan* plan = nullptr;
   std::int64_t document = 0;
 };
 
-// InputError: a limit of a task that is not there, or numbers that make no sense.
+// Throws InputError at a limit for an unknown task, or at invalid numbers.
 void check_options(const EvaluateOptions& options, const text::TaskCatalog& catalog);
 
-Plan make_plan(std::shared_ptr<const text::Task> task, const text::TaskCatalog& catalog,
-               const EvaluateOptions& options);
+TaskPlan make_task_plan(std::shared_ptr<const text::Task> task, const text::TaskCatalog& catalog,
+                        const EvaluateOptions& options);
 
-// In bytes of text: what the model has to read for a document when the choices share its prompt,
-// and the documents of a task their shots.
-double cost_of(const Work& work);
+// Returns how many bytes of text the model reads for this document, given that its choices share
+// the prompt and the documents of a task may share their shots.
+double cost_of(const WorkItem& work);
 
 }  // namespace eyrie::eval

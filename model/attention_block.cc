@@ -1,4 +1,4 @@
-// The attention block: whole sequences, pieces after a state, and single tokens.
+// The attention block: whole sequences, chunks that continue a state, and single tokens.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -14,24 +14,25 @@ namespace eyrie::model {
 using tensor::DType;
 using tensor::Tensor;
 
-AttentionBlock::AttentionBlock(const GriffinConfig& config, const Sizes& sizes,
+AttentionBlock::AttentionBlock(const GriffinConfig& config, const LocalDims& dims,
                                const std::string& name, std::size_t layer, parallel::Unit& unit)
     : config_(config),
-      sizes_(sizes),
+      dims_(dims),
       layer_(layer),
-      proj_q_(name + "/proj_q", sizes.width, sizes.queries,
-              std::sqrt(1.0 / static_cast<double>(config.width)), false, sizes, unit),
-      proj_k_(name + "/proj_k", sizes.width, sizes.keys,
-              std::sqrt(1.0 / static_cast<double>(config.width)), false, sizes, unit),
-      proj_v_(name + "/proj_v", sizes.width, sizes.keys,
-              std::sqrt(1.0 / static_cast<double>(config.width)), false, sizes, unit),
-      proj_final_(name + "/proj_final", sizes.queries, sizes.width,
+      proj_q_(name + "/proj_q", dims.width, dims.queries,
+              std::sqrt(1.0 / static_cast<double>(config.width)), false, dims, unit),
+      proj_k_(name + "/proj_k", dims.width, dims.keys,
+              std::sqrt(1.0 / static_cast<double>(config.width)), false, dims, unit),
+      proj_v_(name + "/proj_v", dims.width, dims.keys,
+              std::sqrt(1.0 / static_cast<double>(config.width)), false, dims, unit),
+      proj_final_(name + "/proj_final", dims.queries, dims.width,
                   std::sqrt(2.0 / static_cast<double>(config.layers.size()) /
                             static_cast<double>(config.width)),
-                  true, sizes, unit) {
-  // Every tensor rank has the one key and value head, and the gradient that its own queries give.
-  if (sizes.tensor_ranks > 1) {
-    for (parallel::ParameterRow& row : unit.rows) {
+                  true, dims, unit) {
+  // Every tensor rank has the one key/value head, but its gradient is from its own queries only:
+  // the gradients are summed.
+  if (dims.tensor_ranks > 1) {
+    for (parallel::ParameterInfo& row : unit.parameters) {
       if (row.name.starts_with(name + "/proj_k") || row.name.starts_with(name + "/proj_v"))
         row.tensor_gradient = parallel::TensorGradient::kSum;
     }
@@ -40,13 +41,13 @@ AttentionBlock::AttentionBlock(const GriffinConfig& config, const Sizes& sizes,
 
 namespace {
 
-tensor::AttentionShape shape_of(const Sizes& sizes, const Pass& pass, std::int64_t past) {
-  return {pass.sequences, pass.length, past + pass.length, sizes.heads.own(), sizes.head_dim};
+tensor::AttentionShape shape_of(const LocalDims& dims, const Pass& pass, std::int64_t past) {
+  return {pass.sequences, pass.length, past + pass.length, dims.heads.local(), dims.head_dim};
 }
 
 }  // namespace
 
-const Sight& AttentionBlock::sight(const Pass& pass) const {
+const AttentionBounds& AttentionBlock::bounds(const Pass& pass) const {
   return config_.layers[layer_] == 'G' ? pass.global : pass.local;
 }
 
@@ -56,19 +57,19 @@ KeyPieces AttentionBlock::pieces(const Pass& pass) const {
 
 void AttentionBlock::forward(const Tensor& x, const UnitView& view, Pass& pass, Saved& saved,
                              const Tensor& y) const {
-  const std::int64_t dim = sizes_.head_dim;
-  saved.q = pass.keep(sizes_.queries.own());
+  const std::int64_t dim = dims_.head_dim;
+  saved.q = pass.keep(dims_.queries.local());
   saved.k = pass.keep(dim);
   saved.v = pass.keep(dim);
-  saved.out = pass.keep(sizes_.queries.own());
-  saved.log_sum = pass.keep_fp32(sizes_.heads.own());
+  saved.out = pass.keep(dims_.queries.local());
+  saved.log_sum = pass.keep_fp32(dims_.heads.local());
   make_products({proj_q_.product(x, view, saved.q), proj_k_.product(x, view, saved.k),
                  proj_v_.product(x, view, saved.v)},
                 view.decode);
   tensor::rope(saved.q, pass.cosines, pass.sines, false, saved.q);
   tensor::rope(saved.k, pass.cosines, pass.sines, false, saved.k);
-  if (pass.context != nullptr && sight(pass).past > 0) {
-    const std::int64_t rows = pass.sequences * (sight(pass).past + pass.length);
+  if (pass.context != nullptr && bounds(pass).past > 0) {
+    const std::int64_t rows = pass.sequences * (bounds(pass).past + pass.length);
     for (Tensor* own : {&saved.k, &saved.v}) {
       const Tensor all = pass.saved.allocate(pass.compute, rows, dim);
       fetch_past(pieces(pass), *own, all, pass.scratch);
@@ -86,10 +87,10 @@ void AttentionBlock::forward(const Tensor& x, const UnitView& view, Pass& pass, 
   make_products({proj_final_.product(saved.out, view, y)}, view.decode);
 }
 
-// Any number of tokens a sequence: with a state, its last keys and values come before the new ones,
-// at the end of `past` rows a sequence (those before them no query sees).
+// Any number of tokens per sequence. With a state, its last keys and values come before the new
+// ones, at the end of `past` rows per sequence (no query sees the rows before them).
 void AttentionBlock::attend(Pass& pass, const Saved& saved) const {
-  const std::int64_t past = sight(pass).past, keys = past + pass.length, dim = sizes_.head_dim;
+  const std::int64_t past = bounds(pass).past, keys = past + pass.length, dim = dims_.head_dim;
   Tensor all_keys = saved.k, all_values = saved.v;
   if (past > 0 && pass.state != nullptr) {
     all_keys = pass.saved.zeros(pass.compute, pass.sequences * keys, dim);
@@ -109,11 +110,11 @@ void AttentionBlock::attend(Pass& pass, const Saved& saved) const {
     }
     state.put(layer_, s, fresh(saved.k, pass.length_of(s)), fresh(saved.v, pass.length_of(s)));
   }
-  tensor::attention(saved.q, all_keys, all_values, sight(pass).first_key,
-                    shape_of(sizes_, pass, past), saved.out, saved.log_sum, pass.scratch);
+  tensor::attention(saved.q, all_keys, all_values, bounds(pass).first_key,
+                    shape_of(dims_, pass, past), saved.out, saved.log_sum, pass.scratch);
 }
 
-// One token a sequence: it joins the ring, and its query sees what is there.
+// One token per sequence: its key joins the ring, and its query sees the keys there.
 void AttentionBlock::attend_one(Pass& pass, const Saved& saved) const {
   std::vector<tensor::KeyRing> rings;
   for (std::int64_t s = 0; s < pass.sequences; ++s) {
@@ -121,14 +122,14 @@ void AttentionBlock::attend_one(Pass& pass, const Saved& saved) const {
     const std::int64_t place = pass.positions.as<std::int32_t>()[s];
     rings.push_back(pass.state->ring(layer_, s, std::min(place, config_.reach(layer_))));
   }
-  tensor::attention_step(saved.q, rings, sizes_.heads.own(), saved.out);
+  tensor::attention_step(saved.q, rings, dims_.heads.local(), saved.out);
 }
 
 void AttentionBlock::backward(const Tensor& dy, const Tensor& x, const UnitView& view, Pass& pass,
                               const Saved& saved, const Tensor& dx) const {
   tensor::ArenaScope scope(pass.scratch);
-  const std::int64_t n = pass.tokens(), width = sizes_.queries.own(), dim = sizes_.head_dim;
-  const std::int64_t past = sight(pass).past, keys = pass.sequences * (past + pass.length);
+  const std::int64_t n = pass.tokens(), width = dims_.queries.local(), dim = dims_.head_dim;
+  const std::int64_t past = bounds(pass).past, keys = pass.sequences * (past + pass.length);
   const auto compute = [&](std::int64_t columns) {
     return pass.scratch.allocate(pass.compute, n, columns);
   };
@@ -139,7 +140,7 @@ void AttentionBlock::backward(const Tensor& dy, const Tensor& x, const UnitView&
   Tensor dk = fp32(keys, dim), dv = fp32(keys, dim);
   proj_final_.backward(dy, saved.out, view, dout, false);
   tensor::attention_backward(dout, saved.q, saved.k, saved.v, saved.out, saved.log_sum,
-                             sight(pass).first_key, shape_of(sizes_, pass, past), dq, dk, dv,
+                             bounds(pass).first_key, shape_of(dims_, pass, past), dq, dk, dv,
                              pass.scratch);
   if (pass.context != nullptr) {
     for (Tensor* all : {&dk, &dv}) {

@@ -16,7 +16,7 @@ namespace eyrie::model {
 namespace {
 
 // Griffin paper, table 2 and appendix C (100m … 14b, 16 gate blocks); RecurrentGemma; two small
-// sizes for trying.
+// sizes for experiments.
 struct Size {
   const char* name;
   std::int64_t width, rnn_width, layers, heads, gate_blocks, vocabulary;
@@ -99,13 +99,13 @@ namespace {
 
 constexpr std::int64_t kMostWidth = 1 << 20;
 
-// What does not fit, and the keys that it is about.
+// Why sizes do not fit, and the keys concerned.
 struct Misfit {
   std::vector<std::string> keys;
   std::string why;
 };
 
-// Sizes that no memory holds, and whose products would not fit 64 bits.
+// Finds sizes that fit no memory and whose products would overflow 64 bits.
 std::optional<Misfit> too_large(const GriffinConfig& config) {
   constexpr double kMostParameters = 1e14;
   double parameters = static_cast<double>(config.vocabulary) * static_cast<double>(config.width);
@@ -183,7 +183,7 @@ GriffinConfig read_model(base::Config section) {
   const std::int64_t width_before = config.width;
   config.vocabulary = section.get<std::int64_t>("vocabulary", config.vocabulary);
   config.width = base::get_whole(section, "width", config.width, 1, kMostWidth);
-  if (config.width != width_before) {  // what follows the width follows it
+  if (config.width != width_before) {  // sizes that default to the width follow it
     if (config.rnn_width == width_before) config.rnn_width = config.width;
     config.mlp_width = 3 * config.width;
   }

@@ -1,4 +1,4 @@
-// What a Griffin model is: its sizes and choices, and the presets that have names.
+// The configuration of a Griffin model: its sizes and options, and the named presets.
 #pragma once
 
 #include <cstdint>
@@ -9,51 +9,51 @@
 
 namespace eyrie::model {
 
-// Sizes in elements. Layer kinds, one letter a layer: R recurrent, A local attention, G global
+// Sizes in elements. `layers` has one letter per layer: R recurrent, A local attention, G global
 // attention.
 struct GriffinConfig {
   std::string preset;
   std::int64_t vocabulary = 0;
   std::int64_t width = 0;
   std::int64_t rnn_width = 0;
-  std::int64_t mlp_width = 0;    // of each of the two branches; 3 · width in all published models
-  std::int64_t heads = 0;        // query heads; one key/value head
-  std::int64_t gate_blocks = 0;  // of the RG-LRU's block-diagonal gates
-  std::string layers;            // "RRARRA"
-  std::int64_t window = 0;       // a query sees itself and this many keys before it
-  bool scale_embedding = false;  // inputs times √width rounded to bf16 (RecurrentGemma)
-  double soft_cap = 0;           // of the logits; 0: none
-  std::string init =
-      "official";  // how weights start: official (recurrentgemma's JAX code) or paper
+  std::int64_t mlp_width = 0;     // of each of the two branches; 3 · width in all published models
+  std::int64_t heads = 0;         // query heads; one key/value head
+  std::int64_t gate_blocks = 0;   // of the RG-LRU's block-diagonal gates
+  std::string layers;             // "RRARRA"
+  std::int64_t window = 0;        // a query sees itself and this many keys before it
+  bool scale_embedding = false;   // embeddings times √width rounded to bf16 (RecurrentGemma)
+  double soft_cap = 0;            // of the logits; 0: no cap
+  std::string init = "official";  // initialisation: official (recurrentgemma's JAX code) or paper
 
   std::int64_t head_dim() const { return width / heads; }
   bool is_attention(std::size_t layer) const { return layers[layer] != 'R'; }
-  // How many keys before its own a query of this attention layer sees.
+  // Returns how many keys a query of this attention layer sees before its own.
   std::int64_t reach(std::size_t layer) const { return layers[layer] == 'G' ? kUnlimited : window; }
   static constexpr std::int64_t kUnlimited = std::int64_t{1} << 31;
   float embedding_scale() const;  // 1 without scale_embedding
 };
 
-// InputError for a name that is not known (with the nearest one).
+// Throws InputError, which suggests the nearest name, if the name is not known.
 GriffinConfig preset(const std::string& name);
 std::vector<std::string> preset_names();
-// With changes "key=value", keys as in the `model:` section of a run.
+// Applies changes "key=value"; the keys are those of the `model:` section of a run.
 GriffinConfig preset(const std::string& name, const std::vector<std::string>& changes);
 
-// The preset's name; of a model whose sizes are others "griffin-10m, changed", or with `sizes`
-// "griffin-10m, changed: width 64, layers RAR". Of names that are no preset: just the name.
+// Returns the preset's name; if the configuration differs from its preset "griffin-10m, changed",
+// or with `sizes` "griffin-10m, changed: width 64, layers RAR". A name that is not a preset is
+// returned as it is.
 std::string title_of(const GriffinConfig& config, bool sizes);
 
-// The `model:` section of a run: a preset, and any field of it overridden. Checks that the sizes
-// fit each other.
+// Reads the `model:` section of a run: a preset and overrides of its fields. Checks that the sizes
+// fit together.
 GriffinConfig read_model(base::Config section);
 
-// InputError naming what does not fit: widths that heads or gate blocks do not divide, letters that
-// are no layer.
+// Throws InputError naming what does not fit: a width that the heads or gate blocks do not divide,
+// or a letter that is not a layer kind.
 void check(const GriffinConfig& config);
 
-// One JSON object and back: what a checkpoint keeps. A checkpoint without `init` is of a time that
-// knew the official one only.
+// To and from one JSON object, as checkpoints store it. A checkpoint without `init` is from before
+// there was a choice: its initialisation is the official one.
 std::string to_json(const GriffinConfig& config);
 GriffinConfig from_json(const std::string& text);
 

@@ -1,4 +1,4 @@
-// Exchanges between the pieces of sequences.
+// Exchanges between context ranks.
 #include "model/context.h"
 
 #include <algorithm>
@@ -91,7 +91,7 @@ std::int64_t KeyPieces::past(int rank) const {
 
 namespace {
 
-// Places in a sequence that `reader` needs of `owner`, which comes before it.
+// The positions whose keys rank `reader` needs from the earlier rank `owner`.
 Part needed(const KeyPieces& pieces, int reader, int owner) {
   const Part own = parallel::part_of(pieces.length, pieces.context.size(), owner);
   const std::int64_t end = parallel::part_of(pieces.length, pieces.context.size(), reader).begin;
@@ -99,13 +99,13 @@ Part needed(const KeyPieces& pieces, int reader, int owner) {
   return {begin, std::max<std::int64_t>(0, std::min(own.end(), end) - begin)};
 }
 
-// The rows that a rank has of each sequence: own ones, and before them those of earlier ranks.
+// The layout of a rank's rows of each sequence: past rows of earlier ranks, then its own.
 struct Rows {
   explicit Rows(const KeyPieces& pieces)
       : own(parallel::part_of(pieces.length, pieces.context.size(), pieces.context.rank())),
         past(pieces.past(pieces.context.rank())),
         stride(past + own.count) {}
-  // Of sequence s: where the place `at` of it lies.
+  // The row of position `at` of sequence s.
   std::int64_t row(std::int64_t s, std::int64_t at) const {
     return s * stride + past - (own.begin - at);
   }
@@ -116,8 +116,8 @@ struct Rows {
   std::int64_t past, stride;
 };
 
-// Keys go to later ranks; back, their gradients to earlier ones. `from` begins with the place
-// `first` of every sequence.
+// Sends keys to later ranks, or with `back` their gradients to earlier ranks. Every sequence in
+// `from` begins at position `first`.
 std::vector<Message> exchange_past(const KeyPieces& pieces, const Tensor& from, std::int64_t first,
                                    bool back, tensor::Arena& scratch) {
   const int rank = pieces.context.rank();

@@ -1,50 +1,53 @@
-// What context ranks tell each other: each holds a contiguous piece of every sequence. All of it is
-// of a size that does not grow with the sequences' length (but for the keys of global attention).
-// Collective over the context axis; sums in rank order.
+// Communication between context ranks, each of which holds a contiguous piece of every sequence.
+// Message sizes do not grow with the sequence length (except for the keys of global attention).
+// Collective over the context axis; sums are made in rank order.
 #pragma once
 
 #include <cstdint>
 
-#include "parallel/activations.h"
+#include "parallel/communication/activations.h"
 #include "tensor/arena.h"
 #include "tensor/tensor.h"
 
 namespace eyrie::model {
 
-// The convolution looks back over three tokens, which one neighbour must have.
+// Minimum tokens per piece: the convolution looks back over three tokens, which must all be on the
+// neighbouring rank.
 constexpr std::int64_t kLeastPiece = 3;
 
-// This rank's piece of a sequence of `length` tokens.
+// Returns this rank's piece of a sequence of `length` tokens.
 parallel::Part piece_of(std::int64_t length, const parallel::Communicator* context);
 
-// before (sequences · k, C): the last k rows that the rank before has of every sequence of its rows
-// (sequences · its length, C); zeros on the first rank. rows_after(): the first k of the next;
-// zeros on the last.
+// Each rank holds `rows` (sequences · its length, C). Writes to `before` (sequences · k, C) the
+// last k rows of every sequence on the previous rank; zeros on the first rank. rows_after() writes
+// the first k rows on the next rank; zeros on the last rank.
 void rows_before(parallel::Communicator& context, const tensor::Tensor& rows,
                  std::int64_t sequences, const tensor::Tensor& before, tensor::Arena& scratch);
 void rows_after(parallel::Communicator& context, const tensor::Tensor& rows, std::int64_t sequences,
                 const tensor::Tensor& after, tensor::Arena& scratch);
 
-// Every rank's piece maps the state that it starts from: end = product · start + rest, each
-// (sequences, R) fp32. Returns in `start` what comes out of the ranks before this one (from_end: of
-// the ranks after it), beginning with zero.
+// The recurrence over a rank's piece is an affine map of its start state: end = product · start +
+// rest, each (sequences, R) fp32. Writes to `start` the state after the pieces of all earlier ranks
+// (from_end: of all later ranks, last one first), beginning with zero.
 void fold_pieces(parallel::Communicator& context, const tensor::Tensor& product,
                  const tensor::Tensor& rest, bool from_end, const tensor::Tensor& start,
                  tensor::Arena& scratch);
 
-// Keys or values of one pass over sequences of `length` tokens, whose queries see at most `reach`
-// keys before their own.
+// The exchange of keys or values in one pass over sequences of `length` tokens, in which a query
+// sees at most `reach` keys before its own.
 struct KeyPieces {
   parallel::Communicator& context;
   std::int64_t sequences, length, reach;
-  // Keys before a rank's piece that its queries can see.
+  // Returns how many keys before a rank's piece its queries can see.
   std::int64_t past(int rank) const;
 };
-// all (sequences · (past + own length), C): own rows and before them those of earlier ranks. Where
-// there are none, `all` may be `own`; so in return_past().
+// Writes to `all` (sequences · (past + own length), C), per sequence, the past rows of earlier
+// ranks and then this rank's own. If there are no past rows, `all` may be `own`; the same holds for
+// return_past().
 void fetch_past(const KeyPieces& pieces, const tensor::Tensor& own, const tensor::Tensor& all,
                 tensor::Arena& scratch);
-// Back again: own = its rows of `all`, plus what later ranks have for them; fp32.
+// The reverse, for gradients: own = its rows of `all`, plus what later ranks computed for them;
+// fp32.
 void return_past(const KeyPieces& pieces, const tensor::Tensor& all, const tensor::Tensor& own,
                  tensor::Arena& scratch);
 

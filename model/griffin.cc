@@ -9,20 +9,20 @@
 
 #include "base/error.h"
 #include "model/griffin_parts.h"
+#include "model/initialization.h"
 #include "tensor/ops/elementwise.h"
 
 namespace eyrie::model {
 
-using parallel::Init;
 using tensor::DType;
 using tensor::Tensor;
 
 namespace {
 
-int add_scale(const std::string& name, std::int64_t width, const Share& share,
+int add_scale(const std::string& name, std::int64_t width, const ParallelContext& parallel_context,
               parallel::Unit& unit) {
-  // Split along the sequence, a rank's gradient is of its own tokens.
-  const bool sum = share.sequence && share.tensor_ranks() > 1;
+  // With sequence parallelism a tensor rank's gradient covers its own tokens only: they are summed.
+  const bool sum = parallel_context.sequence && parallel_context.tensor_ranks() > 1;
   return unit.add(
       {.name = name + "/scale",
        .shape = {width},
@@ -31,40 +31,43 @@ int add_scale(const std::string& name, std::int64_t width, const Share& share,
 
 }  // namespace
 
-Griffin::Block::Block(const GriffinConfig& config, const Share& share, const Sizes& sizes,
-                      std::size_t layer, parallel::Unit& unit)
-    : temporal_scale(add_scale(unit.name + "/temporal_pre_norm", config.width, share, unit)),
-      channel_scale(add_scale(unit.name + "/channel_pre_norm", config.width, share, unit)),
-      mlp(config, sizes, unit.name + "/mlp_block", unit) {
+Griffin::Block::Block(const GriffinConfig& config, const ParallelContext& parallel_context,
+                      const LocalDims& dims, std::size_t layer, parallel::Unit& unit)
+    : temporal_scale(
+          add_scale(unit.name + "/temporal_pre_norm", config.width, parallel_context, unit)),
+      channel_scale(
+          add_scale(unit.name + "/channel_pre_norm", config.width, parallel_context, unit)),
+      mlp(config, dims, unit.name + "/mlp_block", unit) {
   if (config.layers[layer] == 'R') {
-    recurrent.emplace(config, sizes, unit.name + "/recurrent_block", layer, unit);
+    recurrent.emplace(config, dims, unit.name + "/recurrent_block", layer, unit);
   } else {
-    attention.emplace(config, sizes, unit.name + "/attention_block", layer, unit);
+    attention.emplace(config, dims, unit.name + "/attention_block", layer, unit);
   }
 }
 
-Griffin::Griffin(const GriffinConfig& config, const Share& share)
+Griffin::Griffin(const GriffinConfig& config, const ParallelContext& parallel_context)
     : config_(config),
       state_config_(config),
-      share_(share),
-      sizes_(config, share.tensor_rank(), share.tensor_ranks()) {
+      parallel_context_(parallel_context),
+      dims_(config, parallel_context.tensor_rank(), parallel_context.tensor_ranks()) {
   check(config_);
-  check_tensor_ranks(config_, share.tensor_ranks());
-  state_config_.rnn_width = sizes_.rnn.own();
+  check_tensor_ranks(config_, parallel_context.tensor_ranks());
+  state_config_.rnn_width = dims_.rnn.local();
   units_.push_back({.name = "embedder"});
   units_.back().add({.name = "embedder/input_embedding",
                      .shape = {config_.vocabulary, config_.width},
-                     .start = {sizes_.vocabulary.part.begin, 0},
-                     .extent = {sizes_.vocabulary.own(), config_.width},
-                     .init = Init::kNormal,
+                     .start = {dims_.vocabulary.part.begin, 0},
+                     .extent = {dims_.vocabulary.local(), config_.width},
+                     .initial_value = normal_value,
                      .deviation = std::sqrt(1.0 / static_cast<double>(config_.width)),
                      .product = true});
   for (std::size_t layer = 0; layer < config_.layers.size(); ++layer) {
     units_.push_back({.name = fmt::format("blocks.{}", layer)});
-    blocks_.push_back(std::make_shared<Block>(config_, share_, sizes_, layer, units_.back()));
+    blocks_.push_back(
+        std::make_shared<Block>(config_, parallel_context_, dims_, layer, units_.back()));
   }
   units_.push_back({.name = "final_norm"});
-  add_scale("final_norm", config_.width, share_, units_.back());
+  add_scale("final_norm", config_.width, parallel_context_, units_.back());
 }
 
 Tensor Griffin::read(const Parameters& parameters, std::span<const std::int32_t> tokens,
@@ -78,7 +81,7 @@ Tensor Griffin::read(const Parameters& parameters, std::span<const std::int32_t>
   Pass pass =
       begin_pass(parameters, state.sequences(), length, options.positions, &state, workspace);
   pass.lengths = options.lengths;
-  see(pass, nullptr, 0);
+  set_attention_bounds(pass, nullptr, 0);
   return read_pass(pass, tokens.data(), state);
 }
 
@@ -89,16 +92,16 @@ Tensor Griffin::step(const Parameters& parameters, std::span<const std::int32_t>
   workspace.restart();
   Pass pass = begin_pass(parameters, state.sequences(), 1, nullptr, &state, workspace);
   pass.decode = true;
-  see(pass, nullptr, 0);
+  set_attention_bounds(pass, nullptr, 0);
   return read_pass(pass, tokens.data(), state);
 }
 
 Tensor Griffin::read_pass(Pass& pass, const std::int32_t* tokens, State& state) const {
-  std::vector<Tape> tapes;
-  Tensor hidden = run(pass, tokens, tapes, false);
-  if (share_.sequence && share_.tensor_ranks() > 1) {
+  std::vector<BlockActivations> block_activations;
+  Tensor hidden = run(pass, tokens, block_activations, false);
+  if (parallel_context_.sequence && parallel_context_.tensor_ranks() > 1) {
     const Tensor all = pass.keep(config_.width);
-    parallel::all_gather_rows(*share_.tensor, hidden, all);
+    parallel::all_gather_rows(*parallel_context_.tensor, hidden, all);
     hidden = all;
   }
   const auto* place = pass.positions.as<std::int32_t>();
@@ -111,7 +114,7 @@ Tensor Griffin::read_pass(Pass& pass, const std::int32_t* tokens, State& state) 
 
 void Griffin::logits(const Parameters& parameters, const Tensor& hidden, const Tensor& out,
                      bool capped, bool decode) const {
-  if (share_.tensor_ranks() == 1) {
+  if (parallel_context_.tensor_ranks() == 1) {
     make_products({{hidden, {parameters.weight(0, 0), true}, {}, out}}, decode);
   } else {
     split_logits(parameters, hidden, out, decode);
@@ -119,21 +122,23 @@ void Griffin::logits(const Parameters& parameters, const Tensor& hidden, const T
   if (capped && config_.soft_cap > 0) tensor::soft_cap(out, static_cast<float>(config_.soft_cap));
 }
 
-// Every rank's columns travel as rows of their own, and are then put side by side.
+// All-gathers every rank's columns one after the other, then copies them side by side.
 void Griffin::split_logits(const Parameters& parameters, const Tensor& hidden, const Tensor& out,
                            bool decode) const {
   const std::int64_t rows = hidden.rows();
-  const std::int64_t widest =
-      Sizes(config_, 0, share_.tensor_ranks()).vocabulary.own();  // the first slice is the longest
+  const std::int64_t widest = LocalDims(config_, 0, parallel_context_.tensor_ranks())
+                                  .vocabulary.local();  // the first slice is the longest
   std::vector<float> mine(static_cast<std::size_t>(rows * widest)),
-      all(mine.size() * static_cast<std::size_t>(share_.tensor_ranks()));
-  const Tensor own(mine.data(), DType::kFloat32, rows, sizes_.vocabulary.own());
+      all(mine.size() * static_cast<std::size_t>(parallel_context_.tensor_ranks()));
+  const Tensor own(mine.data(), DType::kFloat32, rows, dims_.vocabulary.local());
   if (own.columns() > 0)
     make_products({{hidden, {parameters.weight(0, 0), true}, {}, own}}, decode);
-  parallel::all_gather_rows(*share_.tensor, {mine.data(), DType::kFloat32, 1, rows * widest},
-                            {all.data(), DType::kFloat32, share_.tensor_ranks(), rows * widest});
-  for (int rank = 0; rank < share_.tensor_ranks(); ++rank) {
-    const parallel::Part part = Sizes(config_, rank, share_.tensor_ranks()).vocabulary.part;
+  parallel::all_gather_rows(
+      *parallel_context_.tensor, {mine.data(), DType::kFloat32, 1, rows * widest},
+      {all.data(), DType::kFloat32, parallel_context_.tensor_ranks(), rows * widest});
+  for (int rank = 0; rank < parallel_context_.tensor_ranks(); ++rank) {
+    const parallel::Part part =
+        LocalDims(config_, rank, parallel_context_.tensor_ranks()).vocabulary.part;
     const float* from = all.data() + rank * rows * widest;
     for (std::int64_t r = 0; r < rows; ++r)
       std::copy_n(from + r * part.count, part.count, out.f32() + r * out.stride() + part.begin);
@@ -143,7 +148,7 @@ void Griffin::split_logits(const Parameters& parameters, const Tensor& hidden, c
 double Griffin::flops_per_token(std::int64_t length) const {
   const auto embedding = static_cast<double>(config_.vocabulary * config_.width);
   const double rest = static_cast<double>(whole_parameter_count(units_)) - embedding;
-  double keys = 0;  // summed over attention layers and places
+  double keys = 0;  // summed over attention layers and positions
   for (std::size_t layer = 0; layer < config_.layers.size(); ++layer) {
     if (!config_.is_attention(layer)) continue;
     for (std::int64_t t = 1; t <= length; ++t)

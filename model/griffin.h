@@ -1,5 +1,5 @@
-// Griffin: the model as a whole. Training gives a loss and hands out gradients unit by unit;
-// inference reads tokens into a State. One forward pass serves both.
+// Griffin: the whole model. Training returns a loss and delivers gradients unit by unit; inference
+// reads tokens into a State. Both use the same forward pass.
 #pragma once
 
 #include <algorithm>
@@ -13,20 +13,20 @@
 
 namespace eyrie::model {
 
-// One micro-shard, or any batch: `sequences` rows of `length` tokens. Memory belongs to the caller.
+// One micro-shard, or any batch: `sequences` rows of `length` tokens. The caller owns the memory.
 struct BatchView {
   std::int64_t sequences, length;
   const std::int32_t* tokens;  // in [0, vocabulary)
   const std::int32_t*
-      targets;  // the token to predict at each place; anything where the weight is 0
-  const std::int32_t* positions;  // place in the token's own document; 0 starts one
+      targets;  // the token to predict at each position; ignored where the weight is 0
+  const std::int32_t* positions;  // position in the token's document; 0 starts a document
   const float* weight;            // 0 or 1: the loss mask
 };
 
-// Takes the gradients of one micro-shard. For each unit gradient() is asked once, before it is
-// written, and finished() is called once, when it is complete: final norm, last block … first
-// block, embedding. Buffers are unit.size fp32; gaps between rows are left as they are (keep them
-// zero).
+// Receives the gradients of one micro-shard. For each unit, gradient() is called once to get the
+// buffer to write, and finished() once when it is complete, in this order: final norm, last block …
+// first block, embedding. Buffers hold unit.size fp32; gaps between parameters are not written
+// (keep them zero).
 class GradientSink {
  public:
   virtual ~GradientSink() = default;
@@ -34,9 +34,9 @@ class GradientSink {
   virtual void finished(std::size_t unit) = 0;
 };
 
-// Rows whose logits exist at a time in training, never the whole batch's: about 4 million numbers,
-// but enough rows that the products of a large vocabulary do not wait for memory (a piece adds to
-// the whole table's gradient).
+// How many rows of logits exist at a time in training (never the whole batch's): about 4 million
+// numbers, but enough rows that the matrix products of a large vocabulary are not memory-bound
+// (each chunk adds to the gradient of the whole table).
 constexpr std::int64_t logit_rows(std::int64_t vocabulary) {
   return std::clamp<std::int64_t>((std::int64_t{4} << 20) / vocabulary, 128, 512);
 }
@@ -44,42 +44,43 @@ constexpr std::int64_t logit_rows(std::int64_t vocabulary) {
 // Memory of a pass; reused from pass to pass.
 struct Workspace {
   tensor::Arena saved, scratch;
-  void restart() {  // of a pass: what the one before kept is free
+  void restart() {  // before a pass: frees what the last pass kept
     saved.release({});
     scratch.release({});
   }
 };
 
 struct ReadOptions {
-  // By sequence, how many of its `length` tokens there are (0 … length); the rest is padding, whose
-  // outputs mean nothing. Empty: all.
+  // Per sequence, how many of its `length` tokens are real (0 … length); the rest is padding, whose
+  // outputs are meaningless. Empty: all are real.
   std::span<const std::int64_t> lengths = {};
-  // Of every token, its place in its own document; 0 starts one. Null: documents go on.
+  // The position of every token in its document; 0 starts a document. Null: positions continue from
+  // the state.
   const std::int32_t* positions = nullptr;
 };
 
-// Thread-compatible: one pass at a time a Workspace. Not movable (layers refer to the
-// configuration). On several ranks every call that runs a pass is collective over the tensor ranks
-// of `share`, and a loss over the context ranks too.
+// Thread-compatible: one pass at a time per Workspace. Not movable (layers refer to the
+// configuration). With several ranks, every call that runs a pass is collective over the tensor
+// ranks of the parallel context, and loss() over its context ranks too.
 class Griffin {
  public:
-  explicit Griffin(const GriffinConfig& config, const Share& share = {});
+  explicit Griffin(const GriffinConfig& config, const ParallelContext& share = {});
   Griffin(const Griffin&) = delete;
   Griffin& operator=(const Griffin&) = delete;
 
   const GriffinConfig& config() const { return config_; }
-  const Share& share() const { return share_; }
-  // In training keep the input of every block alone, and run the block again before its backward
-  // pass: the same bits, for a third more computation (Chen et al. 2016).
+  const ParallelContext& parallel_context() const { return parallel_context_; }
+  // Activation recomputation: training keeps only the input of every block, and runs the block
+  // again before its backward pass. The same bits, for a third more computation (Chen et al. 2016).
   void set_recompute(bool recompute) { recompute_ = recompute; }
 
-  // With this tensor rank's slices: embedder, blocks.0 …, final_norm.
+  // embedder, blocks.0 …, final_norm, with this tensor rank's slices of the parameters.
   const std::vector<parallel::Unit>& units() const { return units_; }
 
-  // Σ weight · nll over the batch, nats. The overload with a sink also gives the gradient of
-  // gradient_scale · Σ weight · nll. With context ranks all give the whole batch, positions
-  // included; the loss and the gradient are then this rank's terms of the sum over them (and `nll`
-  // is of its own piece).
+  // Returns Σ weight · nll over the batch, in nats. The overload with a sink also computes the
+  // gradient of gradient_scale · Σ weight · nll. With context ranks, every rank passes the whole
+  // batch, positions included; loss and gradient are then partial sums over this rank's piece, and
+  // `nll` is of this piece.
   double loss(const Parameters& parameters, const BatchView& batch, Workspace& workspace,
               std::vector<float>* nll = nullptr) const;
   double loss(const Parameters& parameters, const BatchView& batch, Workspace& workspace,
@@ -90,42 +91,43 @@ class Griffin {
   tensor::Tensor read(const Parameters& parameters, std::span<const std::int32_t> tokens,
                       std::int64_t length, State& state, Workspace& workspace,
                       const ReadOptions& options = {}) const;
-  // The next token of each sequence: the same, at the memory's speed. A sequence's bits do not
-  // depend on the others in the state.
+  // The same for the next token of each sequence, at memory speed. A sequence's bits do not depend
+  // on the other sequences in the state.
   tensor::Tensor step(const Parameters& parameters, std::span<const std::int32_t> tokens,
                       State& state, Workspace& workspace) const;
 
-  // (rows of hidden, vocabulary) fp32, soft cap applied unless told otherwise. `decode`: few rows,
-  // as step() makes them.
+  // Writes logits (rows of hidden, vocabulary) fp32 to `out`, with the soft cap if `capped`.
+  // `decode`: for the few rows that step() returns.
   void logits(const Parameters& parameters, const tensor::Tensor& hidden, const tensor::Tensor& out,
               bool capped = true, bool decode = false) const;
 
-  // FLOPs a token of forward and backward, by the formula in docs/training.md; attention counted
-  // for `length` tokens.
+  // FLOPs per token, forward and backward, by the formula in docs/training.md; attention is counted
+  // for sequences of `length` tokens.
   double flops_per_token(std::int64_t length) const;
 
-  // What State is made for: the configuration with this rank's channels.
+  // The configuration to create a State with: rnn_width counts this tensor rank's channels only.
   const GriffinConfig& state_config() const { return state_config_; }
 
  private:
   struct Block;
-  struct Tape;    // what one block saved
-  struct Stream;  // the residual stream, and what is still to be added to it
-  void forward_block(std::size_t i, Stream& stream, Pass& pass, Tape& tape, bool keeps) const;
+  struct BlockActivations;  // what one block saves
+  struct Stream;            // the residual stream, and a delta still to be added
+  void forward_block(std::size_t i, Stream& stream, Pass& pass, BlockActivations& activations,
+                     bool keeps) const;
   Pass begin_pass(const Parameters& parameters, std::int64_t sequences, std::int64_t length,
                   const std::int32_t* positions, State* state, Workspace& workspace) const;
   BatchView own_piece(const BatchView& batch, Workspace& workspace) const;
-  void see(Pass& pass, const std::int32_t* positions, std::int64_t begin) const;
-  // Between the residual stream, which tensor ranks may split along the sequence, and the blocks,
-  // which read all of it and give terms of a sum.
+  void set_attention_bounds(Pass& pass, const std::int32_t* positions, std::int64_t begin) const;
+  // Conversions between the residual stream, which tensor ranks may split along the sequence, and
+  // the blocks, which read all rows and write partial sums.
   std::int64_t stream_rows(const Pass& pass) const;
   tensor::Tensor to_block(const tensor::Tensor& own, Pass& pass) const;
   tensor::Tensor block_output(const tensor::Tensor& own, Pass& pass) const;
-  void from_block(const tensor::Tensor& terms, const tensor::Tensor& own, Pass& pass,
-                  tensor::DType wire) const;
+  void from_block(const tensor::Tensor& partial_sums, const tensor::Tensor& own, Pass& pass,
+                  tensor::DType comm_dtype) const;
   tensor::Tensor read_pass(Pass& pass, const std::int32_t* tokens, State& state) const;
-  tensor::Tensor run(Pass& pass, const std::int32_t* tokens, std::vector<Tape>& tapes,
-                     bool training) const;
+  tensor::Tensor run(Pass& pass, const std::int32_t* tokens,
+                     std::vector<BlockActivations>& block_activations, bool training) const;
   double head(Pass& pass, const tensor::Tensor& hidden, const BatchView& batch,
               float gradient_scale, float* gradients, const tensor::Tensor& dhidden,
               std::vector<float>* nll) const;
@@ -138,8 +140,8 @@ class Griffin {
                   float gradient_scale, GradientSink* sink, std::vector<float>* nll) const;
 
   GriffinConfig config_, state_config_;
-  Share share_;
-  Sizes sizes_;
+  ParallelContext parallel_context_;
+  LocalDims dims_;
   bool recompute_ = false;
   std::vector<parallel::Unit> units_;
   std::vector<std::shared_ptr<const Block>> blocks_;

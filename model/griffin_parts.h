@@ -1,4 +1,4 @@
-// The parts of Griffin that its own files share. Not for others.
+// The parts of Griffin that its own source files share. Internal.
 #pragma once
 
 #include <optional>
@@ -8,17 +8,16 @@
 namespace eyrie::model {
 
 struct Griffin::Block {
-  Block(const GriffinConfig& config, const Share& share, const Sizes& sizes, std::size_t layer,
-        parallel::Unit& unit);
+  Block(const GriffinConfig& config, const ParallelContext& parallel_context, const LocalDims& dims,
+        std::size_t layer, parallel::Unit& unit);
   int temporal_scale, channel_scale;
   MlpBlock mlp;
   std::optional<RecurrentBlock> recurrent;
   std::optional<AttentionBlock> attention;
 };
 
-struct Griffin::Tape {
-  tensor::Arena::Mark
-      before;  // of the saved arena: released when the block's backward pass is done
+struct Griffin::BlockActivations {
+  tensor::Arena::Mark before;  // of the saved arena; released after the block's backward pass
   tensor::Tensor x, temporal_normed, temporal_inverse;     // the block's input and its norm
   tensor::Tensor middle, channel_normed, channel_inverse;  // after the temporal sub-block
   RecurrentBlock::Saved recurrent;
@@ -27,7 +26,7 @@ struct Griffin::Tape {
 };
 
 struct Griffin::Stream {
-  tensor::Tensor x, delta, spare;  // x + delta where `pending`, else x; fp32
+  tensor::Tensor x, delta, spare;  // the stream is x + delta if `pending`, else x; fp32
   bool pending;
 };
 

@@ -1,4 +1,4 @@
-// One forward pass: its beginning, the residual stream between the ranks, the blocks.
+// One forward pass: its setup, the residual stream over tensor ranks, the blocks.
 #include <algorithm>
 #include <string>
 
@@ -14,9 +14,9 @@ namespace eyrie::model {
 using tensor::DType;
 using tensor::Tensor;
 
-// This context rank's columns of a batch, which is the batch itself where there is one.
+// Returns this context rank's piece of a batch; with one rank, the batch itself.
 BatchView Griffin::own_piece(const BatchView& batch, Workspace& workspace) const {
-  const parallel::Part piece = piece_of(batch.length, share_.context);
+  const parallel::Part piece = piece_of(batch.length, parallel_context_.context);
   if (piece.count == batch.length) return batch;
   EYRIE_CHECK(piece.count >= kLeastPiece && batch.positions != nullptr,
               "a context rank's piece of a sequence is too short");
@@ -32,7 +32,7 @@ BatchView Griffin::own_piece(const BatchView& batch, Workspace& workspace) const
           cut(batch.targets), cut(batch.positions), cut(batch.weight)};
 }
 
-// Positions, what each query sees, and the rotary angles: once a pass.
+// Sets up positions and rotary angles, once per pass.
 Pass Griffin::begin_pass(const Parameters& parameters, std::int64_t sequences, std::int64_t length,
                          const std::int32_t* positions, State* state, Workspace& workspace) const {
   const std::int64_t n = sequences * length, pairs = config_.head_dim() / 4;
@@ -53,68 +53,73 @@ Pass Griffin::begin_pass(const Parameters& parameters, std::int64_t sequences, s
   return pass;
 }
 
-// `begin`: of this piece in its sequences.
-void Griffin::see(Pass& pass, const std::int32_t* whole_positions, std::int64_t begin) const {
+// Sets which keys each query sees. `begin`: where this piece begins in its sequences.
+void Griffin::set_attention_bounds(Pass& pass, const std::int32_t* whole_positions,
+                                   std::int64_t begin) const {
   const std::int64_t n = pass.tokens(), length = pass.length;
   const auto* place = pass.positions.as<std::int32_t>();
-  const auto look = [&](Sight& sight, std::int64_t reach) {
-    sight.past = std::min(begin, reach);
+  const auto look = [&](AttentionBounds& bounds, std::int64_t reach) {
+    bounds.past = std::min(begin, reach);
     for (std::int64_t s = 0; pass.state != nullptr && s < pass.sequences; ++s)
-      sight.past = std::max(sight.past, std::min(pass.state->position(s), reach));
-    sight.first_key = pass.saved.allocate(DType::kInt32, 1, n);
-    auto* first = sight.first_key.as<std::int32_t>();
+      bounds.past = std::max(bounds.past, std::min(pass.state->position(s), reach));
+    bounds.first_key = pass.saved.allocate(DType::kInt32, 1, n);
+    auto* first = bounds.first_key.as<std::int32_t>();
     for (std::int64_t at = 0; at < n; ++at) {
       const std::int64_t seen = std::min<std::int64_t>(place[at], reach);
-      EYRIE_CHECK(place[at] >= 0 && sight.past + at % length - seen >= 0,
+      EYRIE_CHECK(place[at] >= 0 && bounds.past + at % length - seen >= 0,
                   "a position before the start of its sequence");
-      first[at] = static_cast<std::int32_t>(sight.past + at % length - seen);
+      first[at] = static_cast<std::int32_t>(bounds.past + at % length - seen);
     }
   };
   if (config_.layers.find('A') != std::string::npos) look(pass.local, config_.window);
   if (config_.layers.find('G') != std::string::npos) look(pass.global, GriffinConfig::kUnlimited);
   if (pass.context == nullptr) return;
   constexpr std::int64_t kNext = kLeastPiece;
-  pass.next_place = pass.saved.allocate(DType::kInt32, 1, pass.sequences * kNext);
+  pass.next_positions = pass.saved.allocate(DType::kInt32, 1, pass.sequences * kNext);
   for (std::int64_t i = 0; i < pass.sequences * kNext; ++i) {
     const std::int64_t t = begin + length + i % kNext;
-    pass.next_place.as<std::int32_t>()[i] =
+    pass.next_positions.as<std::int32_t>()[i] =
         t < pass.whole_length ? whole_positions[i / kNext * pass.whole_length + t] : 0;
   }
 }
 
 std::int64_t Griffin::stream_rows(const Pass& pass) const {
-  if (!share_.sequence) return pass.tokens();
-  return parallel::part_of(pass.tokens(), share_.tensor_ranks(), share_.tensor_rank()).count;
+  if (!parallel_context_.sequence) return pass.tokens();
+  return parallel::part_of(pass.tokens(), parallel_context_.tensor_ranks(),
+                           parallel_context_.tensor_rank())
+      .count;
 }
 
-// All rows of what this rank has its part of.
+// Returns all rows of `own`, all-gathered if this rank has only a part of them.
 Tensor Griffin::to_block(const Tensor& own, Pass& pass) const {
-  if (!share_.sequence || share_.tensor_ranks() == 1) return own;
+  if (!parallel_context_.sequence || parallel_context_.tensor_ranks() == 1) return own;
   const Tensor all = pass.scratch.allocate(own.dtype(), pass.tokens(), own.columns());
-  parallel::all_gather_rows(*share_.tensor, own, all);
+  parallel::all_gather_rows(*parallel_context_.tensor, own, all);
   return all;
 }
 
-// Where a block writes its terms that from_block() sums into `own`.
+// Returns where a block writes its partial sums, which from_block() sums into `own`.
 Tensor Griffin::block_output(const Tensor& own, Pass& pass) const {
-  if (!share_.sequence || share_.tensor_ranks() == 1) return own;
+  if (!parallel_context_.sequence || parallel_context_.tensor_ranks() == 1) return own;
   return pass.scratch.allocate(DType::kFloat32, pass.tokens(), own.columns());
 }
 
-void Griffin::from_block(const Tensor& terms, const Tensor& own, Pass& pass, DType wire) const {
-  if (share_.tensor_ranks() == 1) return;
-  if (share_.sequence) {
-    parallel::reduce_scatter_rows(*share_.tensor, terms, own, wire, pass.scratch);
+void Griffin::from_block(const Tensor& partial_sums, const Tensor& own, Pass& pass,
+                         DType comm_dtype) const {
+  if (parallel_context_.tensor_ranks() == 1) return;
+  if (parallel_context_.sequence) {
+    parallel::reduce_scatter_rows(*parallel_context_.tensor, partial_sums, own, comm_dtype,
+                                  pass.scratch);
   } else {
-    parallel::all_reduce_rows(*share_.tensor, own, wire, pass.scratch);
+    parallel::all_reduce_rows(*parallel_context_.tensor, own, comm_dtype, pass.scratch);
   }
 }
 
-// A block's two sub-blocks; each one's output is added to the residual stream by the norm that
-// follows it. With `keeps` the tape can be walked back: every sum of the stream has memory of its
-// own. Else the spare buffer and the last one take turns.
-void Griffin::forward_block(std::size_t i, Stream& stream, Pass& pass, Tape& tape,
-                            bool keeps) const {
+// Runs a block's two sub-blocks; the output of each is added to the residual stream by the norm
+// that follows it. With `keeps`, everything that the backward pass needs is kept: every sum of the
+// stream has memory of its own. Otherwise the spare buffer and that of the last sum take turns.
+void Griffin::forward_block(std::size_t i, Stream& stream, Pass& pass,
+                            BlockActivations& activations, bool keeps) const {
   const Block& block = *blocks_[i];
   const UnitView view{pass.parameters, i + 1, nullptr, pass.decode};
   const std::int64_t width = config_.width, rows = stream_rows(pass);
@@ -137,26 +142,27 @@ void Griffin::forward_block(std::size_t i, Stream& stream, Pass& pass, Tape& tap
     forward(to_block(normed, pass), out);
     from_block(out, stream.delta, pass, pass.compute);
   };
-  normed_sum(block.temporal_scale, tape.temporal_normed, tape.temporal_inverse);
-  tape.x = stream.x;
-  through(tape.temporal_normed, [&](const Tensor& x, const Tensor& y) {
+  normed_sum(block.temporal_scale, activations.temporal_normed, activations.temporal_inverse);
+  activations.x = stream.x;
+  through(activations.temporal_normed, [&](const Tensor& x, const Tensor& y) {
     if (block.recurrent) {
-      block.recurrent->forward(x, view, pass, tape.recurrent, y);
+      block.recurrent->forward(x, view, pass, activations.recurrent, y);
     } else {
-      block.attention->forward(x, view, pass, tape.attention, y);
+      block.attention->forward(x, view, pass, activations.attention, y);
     }
   });
-  normed_sum(block.channel_scale, tape.channel_normed, tape.channel_inverse);
-  tape.middle = stream.x;
-  through(tape.channel_normed,
-          [&](const Tensor& x, const Tensor& y) { block.mlp.forward(x, view, pass, tape.mlp, y); });
+  normed_sum(block.channel_scale, activations.channel_normed, activations.channel_inverse);
+  activations.middle = stream.x;
+  through(activations.channel_normed, [&](const Tensor& x, const Tensor& y) {
+    block.mlp.forward(x, view, pass, activations.mlp, y);
+  });
 }
 
-// From the embedding to the final norm. A block's memory is kept for the backward pass, or released
-// as soon as the next has its input: in inference, and in training with recomputation, which keeps
-// that input alone.
-Tensor Griffin::run(Pass& pass, const std::int32_t* tokens, std::vector<Tape>& tapes,
-                    bool training) const {
+// Runs from the embedding to the final norm. A block's activations are kept for the backward pass,
+// or released as soon as the next block has its input: in inference, and in training with
+// recomputation, which keeps only that input.
+Tensor Griffin::run(Pass& pass, const std::int32_t* tokens,
+                    std::vector<BlockActivations>& block_activations, bool training) const {
   const std::int64_t n = pass.tokens(), width = config_.width, rows = stream_rows(pass);
   const bool keeps = training && !recompute_;
   const Tensor ids(const_cast<std::int32_t*>(tokens), DType::kInt32, 1, n);
@@ -171,41 +177,41 @@ Tensor Griffin::run(Pass& pass, const std::int32_t* tokens, std::vector<Tape>& t
     tensor::ArenaScope scope(pass.scratch);
     const Tensor looked_up = block_output(stream.x, pass);
     tensor::embed(pass.parameters.weight(0, 0), ids, config_.embedding_scale(), looked_up,
-                  sizes_.vocabulary.part.begin);
-    // One rank has the row and the others zeros: in fp32 the sum is exact.
+                  dims_.vocabulary.part.begin);
+    // One tensor rank has the embedding row, the others zeros: in fp32 the sum is exact.
     from_block(looked_up, stream.x, pass, fp32);
   }
-  tapes.resize(training ? blocks_.size() : 1);
+  block_activations.resize(training ? blocks_.size() : 1);
   if (!training) pass.parameters.begin_pass();
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    Tape& tape = tapes[training ? i : 0];
-    tape.before = pass.saved.mark();
-    pass.parameters.enter(i + 1, i + 1 < blocks_.size() ? i + 2 : kNoUnit);
+    BlockActivations& activations = block_activations[training ? i : 0];
+    activations.before = pass.saved.mark();
+    pass.parameters.unshard(i + 1, i + 1 < blocks_.size() ? i + 2 : kNoUnit);
     if (training && recompute_) {
       const Tensor input = keep(fp32);
       tensor::copy(stream.x, input);
       if (stream.pending) tensor::add(stream.delta, input);
       const tensor::ArenaScope block(pass.saved);
-      Tape forgotten;
+      BlockActivations forgotten;
       Stream inside{input, stream.delta, keep(fp32), false};
       forward_block(i, inside, pass, forgotten, false);
       tensor::copy(inside.x, stream.x);
       stream.pending = true;
-      tape.x = input;
+      activations.x = input;
     } else {
-      forward_block(i, stream, pass, tape, keeps);
-      if (!training) pass.saved.release(tape.before);
+      forward_block(i, stream, pass, activations, keeps);
+      if (!training) pass.saved.release(activations.before);
     }
-    pass.parameters.leave(i + 1);
+    pass.parameters.reshard(i + 1);
   }
   const Tensor normed = keep(pass.compute), inverse_rms = pass.saved.allocate(fp32, 1, rows);
   const Tensor sum = keeps ? keep(fp32) : stream.spare;
   const Tensor scale = pass.parameters.weight(units_.size() - 1, 0);
   tensor::add_rms_norm(stream.x, stream.delta, sum, scale, normed, inverse_rms);
   if (training) {
-    tapes.emplace_back();
-    tapes.back().x = sum;
-    tapes.back().temporal_inverse = inverse_rms;
+    block_activations.emplace_back();
+    block_activations.back().x = sum;
+    block_activations.back().temporal_inverse = inverse_rms;
   }
   return normed;
 }

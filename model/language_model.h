@@ -1,4 +1,4 @@
-// What evaluation and generation know of a model: tokens in, log-likelihoods or next tokens out.
+// What evaluation sees of a model: tokens in, log-likelihoods out.
 #pragma once
 
 #include <cstddef>
@@ -10,8 +10,8 @@
 
 namespace eyrie::model {
 
-// One log-likelihood to compute: log p(continuation | context). Both non-empty; the context begins
-// with BOS as a rule.
+// One log-likelihood to compute: log p(continuation | context). Both are non-empty; the context
+// usually begins with BOS.
 struct ScoreRequest {
   std::vector<std::int32_t> context;
   std::vector<std::int32_t> continuation;
@@ -22,8 +22,8 @@ struct Score {
   bool is_greedy = false;     // every continuation token is the argmax
 };
 
-// Called after each batch with the requests that it answered, by their numbers, and their scores.
-// False: no further batch is begun. What it throws ends the scoring between two batches.
+// Called after each batch with the indices of the requests it answered and their scores. Returning
+// false stops before the next batch; an exception ends the scoring between two batches.
 using ScoreProgress =
     std::function<bool(std::span<const std::size_t> requests, std::span<const Score> scores)>;
 
@@ -32,9 +32,9 @@ class LanguageModel {
   virtual ~LanguageModel() = default;
   virtual std::int32_t vocabulary() const = 0;
 
-  // In the order of the requests. The result of a request does not depend on the others: batching,
-  // sorting and the sharing of common prefixes are the implementation's affair. `progress` may be
-  // empty; where it ended the scoring, the scores of requests that it was not told of mean nothing.
+  // Returns scores in the order of the requests. A score does not depend on the other requests:
+  // batching, sorting and sharing of common prefixes are up to the implementation. `progress` may
+  // be empty; if it stops the scoring, scores that it was not given are meaningless.
   virtual std::vector<Score> score(std::span<const ScoreRequest> requests,
                                    const ScoreProgress& progress) = 0;
 };

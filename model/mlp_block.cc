@@ -1,43 +1,43 @@
 // The MLP block (GeGLU).
 #include <cmath>
 
+#include "model/initialization.h"
 #include "model/layers.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/ops/matmul.h"
 
 namespace eyrie::model {
 
-using parallel::Init;
 using tensor::Tensor;
 
-MlpBlock::MlpBlock(const GriffinConfig& config, const Sizes& sizes, const std::string& name,
+MlpBlock::MlpBlock(const GriffinConfig& config, const LocalDims& dims, const std::string& name,
                    parallel::Unit& unit)
-    : sizes_(sizes),
-      // The JAX code counts the leading axis of two into the fan: variance 1/(2D), not 1/D.
+    : dims_(dims),
+      // The JAX code counts the leading axis of two into the fan-in: variance 1/(2D), not 1/D.
       up_w_(unit.add({.name = name + "/ffw_up/w",
                       .shape = {2, config.width, config.mlp_width},
-                      .start = {0, 0, sizes.mlp.part.begin},
-                      .extent = {2, config.width, sizes.mlp.own()},
-                      .init = Init::kNormal,
+                      .start = {0, 0, dims.mlp.part.begin},
+                      .extent = {2, config.width, dims.mlp.local()},
+                      .initial_value = normal_value,
                       .deviation = std::sqrt(0.5 / static_cast<double>(config.width)),
-                      .decay = true,
+                      .weight_decay = true,
                       .product = true,
                       .parts = 2,
                       .linear = true})),
       up_b_(unit.add({.name = name + "/ffw_up/b",
                       .shape = {2, 1, 1, config.mlp_width},
-                      .start = {0, 0, 0, sizes.mlp.part.begin},
-                      .extent = {2, 1, 1, sizes.mlp.own()}})),
-      ffw_down_(name + "/ffw_down", sizes.mlp, sizes.width,
+                      .start = {0, 0, 0, dims.mlp.part.begin},
+                      .extent = {2, 1, 1, dims.mlp.local()}})),
+      ffw_down_(name + "/ffw_down", dims.mlp, dims.width,
                 std::sqrt(2.0 / static_cast<double>(config.layers.size()) /
                           static_cast<double>(config.mlp_width)),
-                true, sizes, unit) {}
+                true, dims, unit) {}
 
 void MlpBlock::forward(const Tensor& x, const UnitView& view, Pass& pass, Saved& saved,
                        const Tensor& y) const {
-  saved.gate = pass.keep(sizes_.mlp.own());
-  saved.up = pass.keep(sizes_.mlp.own());
-  saved.hidden = pass.keep(sizes_.mlp.own());
+  saved.gate = pass.keep(dims_.mlp.local());
+  saved.up = pass.keep(dims_.mlp.local());
+  saved.hidden = pass.keep(dims_.mlp.local());
   const Tensor b = view.weight(up_b_);
   make_products({{x, view.matrix(up_w_, 0), b.row_range(0, 1), saved.gate},
                  {x, view.matrix(up_w_, 1), b.row_range(1, 1), saved.up}},
@@ -49,8 +49,8 @@ void MlpBlock::forward(const Tensor& x, const UnitView& view, Pass& pass, Saved&
 void MlpBlock::backward(const Tensor& dy, const Tensor& x, const UnitView& view, Pass& pass,
                         const Saved& saved, const Tensor& dx) const {
   tensor::ArenaScope scope(pass.scratch);
-  const std::int64_t n = pass.tokens(), width = sizes_.width.all;
-  const auto compute = [&] { return pass.scratch.allocate(pass.compute, n, sizes_.mlp.own()); };
+  const std::int64_t n = pass.tokens(), width = dims_.width.global;
+  const auto compute = [&] { return pass.scratch.allocate(pass.compute, n, dims_.mlp.local()); };
   const Tensor dhidden = compute(), dgate = compute(), dup = compute();
   ffw_down_.backward(dy, saved.hidden, view, dhidden, false);
   tensor::gelu_gate_backward(dhidden, saved.gate, saved.up, dgate, dup);

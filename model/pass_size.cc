@@ -15,14 +15,14 @@ constexpr std::int64_t kFloat = 4, kInt = 4;
 
 }  // namespace
 
-// Its output and 1/rms, and the sum of the residual stream that it is of.
+// A norm's output and 1/rms, and with `sums` the sum of the residual stream that it reads.
 void PassWalk::norm(bool sums) {
   saved_.take(rows_ * config_.width * c_);
   saved_.take(rows_ * kFloat);
   if (sums) saved_.take(rows_ * config_.width * kFloat);
 }
 
-// `sums_first`: its first norm is of a sum; `keeps`: sums have memory of their own.
+// `sums_first`: the first norm reads a sum; `keeps`: sums have memory of their own.
 void PassWalk::forward_block(std::size_t layer, bool sums_first, bool keeps) {
   const auto through = [&](const auto& forward) {
     const tensor::ArenaScope scope(scratch_);
@@ -35,7 +35,7 @@ void PassWalk::forward_block(std::size_t layer, bool sums_first, bool keeps) {
   through([&] { config_.is_attention(layer) ? attention_forward(layer) : recurrent_forward(); });
   norm(keeps);
   through([&] {
-    for (int i = 0; i < 3; ++i) saved_.take(n_ * sizes_.mlp.own() * c_);
+    for (int i = 0; i < 3; ++i) saved_.take(n_ * dims_.mlp.local() * c_);
   });
 }
 
@@ -67,12 +67,12 @@ void PassWalk::forward() {
 void PassWalk::head() {
   const tensor::ArenaScope scope(scratch_);
   const std::int64_t rows = std::min(n_, logit_rows(config_.vocabulary)),
-                     vocabulary = sizes_.vocabulary.own();
+                     vocabulary = dims_.vocabulary.local();
   scratch_.take(n_ * kFloat);
   scratch_.take(rows * vocabulary * kFloat);
   if (shape_.training && c_ != kFloat) scratch_.take(rows * vocabulary * c_);
   if (!split_) return;
-  // Pieces of the logits; all alike, but for the last one.
+  // Chunks of the logits; all alike, except the last one.
   const std::int64_t whole = n_ / rows, rest = n_ % rows;
   const auto sum = [&](std::int64_t of, std::int64_t times) {
     if (of == 0) return;
@@ -115,7 +115,7 @@ void PassWalk::backward() {
     }
     back_through([&] {
       const tensor::ArenaScope scope(scratch_);
-      for (int i = 0; i < 3; ++i) scratch_.take(n_ * sizes_.mlp.own() * c_);
+      for (int i = 0; i < 3; ++i) scratch_.take(n_ * dims_.mlp.local() * c_);
     });
     back_through(
         [&] { config_.is_attention(layer) ? attention_backward(layer) : recurrent_backward(); });
@@ -155,7 +155,7 @@ void PassWalk::pass() {
 
 PassSize pass_size(const GriffinConfig& config, const PassShape& shape) {
   PassWalk walk(config, shape);
-  // A later pass may put a piece elsewhere than the first one did, until the chunks suit.
+  // A later pass may place an allocation elsewhere than the first one did, until the chunks fit.
   for (std::int64_t held = -1, before = -2; held != before;) {
     before = held;
     walk.pass();

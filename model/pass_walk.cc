@@ -24,26 +24,26 @@ void PassWalk::block_output() {
   if (gathers_) scratch_.take(n_ * config_.width * kFloat);
 }
 
-void PassWalk::reduce_scatter(std::int64_t wire, bool in_place) {
+void PassWalk::reduce_scatter(std::int64_t comm_bytes, bool in_place) {
   const tensor::ArenaScope scope(scratch_);
   const int ranks = shape_.tensor_ranks, rank = shape_.tensor_rank;
   const std::int64_t own = parallel::part_of(n_, ranks, rank).count, width = config_.width;
-  if (wire != kFloat) scratch_.take(n_ * width * wire);
-  scratch_.take(own * (ranks - 1) * width * wire);
-  size_.tensor_sent += (n_ - own) * width * wire;
+  if (comm_bytes != kFloat) scratch_.take(n_ * width * comm_bytes);
+  scratch_.take(own * (ranks - 1) * width * comm_bytes);
+  size_.tensor_sent += (n_ - own) * width * comm_bytes;
   ++size_.tensor_exchanges;
-  if (rank != 0 && in_place && wire == kFloat) scratch_.take(own * width * kFloat);
+  if (rank != 0 && in_place && comm_bytes == kFloat) scratch_.take(own * width * kFloat);
 }
 
-void PassWalk::from_block(std::int64_t wire) {
+void PassWalk::from_block(std::int64_t comm_bytes) {
   if (!split_) return;
-  if (shape_.sequence) return reduce_scatter(wire, false);
+  if (shape_.sequence) return reduce_scatter(comm_bytes, false);
   const std::int64_t width = config_.width,
                      own = parallel::part_of(n_, shape_.tensor_ranks, shape_.tensor_rank).count;
-  reduce_scatter(wire, true);
+  reduce_scatter(comm_bytes, true);
   const tensor::ArenaScope scope(scratch_);
-  if (wire != kFloat) scratch_.take(n_ * width * wire);
-  size_.tensor_sent += own * width * wire * (shape_.tensor_ranks - 1);
+  if (comm_bytes != kFloat) scratch_.take(n_ * width * comm_bytes);
+  size_.tensor_sent += own * width * comm_bytes * (shape_.tensor_ranks - 1);
   ++size_.tensor_exchanges;
 }
 
@@ -54,21 +54,21 @@ void PassWalk::neighbour(std::int64_t element, bool sends) {
   const tensor::ArenaScope scope(scratch_);
   ++size_.context_exchanges;
   if (!sends) return;
-  const std::int64_t bytes = shape_.sequences * kKept * sizes_.rnn.own() * element;
+  const std::int64_t bytes = shape_.sequences * kKept * dims_.rnn.local() * element;
   scratch_.take(bytes);
   size_.context_sent += bytes;
 }
 
 void PassWalk::fold() {
   const tensor::ArenaScope scope(scratch_);
-  const std::int64_t own = 2 * shape_.sequences * sizes_.rnn.own() * kFloat;
+  const std::int64_t own = 2 * shape_.sequences * dims_.rnn.local() * kFloat;
   scratch_.take(own);
   scratch_.take(own * shape_.context_ranks);
   size_.context_sent += own * (shape_.context_ranks - 1);
   ++size_.context_exchanges;
 }
 
-// fetch_past() of keys or values, or `back` of their gradients.
+// fetch_past() of keys or values, or with `back` return_past() of their gradients.
 void PassWalk::past_keys(std::size_t layer, std::int64_t element, bool back) {
   const tensor::ArenaScope scope(scratch_);
   const auto needed = [&](int reader, int owner) {
@@ -76,13 +76,13 @@ void PassWalk::past_keys(std::size_t layer, std::int64_t element, bool back) {
     const std::int64_t end = parallel::part_of(shape_.length, shape_.context_ranks, reader).begin;
     const std::int64_t begin = std::max(own.begin, end - std::min(config_.reach(layer), end));
     return std::max<std::int64_t>(0, std::min(own.end(), end) - begin) * shape_.sequences *
-           sizes_.head_dim * element;
+           dims_.head_dim * element;
   };
   const int rank = shape_.context_rank;
   std::int64_t to_later = 0;
   const auto later = [&] {
     for (int reader = rank + 1; reader < shape_.context_ranks; ++reader) {
-      if (needed(reader, rank) == 0) break;  // nor do those after it
+      if (needed(reader, rank) == 0) break;  // nor do later ranks
       scratch_.take(needed(reader, rank));
       to_later += needed(reader, rank);
     }
@@ -110,7 +110,7 @@ void PassWalk::past_keys(std::size_t layer, std::int64_t element, bool back) {
 // ---- The blocks.
 
 void PassWalk::recurrent_forward() {
-  const std::int64_t rnn = sizes_.rnn.own(), states = shape_.sequences * rnn;
+  const std::int64_t rnn = dims_.rnn.local(), states = shape_.sequences * rnn;
   for (const std::int64_t element : {c_, c_, c_, kFloat, kFloat, c_, c_})
     saved_.take(n_ * rnn * element);
   if (!cut_) return;
@@ -130,7 +130,7 @@ void PassWalk::recurrent_forward() {
 
 void PassWalk::recurrent_backward() {
   const tensor::ArenaScope scope(scratch_);
-  const std::int64_t rnn = sizes_.rnn.own(), states = shape_.sequences * rnn;
+  const std::int64_t rnn = dims_.rnn.local(), states = shape_.sequences * rnn;
   for (const std::int64_t element : {c_, c_, kFloat, kFloat, c_, c_})
     scratch_.take(n_ * rnn * element);
   if (cut_) {
@@ -143,9 +143,9 @@ void PassWalk::recurrent_backward() {
   neighbour(kFloat, shape_.context_rank > 0);
 }
 
-// Scores of a tile of queries. The last ones see the most keys.
+// The scores of each tile of queries. The last queries see the most keys.
 void PassWalk::tiles(std::size_t layer, bool backward) {
-  const std::int64_t heads = sizes_.heads.own(),
+  const std::int64_t heads = dims_.heads.local(),
                      queries = std::clamp<std::int64_t>(256 / heads, 8, 128);
   for (std::int64_t begin = 0; begin < piece_.count; begin += queries) {
     const std::int64_t count = std::min(queries, piece_.count - begin);
@@ -158,16 +158,16 @@ void PassWalk::tiles(std::size_t layer, bool backward) {
       scratch_.take(scores * c_);
       if (backward) scratch_.take(scores * c_);
     }
-    // From a whole window on all tiles are alike, but for the last one.
+    // Once the window is full all tiles are alike, except the last one.
     const std::int64_t left = (piece_.count - begin - 1) / queries;
     if (left > 1 && piece_.begin + begin >= config_.reach(layer)) begin += (left - 1) * queries;
   }
 }
 
 void PassWalk::attention_forward(std::size_t layer) {
-  const std::int64_t dim = sizes_.head_dim, width = sizes_.queries.own();
+  const std::int64_t dim = dims_.head_dim, width = dims_.queries.local();
   for (const std::int64_t columns : {width, dim, dim, width}) saved_.take(n_ * columns * c_);
-  saved_.take(n_ * sizes_.heads.own() * kFloat);
+  saved_.take(n_ * dims_.heads.local() * kFloat);
   if (cut_) {
     const std::int64_t past = std::min(piece_.begin, config_.reach(layer));
     for (int i = 0; i < 2; ++i) {
@@ -180,7 +180,7 @@ void PassWalk::attention_forward(std::size_t layer) {
 
 void PassWalk::attention_backward(std::size_t layer) {
   const tensor::ArenaScope scope(scratch_);
-  const std::int64_t dim = sizes_.head_dim, width = sizes_.queries.own(),
+  const std::int64_t dim = dims_.head_dim, width = dims_.queries.local(),
                      past = cut_ ? std::min(piece_.begin, config_.reach(layer)) : 0,
                      keys = shape_.sequences * (past + piece_.count);
   scratch_.take(n_ * width * c_);

@@ -1,4 +1,4 @@
-// The walk through a training pass that pass_size() makes, for the files of it alone. Names, order
+// The walk through a training pass behind pass_size(), internal to its source files. Names, order
 // and scopes are those of griffin.cc and of the blocks.
 #pragma once
 
@@ -7,14 +7,14 @@
 #include <utility>
 #include <vector>
 
+#include "model/parallel_context.h"
 #include "model/pass_size.h"
-#include "model/share.h"
-#include "parallel/activations.h"
+#include "parallel/communication/activations.h"
 #include "tensor/arena.h"
 
 namespace eyrie::model {
 
-// An arena twice over: in its chunks, and in one that never ends.
+// An arena without memory, laid out twice: in its real chunks, and in one endless chunk.
 class GhostArena {
  public:
   GhostArena() : endless_(std::size_t{1} << 60) {}
@@ -34,7 +34,7 @@ class GhostArena {
   std::int64_t held() const { return static_cast<std::int64_t>(chunks_.held_bytes()); }
   std::int64_t touched() const { return static_cast<std::int64_t>(chunks_.touched_bytes()); }
   std::int64_t peak() const { return static_cast<std::int64_t>(endless_.peak_bytes()); }
-  // The most that was handed out at once since the last call.
+  // The most that was allocated at once since the last call.
   std::int64_t phase() {
     return static_cast<std::int64_t>(std::exchange(phase_, endless_.mark().used));
   }
@@ -49,7 +49,7 @@ class PassWalk {
   PassWalk(const GriffinConfig& config, const PassShape& shape)
       : config_(config),
         shape_(shape),
-        sizes_(config, shape.tensor_rank, shape.tensor_ranks),
+        dims_(config, shape.tensor_rank, shape.tensor_ranks),
         piece_(parallel::part_of(shape.length, shape.context_ranks, shape.context_rank)),
         n_(shape.sequences * piece_.count),
         rows_(shape.sequence ? parallel::part_of(n_, shape.tensor_ranks, shape.tensor_rank).count
@@ -73,8 +73,8 @@ class PassWalk {
  private:
   void to_block(std::int64_t element);
   void block_output();
-  void from_block(std::int64_t wire);
-  void reduce_scatter(std::int64_t wire, bool in_place);
+  void from_block(std::int64_t comm_bytes);
+  void reduce_scatter(std::int64_t comm_bytes, bool in_place);
   void neighbour(std::int64_t element, bool sends);
   void fold();
   void past_keys(std::size_t layer, std::int64_t element, bool back);
@@ -91,12 +91,12 @@ class PassWalk {
 
   const GriffinConfig& config_;
   const PassShape& shape_;
-  const Sizes sizes_;
+  const LocalDims dims_;
   const parallel::Part piece_;
   const std::int64_t n_, rows_, c_;
   const bool cut_, split_, gathers_;
   GhostArena saved_, scratch_;
-  std::vector<GhostArena::Mark> before_;  // of the blocks, in saved_
+  std::vector<GhostArena::Mark> before_;  // before each block, in saved_
   PassSize size_;
 };
 

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <vector>
 
+#include "model/initialization.h"
 #include "model/layers.h"
 #include "tensor/ops/conv1d.h"
 #include "tensor/ops/elementwise.h"
@@ -12,27 +13,26 @@
 
 namespace eyrie::model {
 
-using parallel::Init;
 using tensor::DType;
 using tensor::Tensor;
 
-Linear::Linear(const std::string& name, const Dimension& in, const Dimension& out, double deviation,
-               bool bias, const Sizes& sizes, parallel::Unit& unit)
+Linear::Linear(const std::string& name, const ShardedDim& in, const ShardedDim& out,
+               double deviation, bool bias, const LocalDims& dims, parallel::Unit& unit)
     : kernel_(unit.add({.name = name + "/kernel",
-                        .shape = {in.all, out.all},
+                        .shape = {in.global, out.global},
                         .start = {in.part.begin, out.part.begin},
-                        .extent = {in.own(), out.own()},
-                        .init = Init::kNormal,
+                        .extent = {in.local(), out.local()},
+                        .initial_value = normal_value,
                         .deviation = deviation,
-                        .decay = true,
+                        .weight_decay = true,
                         .product = true,
                         .linear = true})),
-      adds_bias_(bias && (!in.split() || sizes.first())) {
+      adds_bias_(bias && (!in.is_sharded() || dims.first())) {
   if (bias)
     bias_ = unit.add({.name = name + "/bias",
-                      .shape = {out.all},
+                      .shape = {out.global},
                       .start = {out.part.begin},
-                      .extent = {out.own()}});
+                      .extent = {out.local()}});
 }
 
 Product Linear::product(const Tensor& x, const UnitView& view, const Tensor& y) const {
@@ -63,33 +63,33 @@ void Linear::backward(const Tensor& dy, const Tensor& x, const UnitView& view, c
   tensor::matmul(dy, view.weight(kernel_), dx, {.transpose_b = true, .accumulate = accumulate});
 }
 
-RecurrentBlock::RecurrentBlock(const GriffinConfig& config, const Sizes& sizes,
+RecurrentBlock::RecurrentBlock(const GriffinConfig& config, const LocalDims& dims,
                                const std::string& name, std::size_t layer, parallel::Unit& unit)
-    : sizes_(sizes),
+    : dims_(dims),
       layer_(layer),
-      linear_x_(name + "/linear_x", sizes.width, sizes.rnn,
-                std::sqrt(1.0 / static_cast<double>(config.width)), true, sizes, unit),
-      linear_y_(name + "/linear_y", sizes.width, sizes.rnn,
-                std::sqrt(1.0 / static_cast<double>(config.width)), true, sizes, unit),
-      linear_out_(name + "/linear_out", sizes.rnn, sizes.width,
+      linear_x_(name + "/linear_x", dims.width, dims.rnn,
+                std::sqrt(1.0 / static_cast<double>(config.width)), true, dims, unit),
+      linear_y_(name + "/linear_y", dims.width, dims.rnn,
+                std::sqrt(1.0 / static_cast<double>(config.width)), true, dims, unit),
+      linear_out_(name + "/linear_out", dims.rnn, dims.width,
                   std::sqrt(2.0 / static_cast<double>(config.layers.size()) /
                             static_cast<double>(config.rnn_width)),
-                  true, sizes, unit) {
-  const std::int64_t rnn = config.rnn_width, block = sizes.gate_block;
-  const parallel::Part channels = sizes.rnn.part, own = sizes.gate_blocks.part;
+                  true, dims, unit) {
+  const std::int64_t rnn = config.rnn_width, block = dims.gate_block;
+  const parallel::Part channels = dims.rnn.part, own = dims.gate_blocks.part;
   conv_w_ = unit.add({.name = name + "/conv_1d/w",
                       .shape = {tensor::kConvWidth, rnn},
                       .start = {0, channels.begin},
                       .extent = {tensor::kConvWidth, channels.count},
-                      .init = Init::kNormal,
+                      .initial_value = normal_value,
                       .deviation = std::sqrt(0.01 / tensor::kConvWidth),
-                      .decay = true});
+                      .weight_decay = true});
   conv_b_ = unit.add({.name = name + "/conv_1d/b",
                       .shape = {rnn},
                       .start = {channels.begin},
                       .extent = {channels.count}});
-  // The JAX code counts the leading block axis into the fan: variance 1/R. The paper's LeCun
-  // initialisation is of each block by itself: 1/(R/blocks).
+  // The JAX code counts the leading block axis into the fan-in: variance 1/R. The paper's LeCun
+  // initialisation treats each block by itself: 1/(R/blocks).
   const bool paper = config.init == "paper";
   const double deviation = std::sqrt(1.0 / static_cast<double>(paper ? block : rnn));
   const auto gate = [&](const char* which) {
@@ -97,9 +97,9 @@ RecurrentBlock::RecurrentBlock(const GriffinConfig& config, const Sizes& sizes,
                      .shape = {config.gate_blocks, block, block},
                      .start = {own.begin, 0, 0},
                      .extent = {own.count, block, block},
-                     .init = Init::kNormal,
+                     .initial_value = normal_value,
                      .deviation = deviation,
-                     .decay = true,
+                     .weight_decay = true,
                      .product = true,
                      .parts = own.count});
   };
@@ -117,13 +117,13 @@ RecurrentBlock::RecurrentBlock(const GriffinConfig& config, const Sizes& sizes,
                        .shape = {rnn},
                        .start = {channels.begin},
                        .extent = {channels.count},
-                       .init = paper ? Init::kPaperDecay : Init::kDecay});
+                       .initial_value = paper ? paper_decay_value : decay_value});
 }
 
-// i and r (n, R) fp32: the block-diagonal products, one a block over strided columns.
+// Computes i and r (n, R) fp32: block-diagonal products, one per block over strided columns.
 void RecurrentBlock::gate_products(const Tensor& u, const UnitView& view, const Tensor& i,
                                    const Tensor& r) const {
-  const std::int64_t blocks = sizes_.gate_blocks.own(), block = sizes_.gate_block;
+  const std::int64_t blocks = dims_.gate_blocks.local(), block = dims_.gate_block;
   std::vector<Product> products;
   for (const auto& [row, out] : {std::pair{input_gate_w_, i}, {a_gate_w_, r}}) {
     for (std::int64_t b = 0; b < blocks; ++b) {
@@ -138,7 +138,7 @@ void RecurrentBlock::gate_products(const Tensor& u, const UnitView& view, const 
 
 namespace {
 
-// Sequences of different length are walked one by one, each to its own end.
+// Calls `walk` for all sequences at once, or if their lengths differ for each one, to its own end.
 template <class Walk>
 void by_sequence(const Pass& pass, const Walk& walk) {
   if (pass.lengths.empty()) return walk(0, pass.sequences, pass.length);
@@ -154,7 +154,7 @@ Tensor places_of(const Pass& pass, std::int64_t s, std::int64_t count, std::int6
   return pass.positions.column_range(s * pass.length, count * length);
 }
 
-// What is read of padding must be numbers.
+// Zeroes the padding: it is read later and must hold finite numbers.
 void clear_padding(const Pass& pass, const Tensor& t) {
   if (pass.lengths.empty()) return;
   for (std::int64_t s = 0; s < pass.sequences; ++s) {
@@ -173,10 +173,10 @@ void RecurrentBlock::convolve(const UnitView& view, Pass& pass, Saved& saved) co
   Tensor history;
   if (pass.state != nullptr) history = pass.state->convolution(layer_);
   if (pass.context != nullptr) {
-    saved.history = pass.saved.allocate(pass.compute, pass.sequences * kKept, sizes_.rnn.own());
+    saved.history = pass.saved.allocate(pass.compute, pass.sequences * kKept, dims_.rnn.local());
     rows_before(*pass.context, saved.conv_in, pass.sequences, saved.history, pass.scratch);
-    // The convolution replaces what it is given.
-    history = pass.scratch.allocate(pass.compute, pass.sequences * kKept, sizes_.rnn.own());
+    // The convolution overwrites the history that it is given.
+    history = pass.scratch.allocate(pass.compute, pass.sequences * kKept, dims_.rnn.local());
     tensor::copy(saved.history, history);
   }
   by_sequence(pass, [&](std::int64_t s, std::int64_t count, std::int64_t length) {
@@ -193,17 +193,17 @@ void RecurrentBlock::recur(const UnitView& view, Pass& pass, Saved& saved) const
   const Tensor input_bias = view.weight(input_gate_b_), a_bias = view.weight(a_gate_b_),
                a_param = view.weight(a_param_);
   const auto states = [&] {
-    return pass.scratch.allocate(DType::kFloat32, pass.sequences, sizes_.rnn.own());
+    return pass.scratch.allocate(DType::kFloat32, pass.sequences, dims_.rnn.local());
   };
   Tensor carried;
   if (pass.state != nullptr) carried = pass.state->recurrent(layer_);
   if (pass.context != nullptr) {
-    saved.start = pass.saved.allocate(DType::kFloat32, pass.sequences, sizes_.rnn.own());
+    saved.start = pass.saved.allocate(DType::kFloat32, pass.sequences, dims_.rnn.local());
     const Tensor product = states(), last = states();
     tensor::rg_lru_summary(saved.conv_out, saved.i, saved.r, input_bias, a_bias, a_param,
                            pass.positions, pass.sequences, product, last);
     fold_pieces(*pass.context, product, last, false, saved.start, pass.scratch);
-    carried = states();  // the recurrence replaces what it is given
+    carried = states();  // the recurrence overwrites the state that it is given
     tensor::copy(saved.start, carried);
   }
   by_sequence(pass, [&](std::int64_t s, std::int64_t count, std::int64_t length) {
@@ -218,7 +218,7 @@ void RecurrentBlock::recur(const UnitView& view, Pass& pass, Saved& saved) const
 
 void RecurrentBlock::forward(const Tensor& x, const UnitView& view, Pass& pass, Saved& saved,
                              const Tensor& y) const {
-  const std::int64_t rnn = sizes_.rnn.own();
+  const std::int64_t rnn = dims_.rnn.local();
   saved.gate = pass.keep(rnn);
   saved.conv_in = pass.keep(rnn);
   saved.conv_out = pass.keep(rnn);
@@ -238,8 +238,8 @@ void RecurrentBlock::forward(const Tensor& x, const UnitView& view, Pass& pass, 
 void RecurrentBlock::backward(const Tensor& dy, const Tensor& x, const UnitView& view, Pass& pass,
                               const Saved& saved, const Tensor& dx) const {
   tensor::ArenaScope scope(pass.scratch);
-  const std::int64_t n = pass.tokens(), rnn = sizes_.rnn.own();
-  const std::int64_t blocks = sizes_.gate_blocks.own(), block = sizes_.gate_block;
+  const std::int64_t n = pass.tokens(), rnn = dims_.rnn.local();
+  const std::int64_t blocks = dims_.gate_blocks.local(), block = dims_.gate_block;
   const auto compute = [&] { return pass.scratch.allocate(pass.compute, n, rnn); };
   const auto fp32 = [&] { return pass.scratch.allocate(DType::kFloat32, n, rnn); };
   const Tensor dgated = compute(), dgate = compute(), dh = fp32();
@@ -288,7 +288,7 @@ void RecurrentBlock::backward(const Tensor& dy, const Tensor& x, const UnitView&
     neighbours = {
         saved.history,
         pass.scratch.allocate(DType::kFloat32, pass.sequences * (tensor::kConvWidth - 1), rnn),
-        pass.next_place};
+        pass.next_positions};
     rows_after(*pass.context, du, pass.sequences, neighbours.next_dy, pass.scratch);
   }
   tensor::conv1d_backward(du, saved.conv_in, view.weight(conv_w_), pass.positions, pass.sequences,

@@ -16,16 +16,16 @@ using tensor::Tensor;
 
 namespace {
 
-// Sharing a prefix costs a pass of its own and a state: it pays from about this many tokens saved.
+// Sharing a prefix costs an extra pass and a state: it pays off from about this many tokens saved.
 constexpr std::int64_t kWorthSharing = 256;
 constexpr std::int64_t kPrefillTokens = 4096;
 
 }  // namespace
 
-// What is read for one or more requests: context and continuation without the last token.
+// The tokens read for one or more requests: context and continuation without the last token.
 struct Scorer::Sequence {
   std::vector<std::int32_t> tokens;
-  std::int64_t first = 0;  // the first place whose logits are wanted by any of its requests
+  std::int64_t first = 0;  // first position whose logits any of its requests needs
   std::vector<std::size_t> requests;
   std::int64_t length() const { return static_cast<std::int64_t>(tokens.size()); }
 };
@@ -51,7 +51,7 @@ std::int32_t Scorer::vocabulary() const {
   return static_cast<std::int32_t>(griffin_.config().vocabulary);
 }
 
-// Neighbours of the sorted list join a group while the tokens that the group saves grow.
+// Neighbours in the sorted list join a group as long as the tokens saved by it do not shrink.
 std::vector<Scorer::Group> Scorer::share_prefixes(std::vector<Sequence*>& sorted) const {
   std::vector<Group> groups;
   for (std::size_t begin = 0; begin < sorted.size();) {
@@ -71,7 +71,7 @@ std::vector<Scorer::Group> Scorer::share_prefixes(std::vector<Sequence*>& sorted
   return groups;
 }
 
-// InputError: a request that cannot be scored.
+// Throws InputError if a request cannot be scored.
 Scorer::Sequences Scorer::sequences_of(std::span<const ScoreRequest> requests) const {
   Sequences sequences;
   for (std::size_t r = 0; r < requests.size(); ++r) {
@@ -115,7 +115,7 @@ std::vector<Score> Scorer::score(std::span<const ScoreRequest> requests,
           return more;
         });
   } catch (...) {
-    // What fails between passes is this rank's alone: the others' passes may need its shards.
+    // A failure between passes is this rank's alone: the others' passes may need its shards.
     if (!in_pass) parameters_.finish_passes();
     throw;
   }
@@ -185,8 +185,8 @@ void Scorer::run_batch(Group batch, std::int64_t prefix, const State& state,
   const auto count = static_cast<std::int64_t>(batch.size());
   const std::int64_t length = batch.front()->length() - prefix, width = griffin_.config().width;
   std::vector<std::int32_t> tokens(static_cast<std::size_t>(count * length),
-                                   0);  // padded behind: nothing looks ahead
-  std::vector<std::int64_t> rows;       // of the hidden states: the places whose logits are wanted
+                                   0);  // padded at the end: nothing looks ahead
+  std::vector<std::int64_t> rows;       // of `hidden`: positions whose logits are needed
   for (std::int64_t s = 0; s < count; ++s) {
     const Sequence& sequence = *batch[static_cast<std::size_t>(s)];
     std::copy(sequence.tokens.begin() + prefix, sequence.tokens.end(), tokens.begin() + s * length);
@@ -210,7 +210,7 @@ void Scorer::run_batch(Group batch, std::int64_t prefix, const State& state,
     for (const std::size_t r : sequence->requests) scores[r] = {0.0, true};
   }
   std::size_t sequence_at = 0;
-  std::int64_t place = batch[0]->first;  // walks the wanted places again, in the same order
+  std::int64_t place = batch[0]->first;  // walks these positions again, in the same order
   for (std::int64_t begin = 0; begin < wanted; begin += at_once) {
     const std::int64_t here = std::min(at_once, wanted - begin);
     for (std::int64_t i = 0; i < here; ++i) {

@@ -1,5 +1,6 @@
 // Griffin as a LanguageModel: batches requests by length, runs a prefix that many requests share
-// once and forks its state, and scores continuations that differ in their last token from one pass.
+// once and forks its state, and scores continuations that differ only in their last token in one
+// pass.
 #pragma once
 
 #include <map>
@@ -13,7 +14,7 @@ namespace eyrie::model {
 class Scorer : public LanguageModel {
  public:
   // Both must outlive the scorer. `batch_tokens` bounds the tokens of one pass (a longer request
-  // goes alone).
+  // runs alone).
   Scorer(const Griffin& griffin, const Parameters& parameters, std::int64_t batch_tokens = 4096);
   ~Scorer() override;
 
@@ -29,7 +30,7 @@ class Scorer : public LanguageModel {
   void run(Sequences& sequences, std::span<const ScoreRequest> requests, std::vector<Score>& scores,
            const ScoreProgress& progress);
   std::vector<Group> share_prefixes(std::vector<Sequence*>& sorted) const;
-  // False: `progress` wants no more.
+  // Returns false if `progress` asked to stop.
   bool run_group(Group group, std::int64_t prefix, std::span<const ScoreRequest> requests,
                  std::vector<Score>& scores, const ScoreProgress& progress);
   void run_batch(Group batch, std::int64_t prefix, const State& state,

@@ -72,7 +72,7 @@ void State::append(const State& other, std::int64_t from) {
     }
     const auto add_row = [&](Buffer& target, const Buffer& all, std::size_t share) {
       const std::size_t before = share * marks_.size();
-      // Room for twice as many, so that a long row of appends copies little.
+      // Doubles the room, so that many appends copy little.
       if (target.size() < before + share) target = resized(target, 2 * before + share);
       std::memcpy(target.data() + before, all.data() + row * share, share);
     };
@@ -94,7 +94,7 @@ void State::remove(std::int64_t sequence) {
       layer.rings.pop_back();
       continue;
     }
-    const auto move_row = [&](const Tensor& all, std::size_t rows) {  // `rows` a sequence
+    const auto move_row = [&](const Tensor& all, std::size_t rows) {  // `rows` per sequence
       const auto share = static_cast<std::size_t>(all.columns() * size_of(all.dtype())) * rows;
       auto* data = static_cast<std::byte*>(all.data());
       if (row != last) std::memcpy(data + row * share, data + last * share, share);

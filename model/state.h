@@ -1,6 +1,6 @@
-// Recurrent state: all that a model keeps of the tokens it has read. Beyond the attention window
-// its size does not grow with their number (global attention, which the Transformer baseline has,
-// keeps all keys).
+// Recurrent state: all that a model keeps of the tokens it has read. Its size stops growing at the
+// attention window (except with global attention, as in the Transformer baseline, which keeps all
+// keys).
 #pragma once
 
 #include <cstdint>
@@ -14,36 +14,37 @@
 
 namespace eyrie::model {
 
-// Whose state a file holds. What the file or the reader does not say ("") is not compared.
+// The model and tokenizer that a saved state belongs to. What the file or the reader leaves empty
+// ("") is not compared.
 struct StateOwner {
   std::string weights = {};    // their fingerprint (model/weights/fingerprint.h)
-  std::string tokenizer = {};  // the hash of what made the tokens
+  std::string tokenizer = {};  // the hash of the tokenizer
 };
 
-// Of a number of sequences, each with a length and start of its own. A recurrent layer keeps the
-// fp32 state and the last 3 convolution inputs; an attention layer a ring of the last window + 1
-// keys (rotated) and values in the compute dtype, which grows to that size as tokens come. Owns its
-// memory. Used by one thread.
+// The state of several sequences, each with its own length and start. A recurrent layer keeps the
+// fp32 state and the last 3 convolution inputs; an attention layer keeps a ring buffer of the last
+// window + 1 keys (rotated) and values in the compute dtype, which grows to that size as tokens
+// come. Owns its memory. Used by one thread.
 class State {
  public:
   State(const GriffinConfig& config, tensor::DType compute,
         std::int64_t sequences);  // nothing read yet
 
   std::int64_t sequences() const { return static_cast<std::int64_t>(marks_.size()); }
-  std::int64_t tokens(std::int64_t sequence) const { return mark(sequence).tokens; }  // read in all
-  // Of the next token, in its document: 0 at the start.
+  std::int64_t tokens(std::int64_t sequence) const { return mark(sequence).tokens; }  // read so far
+  // Position of the next token in its document; 0 at the start.
   std::int64_t position(std::int64_t sequence) const { return mark(sequence).position; }
   std::size_t bytes() const;  // held now
 
-  // `sequences` copies of the one sequence `from`, which may all go on differently.
+  // Returns `sequences` copies of the sequence `from`, which can then continue independently.
   State fork(std::int64_t from, std::int64_t sequences) const;
-  // A copy of one of `other`'s sequences becomes the last of this state.
+  // Appends a copy of the sequence `from` of `other`.
   void append(const State& other, std::int64_t from);
-  // The last sequence takes the place of this one.
+  // Removes a sequence; the last one moves into its place.
   void remove(std::int64_t sequence);
 
-  // One HDF5 file (docs/formats/state.md). `unread`: tokens of the text that are to be read next.
-  // load(): InputError when it is damaged, not finite, of another model, another dtype or another
+  // One HDF5 file (docs/formats/state.md). `unread`: tokens of the text that are still to be read.
+  // load() throws InputError if the file is damaged, not finite, or of another model, dtype or
   // owner.
   void save(const base::Path& path, const std::vector<std::int32_t>& unread = {},
             const StateOwner& owner = {}) const;
@@ -53,25 +54,26 @@ class State {
   // ---- For the layers.
   tensor::Tensor recurrent(std::size_t layer) const;    // (sequences, rnn_width) fp32
   tensor::Tensor convolution(std::size_t layer) const;  // (sequences · 3, rnn_width), oldest first
-  // Keys and values (n, head_dim) of the sequence's next n tokens go into its ring.
+  // Stores keys and values (n, head_dim) of the sequence's next n tokens in its ring.
   void put(std::size_t layer, std::int64_t sequence, const tensor::Tensor& keys,
            const tensor::Tensor& values);
-  // The last rows of the ring, oldest first, into keys and values (n, head_dim).
+  // Copies the last n rows of the ring, oldest first, to keys and values (n, head_dim).
   void last(std::size_t layer, std::int64_t sequence, const tensor::Tensor& keys,
             const tensor::Tensor& values) const;
   // For a token that put() has stored and advance() has not counted yet.
   tensor::KeyRing ring(std::size_t layer, std::int64_t sequence, std::int64_t seen) const;
-  // When all layers have read them: n more tokens, and the place after the last in its document.
+  // Called when all layers have read n more tokens; `position` is the next token's, in its
+  // document.
   void advance(std::int64_t sequence, std::int64_t n, std::int64_t position);
 
  private:
   struct Ring {
-    tensor::Buffer keys, values;  // (slots, head_dim): the i-th token in slot i mod slots
+    tensor::Buffer keys, values;  // (slots, head_dim); token i is in slot i mod slots
     std::int64_t slots = 0;
   };
   struct Layer {
-    tensor::Buffer recurrent, convolution;  // R
-    std::vector<Ring> rings;                // attention; by sequence
+    tensor::Buffer recurrent, convolution;  // recurrent layers
+    std::vector<Ring> rings;                // attention layers; by sequence
   };
   struct Mark {
     std::int64_t tokens = 0, position = 0;

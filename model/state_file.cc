@@ -147,7 +147,7 @@ State State::load(const base::Path& path, const GriffinConfig& config, DType com
                    values = memory.allocate(compute, kept, config.head_dim());
       read(keys_name, keys);
       read(fmt::format("values.{}.{}", i, s), values);
-      // Each goes where its number says: the ring then turns as it would have.
+      // Each token goes into the slot of its index, so that the ring continues where it was.
       Mark& mark = state.marks_[s];
       mark.tokens = tokens[s] - kept;
       if (kept > 0) state.put(i, static_cast<std::int64_t>(s), keys, values);

@@ -12,8 +12,8 @@ namespace eyrie::tensor {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
-// Large buffers ask for large pages: with small ones the processor spends a third of its time on
-// addresses when it streams weights.
+// Large buffers ask for huge pages: with small ones the processor spends a third of its time on
+// address translation when it streams weights.
 constexpr std::size_t kLargePage = std::size_t{2} << 20, kLarge = 2 * kLargePage;
 
 std::size_t aligned(std::size_t bytes, std::size_t to = kAlignment) {
@@ -28,7 +28,7 @@ Buffer::Buffer(std::size_t bytes) : size_(bytes) {
   const std::size_t to = bytes >= kLarge ? kLargePage : kAlignment;
   auto* p = static_cast<std::byte*>(std::aligned_alloc(to, std::max(aligned(bytes, to), to)));
   if (p == nullptr) throw std::bad_alloc();
-  if (to == kLargePage) ::madvise(p, aligned(bytes, to), MADV_HUGEPAGE);  // a wish
+  if (to == kLargePage) ::madvise(p, aligned(bytes, to), MADV_HUGEPAGE);  // a hint, may be ignored
   data_.reset(p);
 }
 
@@ -38,10 +38,10 @@ void Buffer::zero() {
 
 ArenaLayout::Place ArenaLayout::place(std::size_t bytes) {
   bytes = aligned(bytes);
-  // A piece that does not fit the rest of this chunk goes to the next one that holds it; what is
-  // skipped comes back with the release of an earlier mark. Where none does, the first free one
-  // makes way for a larger one: pieces that grow from call to call must not leave a trail of
-  // chunks.
+  // A piece that does not fit into the rest of this chunk goes to the next chunk that can hold it;
+  // the skipped space is free again when an earlier mark is released. If no chunk can hold it, the
+  // first free chunk is replaced by a larger one, so that pieces that grow from call to call do not
+  // leave many small chunks behind.
   const std::size_t first_free = used_ == 0 ? chunk_ : chunk_ + 1;
   while (chunk_ < chunks_.size() && used_ + bytes > chunks_[chunk_]) ++chunk_, used_ = 0;
   if (chunk_ == chunks_.size()) {
@@ -76,7 +76,7 @@ Tensor Arena::allocate(DType dtype, std::int64_t rows, std::int64_t columns) {
   if (place.chunk == chunks_.size()) chunks_.emplace_back();
   if (const std::size_t size = layout_.chunk_size(place.chunk);
       chunks_[place.chunk].size() != size) {
-    chunks_[place.chunk] = Buffer();  // the smaller one goes first
+    chunks_[place.chunk] = Buffer();  // free the smaller one first
     chunks_[place.chunk] = Buffer(size);
   }
   return {chunks_[place.chunk].data() + place.offset, dtype, rows, columns};

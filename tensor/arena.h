@@ -1,6 +1,6 @@
-// Memory for activations: an arena hands out aligned pieces in stack order and takes them back by
-// mark and release. It grows by whole chunks, keeps them for the next step, and never moves what it
-// handed out and has not got back.
+// Memory for activations: an arena allocates aligned pieces in stack order and frees them by mark
+// and release. It grows by whole chunks, keeps them for the next step, and never moves a piece that
+// is still in use.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@
 
 namespace eyrie::tensor {
 
-// Bytes aligned to 64, uninitialised. Owns them.
+// Owns bytes aligned to 64, uninitialised.
 class Buffer {
  public:
   Buffer() = default;
@@ -30,7 +30,8 @@ class Buffer {
   std::size_t size_ = 0;
 };
 
-// Where the pieces of an arena go: the arena without its memory, which is all that planning needs.
+// Where the pieces of an arena are placed: the arena without its memory, which is all that planning
+// needs.
 class ArenaLayout {
  public:
   explicit ArenaLayout(std::size_t chunk_bytes = std::size_t{8} << 20)
@@ -39,7 +40,7 @@ class ArenaLayout {
   struct Place {
     std::size_t chunk, offset;
   };
-  Place place(std::size_t bytes);  // of the next piece; a new chunk where none has room
+  Place place(std::size_t bytes);  // for the next piece; in a new chunk if none has room
   std::size_t chunk_size(std::size_t chunk) const { return chunks_[chunk]; }
 
   struct Mark {
@@ -54,7 +55,7 @@ class ArenaLayout {
 
  private:
   std::vector<std::size_t> chunks_;   // sizes
-  std::vector<std::size_t> touched_;  // how far each was ever used
+  std::vector<std::size_t> touched_;  // bytes of each that were ever used
   std::size_t chunk_bytes_, chunk_ = 0, used_ = 0, peak_ = 0, held_ = 0;
 };
 
@@ -68,13 +69,14 @@ class Arena {
 
   using Mark = ArenaLayout::Mark;
   Mark mark() const { return layout_.mark(); }
-  // Everything handed out since `mark` is free again.
+  // Frees everything allocated since `mark`.
   void release(Mark mark) { layout_.release(mark); }
 
-  // The largest sum of what was handed out at once, with what was skipped at the ends of chunks.
+  // The most bytes in use at once, including what was skipped at the ends of chunks.
   std::size_t peak_bytes() const { return layout_.peak_bytes(); }
-  std::size_t held_bytes() const { return layout_.held_bytes(); }  // all chunks
-  // Of them what was ever handed out, in whole pages: a page that nobody wrote to is not resident.
+  std::size_t held_bytes() const { return layout_.held_bytes(); }  // of all chunks
+  // The bytes of them that were ever allocated, in whole pages: a page never written to is not
+  // resident.
   std::size_t touched_bytes() const { return layout_.touched_bytes(); }
 
  private:
@@ -82,7 +84,8 @@ class Arena {
   std::vector<Buffer> chunks_;
 };
 
-// Releases at the end of a scope what was allocated in it, of an arena or of what stands for one.
+// Releases at the end of a scope what was allocated in it. AnyArena is an arena or a stand-in for
+// one.
 template <class AnyArena>
 class ArenaScope {
  public:

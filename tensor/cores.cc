@@ -1,4 +1,4 @@
-// Cores and their shares.
+// Cores, and how the ranks of a host share them.
 #include "tensor/cores.h"
 
 #include <sched.h>
@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "tensor/threads.h"
 
 namespace eyrie::tensor {
 
@@ -22,7 +23,7 @@ std::vector<int> core_list() {
     for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
       if (CPU_ISSET(cpu, &set)) list.push_back(cpu);
   }
-  if (list.empty()) {  // more CPUs than the set has room for
+  if (list.empty()) {  // more CPUs than cpu_set_t can hold
     for (int cpu = 0; cpu < std::max(static_cast<int>(std::thread::hardware_concurrency()), 1);
          ++cpu)
       list.push_back(cpu);
@@ -53,6 +54,11 @@ int share_of_cores(const std::vector<int>& mine, const std::vector<std::vector<i
   double share = 0;
   for (const int core : mine) share += 1.0 / std::max(users[core], 1);
   return std::max(1, static_cast<int>(share + 1e-6));
+}
+
+void use_threads(std::int64_t configured) {
+  set_thread_count(configured > 0 ? static_cast<int>(configured)
+                                  : threads_of_environment().value_or(cores()));
 }
 
 }  // namespace eyrie::tensor

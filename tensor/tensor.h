@@ -1,5 +1,5 @@
-// Tensor: a view of memory that somebody else owns (an arena, a parameter unit). Row-major; the
-// rows of a matrix may lie further apart than they are long (a block of columns of a wider matrix).
+// Tensor: a view of memory that something else owns (an arena, a parameter unit). Row-major; the
+// rows of a matrix may be strided (a block of columns of a wider matrix).
 #pragma once
 
 #include <cstdint>

@@ -16,7 +16,7 @@ int thread_count() { return omp_in_parallel() ? 1 : omp_get_max_threads(); }
 void set_thread_count(int threads) {
   threads = std::max(threads, 1);
   omp_set_num_threads(threads);
-  // Handlers of crashes need a stack of their own where products are computed.
+  // Crash handlers need an alternate stack on the threads that compute products.
   if (threads > 1 && !omp_in_parallel()) {
 #pragma omp parallel num_threads(threads)
     base::use_signal_stack();
@@ -35,7 +35,7 @@ void parallel_for(std::int64_t count, std::int64_t grain,
 #pragma omp parallel num_threads(static_cast <int>(pieces))
   {
     base::use_signal_stack();
-    // The runtime may give fewer threads than asked for: the split follows what is there.
+    // The runtime may give fewer threads than requested, so the split uses their actual number.
     const std::int64_t threads = omp_get_num_threads(), mine = omp_get_thread_num();
     try {
       const std::int64_t begin = count * mine / threads, end = count * (mine + 1) / threads;

@@ -1,4 +1,4 @@
-// A CSV parser of one pass.
+// A one-pass CSV parser.
 #include "text/csv.h"
 
 #include <fmt/format.h>

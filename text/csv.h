@@ -1,5 +1,5 @@
 // Comma-separated values as spreadsheets and Python's csv module write them: fields in double
-// quotes may hold commas, line breaks and doubled quotes.
+// quotes may contain commas, line breaks and doubled quotes.
 #pragma once
 
 #include <cstdint>
@@ -10,12 +10,12 @@
 namespace eyrie::text {
 
 struct CsvRow {
-  std::int64_t line = 0;  // where it begins, from 1
+  std::int64_t line = 0;  // where the row begins, from 1
   std::vector<std::string> fields;
 };
 
-// Empty lines are passed over, and so is a byte order mark. InputError, with `name` and the line: a
-// quote that is never closed.
+// Skips empty lines and a byte order mark. Throws InputError with `name` and the line for a quote
+// that is never closed.
 std::vector<CsvRow> parse_csv(std::string_view contents, const std::string& name);
 
 }  // namespace eyrie::text

@@ -1,4 +1,4 @@
-// Reading out of a model what its pieces and rules may join.
+// Reads from a model which characters its pieces and rules may join.
 #include "text/cut_rule.h"
 
 #include <algorithm>
@@ -10,15 +10,15 @@
 namespace eyrie::text {
 namespace {
 
-constexpr char32_t kSpaceSymbol = 0x2581;  // what stands for a blank in pieces
+constexpr char32_t kSpaceSymbol = 0x2581;  // stands for a blank in pieces
 const std::set<char32_t> kWhite = {' ', '\t', '\n', '\r', kSpaceSymbol, 0xA0, 0x3000};
 
 struct Rule {
   std::u32string from, to;
 };
 
-// The normalizer's rules: a double array in the form of darts-clone (its length in bytes first),
-// and behind it the texts that the keys become, each ended by a zero. False: it cannot be read.
+// Reads the normalizer's rules: a darts-clone double array, preceded by its length in bytes and
+// followed by the zero-terminated texts that the keys become. Returns false if they cannot be read.
 bool read_rules(std::string_view compiled, std::vector<Rule>& rules) {
   if (compiled.empty()) return true;
   std::uint32_t bytes = 0;
@@ -81,7 +81,7 @@ CutRule::CutRule(const SentencePieceModel& model) {
 
   std::vector<Separator> all;
   for (const char byte : {'\n', ' '}) {
-    // What it becomes.
+    // What the normalizer turns it into.
     const char32_t raw = static_cast<unsigned char>(byte);
     char32_t becomes = raw;
     bool usable = true;
@@ -91,7 +91,7 @@ CutRule::CutRule(const SentencePieceModel& model) {
       if (usable) becomes = rule.to[0];
     }
     if (becomes == ' ' && model.escape_whitespaces) becomes = kSpaceSymbol;
-    // Neighbouring unknown characters count as one, so its own token must be known.
+    // Neighbouring unknown characters share one token, so this character must be known.
     if (!usable || (!model.byte_fallback && !known.contains(becomes))) continue;
 
     Separator separator{byte, kWhite};
@@ -100,7 +100,7 @@ CutRule::CutRule(const SentencePieceModel& model) {
         if (text[i] == becomes || text[i] == raw) separator.not_after.insert(text[i - 1]);
     };
     for (const std::u32string& piece : pieces) joins(piece);
-    // Characters that the normalizer makes something else of: it counts what becomes of them.
+    // Characters that the normalizer replaces: what they become decides.
     std::set<char32_t> also;
     for (const Rule& rule : rules) joins(rule.from);
     for (const Rule& rule : rules) {

@@ -1,4 +1,4 @@
-// The Mersenne Twister with CPython's seeding and ways of drawing.
+// The Mersenne Twister with CPython's way of seeding and drawing.
 #include "text/python_random.h"
 
 #include <numeric>
@@ -81,7 +81,7 @@ double PythonRandom::uniform() {
 std::vector<std::int64_t> PythonRandom::sample(std::int64_t n, std::int64_t k) {
   EYRIE_CHECK(k >= 0 && k <= n, "a sample is not larger than what it is drawn from");
   std::vector<std::int64_t> result(static_cast<std::size_t>(k));
-  // CPython copies the population where that takes less memory than a set of what was drawn: 21 +
+  // CPython copies the population if that takes less memory than a set of the numbers drawn: 21 +
   // 4^ceil(log4(3k)).
   std::int64_t set_size = 21;
   if (k > 5) {

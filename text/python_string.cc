@@ -1,4 +1,4 @@
-// Python's text functions over ICU's.
+// Python's string functions over ICU's.
 #include "text/python_string.h"
 
 #include <unicode/locid.h>
@@ -70,7 +70,7 @@ std::string capitalize(std::string_view text) {
   if (text.empty()) return {};
   const icu::UnicodeString whole = to_icu(text);
   const icu::UnicodeString first(whole.char32At(0));
-  // Lower case of the whole, because the form of a final sigma depends on what stands before it.
+  // The whole text is lower-cased, because the form of a final sigma depends on what precedes it.
   icu::UnicodeString lowered = whole;
   lowered.toLower(icu::Locale::getRoot());
   const std::int32_t first_length =
@@ -80,8 +80,8 @@ std::string capitalize(std::string_view text) {
   return from_icu(result);
 }
 
-// The fewest digits that give the number back, as to_chars finds them; with an exponent below 1e-4
-// and from 1e16 on.
+// The fewest digits that convert back to the same number, as to_chars finds them; with an exponent
+// below 1e-4 and from 1e16 on.
 std::string float_text(double value) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value < 0 ? "-inf" : "inf";

@@ -1,4 +1,4 @@
-// Walking the fields of the protocol buffer.
+// Walks the fields of the protocol buffer.
 #include "text/sentencepiece_model.h"
 
 #include <algorithm>
@@ -64,9 +64,9 @@ class Fields {
   bool damaged_ = false;
 };
 
-// Of the outermost message, whose fields all have a length.
+// A field of the outermost message, whose fields all have a length.
 constexpr std::uint64_t kPieces = 1;
-// Field 3 of a piece, its type: UNUSED. Of a field that comes twice the last counts.
+// Field 3 of a piece, its type: UNUSED. If a field occurs twice, the last one counts.
 constexpr std::string_view kUnused("\x18\x05", 2);
 
 void put_field(std::string& out, std::uint64_t number, std::string_view bytes) {

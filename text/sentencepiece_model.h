@@ -1,4 +1,4 @@
-// A SentencePiece model file as what is in it: the library does not show its normalizer.
+// The content of a SentencePiece model file. The library does not expose its normalizer.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ namespace eyrie::text {
 struct SentencePieceModel {
   enum Type { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
   struct Piece {
-    std::string_view text;  // of the file's bytes
+    std::string_view text;  // a view of the file's bytes
     int type = kNormal;
   };
   static constexpr int kUnigram = 1, kBpe = 2;
@@ -20,16 +20,17 @@ struct SentencePieceModel {
   std::vector<Piece> pieces;
   int algorithm = kUnigram;
   bool whitespace_is_suffix = false, byte_fallback = false;
-  std::string_view rules;  // of the normalizer, compiled; empty: the text stays as it is
+  std::string_view rules;  // of the normalizer, compiled; empty: the text is not changed
   bool dummy_prefix = true, remove_extra_whitespaces = true, escape_whitespaces = true;
 };
 
-// Nothing where the file is cut off or no protocol buffer. Pieces come first in it, so a file cut
-// off between two pieces still parses, as a model of fewer pieces: the last parts, the trainer's
-// and the normalizer's settings, must be there.
+// Returns nothing if the file is truncated or not a protocol buffer. Pieces come first in the file,
+// so a file cut off between two pieces still parses, as a model with fewer pieces. Therefore the
+// last parts, the trainer's and the normalizer's settings, must be present.
 std::optional<SentencePieceModel> parse_sentencepiece_model(std::string_view bytes);
 
-// The same model, but no text is ever encoded as one of these pieces. Ids stay as they are.
+// Returns the same model, except that no text is ever encoded as one of these pieces. Ids do not
+// change.
 std::string without_pieces(std::string_view model, const std::vector<std::string>& pieces);
 
 }  // namespace eyrie::text

@@ -1,11 +1,10 @@
-// Tasks over their data files: reads documents, renders them.
+// Tasks over their data files: reads documents and renders them.
 #include "text/task.h"
 
 #include <fmt/format.h>
 
 #include <charconv>
 #include <cstdlib>
-#include <filesystem>
 #include <map>
 #include <mutex>
 
@@ -13,13 +12,12 @@
 #include "base/file_input.h"
 #include "base/file_kind.h"
 #include "base/listing.h"
+#include "base/resource.h"
 #include "text/csv.h"
 #include "text/python_string.h"
 
 namespace eyrie::text {
 namespace {
-
-namespace fs = std::filesystem;
 
 struct Document {
   std::string place;  // "data/eval/piqa/valid.jsonl:12"
@@ -39,7 +37,7 @@ std::vector<std::pair<std::int64_t, std::string_view>> lines_of(std::string_view
   return lines;
 }
 
-// A file that holds text, without its compression and a byte order mark at its start.
+// Reads a text file, decompressed and without a byte order mark.
 std::string read_text(const std::string& path) {
   base::FileInput input(path);
   std::string contents;
@@ -117,7 +115,7 @@ std::vector<std::string> render_all(const std::vector<Template>& templates, cons
   return texts;
 }
 
-// From 0, or -1 with the text that is none of the choices.
+// Returns the index of the right choice, or -1 if `text`, the right answer, is none of the choices.
 int gold_of(const TaskDefinition& task, const Value& document, std::size_t choices,
             std::string& text) {
   text = task.gold.render(document);
@@ -246,8 +244,7 @@ class FileTask final : public Task {
   base::Path data_;
   std::vector<std::string> splits_;
   mutable std::mutex mutex_;
-  mutable std::map<std::string, std::vector<TaskItem>>
-      items_;  // guarded by mutex_; nodes stay where they are
+  mutable std::map<std::string, std::vector<TaskItem>> items_;  // guarded by mutex_; stable nodes
 };
 
 }  // namespace
@@ -255,14 +252,8 @@ class FileTask final : public Task {
 base::Path default_evaluation_data() {
   const char* chosen = std::getenv("EYRIE_EVAL_DATA");
   if (chosen != nullptr && *chosen != '\0') return chosen;
-  std::error_code ignored;
-  const base::Path usual = "data/eval";
-  if (base::is_folder(usual)) return usual;
-  for (base::Path at = fs::read_symlink("/proc/self/exe", ignored); at.has_relative_path();) {
-    at = at.parent_path();
-    if (base::is_folder(at / usual)) return at / usual;
-  }
-  return usual;
+  const base::Path found = base::find_resource("data/eval", "evaluation_data");
+  return found.empty() ? base::Path("data/eval") : found;
 }
 
 base::Path find_data(const base::Path& folder, const std::string& file) {

@@ -1,5 +1,5 @@
-// Evaluation tasks as data: one YAML file a task (prompt, choices, gold, shots, metrics, files;
-// task_file.h), and the items of its data files rendered by it. Evaluation scores the items, the
+// Evaluation tasks as data: one YAML file per task (prompt, choices, gold, shots, metrics, files;
+// task_file.h), and the items rendered from its data files. Evaluation scores the items; the
 // exclusion screens documents against the same items.
 #pragma once
 
@@ -17,60 +17,59 @@ namespace eyrie::text {
 struct TaskItem {
   std::string task;                  // the leaf task: "piqa", "mmlu_anatomy"
   std::string split;                 // "test", "validation", "dev", "train", …
-  std::int64_t index = 0;            // document in the split, in file order, from 0
+  std::int64_t index = 0;            // of the document in the split, in file order, from 0
   std::string question;              // the question's own text (PIQA's goal, HellaSwag's context)
   std::vector<std::string> choices;  // the answers' own texts ("13", not "B")
-  int gold = -1;                     // index of the right choice; -1 where the split has no labels
-  std::string prompt;  // doc_to_text: what is put to the model, without shots and description
-  std::vector<std::string> targets;  // what is scored for each choice, without the delimiter (" A"
-                                     // is scored as "A")
-  // Partial scoring only (WinoGrande): each choice's own prompt; `prompt` is then the right one's,
-  // or the first.
+  int gold = -1;                     // index of the right choice; -1 if the split has no labels
+  std::string prompt;  // doc_to_text: what the model is given, without shots and description
+  std::vector<std::string> targets;  // what is scored per choice: "A", without the delimiter " "
+  // Only for partial scoring (WinoGrande): each choice's own prompt. `prompt` is then the right
+  // choice's, or the first if there are no labels.
   std::vector<std::string> prompts;
-  std::uint64_t document_hash =
-      0;  // of the document as it is in the file: equal documents, equal hashes
+  std::uint64_t document_hash = 0;  // of the document in the file: equal documents, equal hashes
 
   const std::string& prompt_of(std::size_t choice) const {
     return prompts.empty() ? prompt : prompts[choice];
   }
 };
 
-// $EYRIE_EVAL_DATA; else the first that is there of data/eval in the working directory and above
-// the executable; else "data/eval".
+// Returns $EYRIE_EVAL_DATA; else the first data/eval that exists in the working directory and in
+// the folders above the executable; else "data/eval".
 base::Path default_evaluation_data();
 
-// The file of a task's data as it lies in `folder`: under its own name, or compressed, with .gz or
-// .zst behind the name. Empty: none of them. InputError: more than one, which may differ.
+// Returns the path of a task's data file in `folder`: under its own name, or compressed, with .gz
+// or .zst appended. Empty if there is none. Throws InputError if there is more than one, because
+// they may differ.
 base::Path find_data(const base::Path& folder, const std::string& file);
 
-// Where tasks and their data are looked for.
+// Where tasks and their data are searched.
 struct TaskPlaces {
-  base::Path data =
-      default_evaluation_data();             // the original files of each benchmark, under its name
-  std::vector<base::Path> task_directories;  // searched in order, before Eyrie's own eval/tasks
+  base::Path data = default_evaluation_data();  // original files of each benchmark, under its name
+  std::vector<base::Path> task_directories;     // searched in order, before Eyrie's own eval/tasks
 };
 
-// A leaf task. Items are read when first asked for and kept. Thread-safe.
+// A leaf task. Items are read on first use and kept. Thread-safe.
 class Task {
  public:
   virtual ~Task() = default;
   virtual const std::string& name() const = 0;
   virtual const std::vector<std::string>& splits() const = 0;  // those that its YAML names
-  // InputError: file missing or damaged; names file, line and field.
+  // Throws InputError if a file is missing or damaged; names file, line and field.
   virtual const std::vector<TaskItem>& items(const std::string& split) const = 0;
   virtual const TaskDefinition& definition() const = 0;
 };
 
-// The leaf tasks that `name` stands for: itself, or the members of a group such as mmlu, in the
-// group's order. InputError: unknown task (names the nearest), a data file of an evaluated split or
-// of a pool of shots missing (names the file and the folder searched).
+// Returns the leaf tasks that `name` stands for: itself, or the members of a group such as mmlu, in
+// the group's order. Throws InputError for an unknown task (names the nearest), or if a data file
+// of an evaluated split or of a few-shot pool is missing (names the file and the folder searched).
 std::vector<std::shared_ptr<const Task>> open_tasks(const std::string& name,
                                                     const TaskPlaces& places);
 std::vector<std::shared_ptr<const Task>> open_tasks(const std::string& name,
                                                     const TaskCatalog& catalog,
                                                     const TaskPlaces& places);
 
-// Every item of every split of the task or group (few-shot pools too): what exclusion indexes.
+// Returns every item of every split of the task or group, few-shot pools included: what the
+// exclusion indexes.
 std::vector<TaskItem> all_items(const std::string& name, const TaskPlaces& places);
 
 }  // namespace eyrie::text

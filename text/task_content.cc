@@ -1,4 +1,4 @@
-// Hashes of items, each text with its length in front.
+// Hashes of items; each text is preceded by its length.
 #include "text/task_content.h"
 
 #include <fmt/format.h>

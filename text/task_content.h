@@ -1,5 +1,5 @@
-// What the documents of a task say, as a hash: two editions of a benchmark under one name differ in
-// it.
+// A hash of what a task's documents say, so that two editions of a benchmark under one name can be
+// told apart.
 #pragma once
 
 #include <cstdint>
@@ -11,14 +11,15 @@
 
 namespace eyrie::text {
 
-// Of one item's texts and its right answer; where it stands in its file does not count.
+// The hash of one item's texts and its right answer, whatever its position in the file.
 std::uint64_t content_of(const TaskItem& item);
 
-// Of all items of a split, in whatever order: 16 hex digits. The second from the items' own hashes.
+// The hash of all items of a split, in any order: 16 hex digits. The second takes the items' own
+// hashes.
 std::string content_of(const std::vector<TaskItem>& items);
 std::string content_of(std::vector<std::uint64_t> items);
 
-// By split, and that by leaf task.
+// The hash of every split, by leaf task and then by split.
 using TaskContents = std::map<std::string, std::map<std::string, std::string>>;
 
 }  // namespace eyrie::text

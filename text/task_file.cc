@@ -1,21 +1,19 @@
-// Reading task files and finding them.
+// Finds and reads task files.
 #include "text/task_file.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cstdlib>
-#include <filesystem>
 #include <functional>
 
 #include "base/config_range.h"
 #include "base/error.h"
 #include "base/listing.h"
+#include "base/resource.h"
 
 namespace eyrie::text {
 namespace {
-
-namespace fs = std::filesystem;
 
 const std::vector<std::string> kMetrics = {"acc", "acc_norm", "perplexity"};
 
@@ -36,7 +34,7 @@ std::vector<std::string> read_metrics(base::Config& config, TaskType type) {
   return metrics;
 }
 
-// The one value of `key` among `known`.
+// Reads `key`, whose value must be one of `known`.
 template <class T>
 T read_choice(base::Config& config, const std::string& key,
               const std::vector<std::pair<std::string, T>>& known) {
@@ -49,7 +47,7 @@ T read_choice(base::Config& config, const std::string& key,
   throw config.error(key, fmt::format("\"{}\" is not one of {}", value, fmt::join(names, ", ")));
 }
 
-// A leaf task. `variables` are what its names, files and description may refer to (MMLU's subject).
+// Reads a leaf task. Its names, files and description may refer to `variables` (MMLU's subject).
 TaskDefinition read_leaf(base::Config& config, const Value& variables) {
   const auto place = [&](const std::string& key) {
     return fmt::format("{}: {}", config.name(), key);
@@ -133,7 +131,7 @@ std::string leaf_name(base::Config& each, const Value& variables) {
   return Template(each.get<std::string>("task"), each.name()).render(variables);
 }
 
-// A group and what its file defines below it.
+// Reads a group and the tasks and groups that its file defines.
 void read_group(base::Config& config, TaskCatalog& found) {
   TaskGroup group;
   group.name = config.get<std::string>("group");
@@ -188,7 +186,7 @@ void read_file(const base::Path& path, TaskCatalog& catalog,
     throw base::InputError(fmt::format("{}: the name {} is already that of a task or group in {}",
                                        path.string(), name, owner->second.string()));
   }
-  // Names that are there already stay as they are: a folder of the user's comes before Eyrie's own.
+  // Names that exist already are kept: the user's folders come before Eyrie's own.
   catalog.tasks.merge(found.tasks);
   catalog.groups.merge(found.groups);
 }
@@ -253,17 +251,8 @@ base::Path own_task_directory() {
     }
     return chosen;
   }
-  std::error_code ignored;
-  std::vector<base::Path> above = {"."};
-  for (base::Path at = fs::read_symlink("/proc/self/exe", ignored); at.has_relative_path();) {
-    at = at.parent_path();
-    above.push_back(at);
-  }
-  for (const base::Path& folder : above) {
-    for (const char* below : {"eval/tasks", "share/eyrie/tasks"}) {
-      if (base::is_folder(folder / below)) return folder / below;
-    }
-  }
+  const base::Path found = base::find_resource("eval/tasks", "tasks");
+  if (!found.empty()) return found;
   throw base::InputError(
       "no folder eval/tasks in the working directory or above the executable; set EYRIE_TASKS to "
       "the folder with the task "

@@ -13,15 +13,15 @@
 namespace eyrie::text {
 namespace {
 
-// Texts that were taken from how-to pages hold marks in brackets: a title becomes the start of a
-// sentence, the others go. The ends are stripped first, so that a space beside a mark that goes can
-// stay.
+// Texts that were taken from how-to pages contain marks in brackets: a title becomes the start of a
+// sentence, the other marks are removed. The ends are stripped first, so that a space beside a
+// removed mark is kept.
 std::string hellaswag(std::string_view text) {
   const std::string marked = replace_all(strip(text), " [title]", ". ");
   std::string cleared;
   std::size_t at = 0;
   while (at < marked.size()) {
-    // A mark does not reach over a line break.
+    // A mark does not extend over a line break.
     const std::size_t end = marked[at] == '[' ? marked.find_first_of("]\n", at) : std::string::npos;
     if (end != std::string::npos && marked[end] == ']') {
       at = end + 1;
@@ -146,7 +146,7 @@ Template::Template(std::string_view source, const std::string& place) : place_(p
 
 const Value& Template::look_up(const Part& part, const Value& document) const {
   const Value* value = &document;
-  // "a.b[0]" is the field a, in it the field b, in it the first element.
+  // "a.b[0]" is the field a, in it the field b, in that the first element.
   for (const std::string& word : split(replace_all(part.path, "[", ".["), '.')) {
     if (word.starts_with('[')) {
       std::size_t index = 0;

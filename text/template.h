@@ -1,13 +1,13 @@
-// The small language of task files: "Question: {goal}\nAnswer:" put together with the fields of a
+// The small language of task files: "Question: {goal}\nAnswer:" is filled in with the fields of a
 // document.
 //
 // {path} is a field of the document: name, name.name, name[0]. {path|filter|filter} passes it
 // through filters, from left to right. {{ and }} are braces. A filter is one of
 //   strip lstrip rstrip lower capitalize    as Python's str has them
 //   spaces                                  underscores become spaces
-//   before:X  after:X                       what stands before, or behind, the first X
-//   all_but_last_word  last_word            words are what single spaces part
-//   hellaswag                               what HellaSwag's authors' texts are cleared of
+//   before:X  after:X                       the text before, or after, the first X
+//   all_but_last_word  last_word            words are separated by single spaces
+//   hellaswag                               removes the markup of HellaSwag's source texts
 //   (docs/evaluation.md)
 // On a list, a filter works on each element.
 #pragma once
@@ -24,14 +24,14 @@ namespace eyrie::text {
 class Template {
  public:
   Template() = default;
-  // InputError: a brace that is not closed, an unknown filter (names the nearest). `place` begins
-  // every message.
+  // Throws InputError for a brace that is not closed or an unknown filter (names the nearest).
+  // `place` begins every message.
   Template(std::string_view source, const std::string& place);
 
-  // InputError: no such field (names those that are there), not a text.
+  // Throws InputError if a field does not exist (names those that do) or is not a text.
   std::string render(const Value& document) const;
-  // A template that is one {…} which names a list: its elements. Any other: the one text that it
-  // renders to.
+  // If the template is one {…} that names a list, returns its elements; otherwise the one text that
+  // it renders to.
   std::vector<std::string> render_list(const Value& document) const;
 
  private:
@@ -39,7 +39,7 @@ class Template {
     std::string name, argument;
   };
   struct Part {
-    std::string literal;  // where path is empty
+    std::string literal;  // if path is empty
     std::string path;
     std::vector<Filter> filters;
   };

@@ -1,4 +1,4 @@
-// Tokenizers over the SentencePiece library, and the one whose tokens are bytes.
+// Tokenizers over the SentencePiece library, and the tokenizer whose tokens are bytes.
 #include "text/tokenizer.h"
 
 #include <sentencepiece_processor.h>
@@ -19,7 +19,7 @@ namespace {
 
 const std::vector<std::string> kTurnMarkers = {kStartOfTurn, kEndOfTurn};
 
-// The first of the turn markers in text from `at` on; npos: there is none.
+// Finds the first turn marker in `text` from `at` on; npos if there is none.
 std::size_t find_marker(std::string_view text, std::size_t at, std::string_view& marker) {
   std::size_t first = std::string_view::npos;
   for (const std::string& one : kTurnMarkers) {
@@ -82,7 +82,7 @@ class BytesTokenizer final : public Tokenizer {
   const std::string hash_ = "bytes";
 };
 
-// A text up to the first of these goes whole; pieces of a longer one have at least the second.
+// A text of up to kWhole bytes is encoded whole; pieces of a longer one have at least kPiece bytes.
 constexpr std::size_t kWhole = 32 << 10;
 constexpr std::size_t kPiece = 16 << 10;
 
@@ -170,8 +170,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   }
 
   std::int32_t find(std::string_view piece) const override {
-    const std::int32_t id =
-        processor_.PieceToId(piece);  // the unknown piece's for what is not there
+    const std::int32_t id = processor_.PieceToId(piece);  // the unknown piece's id if missing
     return processor_.IdToPiece(id) == piece ? id : -1;
   }
 
@@ -197,9 +196,9 @@ class SentencePieceTokenizer final : public Tokenizer {
     return has_marker(ids) ? encode_markers_as_text(text) : ids;
   }
 
-  // Cut behind the first character of each marker, a text has none. Where every part would begin
-  // with a blank, or the normalizer makes a marker of other characters, the model is asked that
-  // does not have these pieces.
+  // If it is cut after the first character of each marker, a text contains no marker. If every part
+  // would then begin with a blank, or if the normalizer turns other characters into a marker, a
+  // model without these pieces encodes the text instead.
   std::vector<std::int32_t> encode_markers_as_text(std::string_view text) const {
     std::vector<std::int32_t> ids;
     if (!puts_blank_in_front_) {
@@ -246,13 +245,13 @@ class SentencePieceTokenizer final : public Tokenizer {
   std::string name_;
   std::string hash_;
   Processor processor_;
-  std::vector<std::int32_t> markers_;  // turn markers that the library finds in texts
-  std::string model_;                  // the file's bytes, where there are any
-  bool puts_blank_in_front_ = false;   // of every text
+  std::vector<std::int32_t> markers_;  // turn markers that the library recognises in texts
+  std::string model_;                  // the file's bytes, if markers_ is not empty
+  bool puts_blank_in_front_ = false;   // the library does this to every text
   mutable std::once_flag without_markers_made_;
   mutable Processor without_markers_;
   mutable std::once_flag cut_rule_made_;
-  mutable CutRule cut_rule_;  // made for the first long text
+  mutable CutRule cut_rule_;  // created for the first long text
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// The pieces of a tokenizer.json, read as they come: such a file has tens of megabytes.
+// The pieces of a tokenizer.json, read as a stream: such a file has tens of megabytes.
 #include "text/tokenizer_json.h"
 
 #include <fmt/format.h>
@@ -45,7 +45,7 @@ class Pieces : public json::json_sax_t {
   }
 
  private:
-  struct Open {  // an object, with the key whose value comes, or a list
+  struct Open {  // an object, with the key of the next value, or a list
     bool object;
     std::string key;
   };

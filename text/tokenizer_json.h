@@ -1,5 +1,5 @@
-// tokenizer.json, in which transformers keeps a tokenizer beside the SentencePiece file of the
-// same. Eyrie reads the latter; the former is looked at for whether it says the same.
+// tokenizer.json, in which transformers keeps a tokenizer beside its SentencePiece file. Eyrie
+// reads the SentencePiece file and only checks that tokenizer.json agrees with it.
 #pragma once
 
 #include <string>
@@ -9,8 +9,8 @@
 
 namespace eyrie::text {
 
-// InputError names both files where they are of different vocabularies: where more than one in a
-// hundred of the tokenizer's ids is another piece in tokenizer.json, or none. (Conversions rename a
+// Throws InputError naming both files if their vocabularies differ: if for more than one in a
+// hundred of the tokenizer's ids tokenizer.json has another piece, or none. (Conversions rename a
 // few pieces, and fine-tuned models add some.)
 void check_same_vocabulary(const Tokenizer& tokenizer, const base::Path& model,
                            const base::Path& tokenizer_json);

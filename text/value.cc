@@ -47,7 +47,7 @@ nlohmann::json to_json(const Value& value) {  // keys sorted
   return nullptr;
 }
 
-// A half of a surrogate pair as JsonText::text() keeps it: three bytes from ED A0 80 on.
+// Finds half a surrogate pair as JsonText::text() keeps it: three bytes from ED A0 80 on.
 bool has_half_pair(std::string_view text) {
   for (std::size_t at = text.find('\xED'); at != text.npos; at = text.find('\xED', at + 1))
     if (at + 1 < text.size() && static_cast<unsigned char>(text[at + 1]) >= 0xA0) return true;

@@ -15,7 +15,7 @@ namespace eyrie::text {
 struct Value {
   using List = std::vector<Value>;
   using Map = std::vector<std::pair<std::string, Value>>;  // in file order
-  struct Number {  // beyond 64 bits or a double: as it is written
+  struct Number {  // does not fit 64 bits or a double: kept as written
     std::string text;
   };
   std::variant<std::nullptr_t, bool, std::int64_t, double, std::string, List, Map, Number> data =
@@ -25,21 +25,22 @@ struct Value {
   const T* get() const {
     return std::get_if<T>(&data);
   }
-  // Of a map; null where the key is not there.
+  // For a map: the value of `key`, or null if there is none.
   const Value* find(std::string_view key) const;
-  // A text, a whole number, a number, or true or false, as text. InputError for anything else;
-  // `what` names the value. So is a text with half of a surrogate pair, which stands for no
-  // character; where nobody reads it, it does no harm.
+  // Returns a text, a number, or true or false, as text. Throws InputError for anything else;
+  // `what` names the value. Also throws for a text with half a surrogate pair, which stands for no
+  // character; in a value that nobody reads it does no harm.
   std::string as_text(const std::string& what) const;
   std::string kind() const;  // "a text", "a list", …
 };
 
-// InputError: "PLACE: not JSON: …"; a key that is there twice.
+// Throws InputError "PLACE: not JSON: …", also for a duplicate key.
 Value parse_json(std::string_view json, const std::string& place);
-// The same of a part of a JSON text. JsonError: a key that is there twice.
+// The same for a part of a JSON text. Throws JsonError for a duplicate key.
 Value value_of(const base::JsonText& json);
 
-// Of keys, values and their order: the same for equal documents.
+// A hash of keys and values, the same for equal documents. The order of a map's keys does not
+// count.
 std::uint64_t hash_of(const Value& value);
 
 }  // namespace eyrie::text

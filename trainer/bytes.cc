@@ -1,4 +1,4 @@
-// Reading and writing amounts of memory.
+// Reading and writing byte sizes.
 #include "trainer/bytes.h"
 
 #include <fmt/format.h>

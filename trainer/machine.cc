@@ -1,4 +1,4 @@
-// Reading and measuring machines.
+// Reads and measures machines.
 #include "trainer/machine.h"
 
 #include <fmt/format.h>
@@ -10,7 +10,7 @@
 namespace eyrie::trainer {
 namespace {
 
-// Products a second of one rank: a number of millions is a unit that was forgotten.
+// Reads the FLOPs per second of one rank; below the range the unit was forgotten.
 double read_flops(base::Config& section, const std::string& key) {
   const double value = section.get<double>(key);
   if (!(value >= 1e6 && value <= 1e18))
@@ -38,11 +38,11 @@ Machine read_machine(const base::Path& path) {
   Machine machine;
   machine.name = file.get<std::string>("name", path.stem().string());
   // 0: all on one node
-  machine.ranks_a_node = static_cast<int>(base::get_whole(file, "ranks_a_node", 0, 0, 1 << 20));
+  machine.ranks_per_node = static_cast<int>(base::get_whole(file, "ranks_a_node", 0, 0, 1 << 20));
   base::Config flops = file.map("flops");
   if (!flops.has("bf16") && !flops.has("fp32"))
     throw file.error("flops", "products of a rank a second, as {bf16: 1e12, fp32: 2e11}");
-  // Of one that is absent: a quarter of bf16, or as much as fp32.
+  // If one is missing: fp32 is a quarter of bf16, and bf16 as much as fp32.
   if (flops.has("bf16")) machine.flops_bf16 = read_flops(flops, "bf16");
   machine.flops_fp32 = flops.has("fp32") ? read_flops(flops, "fp32") : machine.flops_bf16 / 4;
   if (!flops.has("bf16")) machine.flops_bf16 = machine.flops_fp32;

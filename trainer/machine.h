@@ -1,5 +1,5 @@
-// What a plan must know of the machine that a job is to run on: a YAML file that people write once
-// for a cluster (docs/planning.md).
+// The machine that a job is planned for: a YAML file that people write once per cluster
+// (docs/planning.md).
 #pragma once
 
 #include <string>
@@ -9,34 +9,34 @@
 
 namespace eyrie::trainer {
 
-// Everything of one rank: what it reaches while all ranks of its node work.
+// All numbers are per rank: what it reaches while all ranks of its node are busy.
 struct Machine {
   struct Link {
-    double bandwidth;  // bytes a second out of a rank, and as many into it
-    double latency;    // seconds of an exchange whatever its size
+    double bandwidth;  // bytes per second out of a rank, and as many into it
+    double latency;    // seconds per exchange, whatever its size
   };
   std::string name = "this machine";
-  int ranks_a_node = 0;                   // 0: all ranks are on one
-  double flops_bf16 = 0, flops_fp32 = 0;  // a second: the best of large products
-  double efficiency = 0.7;                // what a step's products reach of it
-  double memory_bandwidth = 10e9;         // bytes a second
+  int ranks_per_node = 0;                 // 0: all ranks are on one node
+  double flops_bf16 = 0, flops_fp32 = 0;  // per second: the best of large matrix products
+  double efficiency = 0.7;                // the fraction of it that a step reaches
+  double memory_bandwidth = 10e9;         // bytes per second
   Link node{3e9, 20e-6};                  // between ranks of one node
   Link network{1e9, 50e-6};               // between nodes
 
   double flops(tensor::DType compute) const {
     return compute == tensor::DType::kFloat32 ? flops_fp32 : flops_bf16;
   }
-  // For ranks that lie within so many neighbouring ones.
+  // The link within a group of this many neighbouring ranks.
   const Link& link(int ranks) const {
-    return ranks_a_node == 0 || ranks <= ranks_a_node ? node : network;
+    return ranks_per_node == 0 || ranks <= ranks_per_node ? node : network;
   }
 };
 
-// InputError naming file, line and key.
+// Throws InputError naming file, line and key.
 Machine read_machine(const base::Path& path);
 
-// One rank of this machine, on the threads that it computes with now: its products are measured (a
-// second or so), the rest is as above.
+// Describes one rank of this machine with its current threads: matrix products are measured (about
+// a second), the rest are the defaults above.
 Machine measure_machine(tensor::DType compute);
 
 }  // namespace eyrie::trainer

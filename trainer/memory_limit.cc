@@ -1,4 +1,4 @@
-// The memory limit.
+// Checks runs against memory and processors.
 #include "trainer/memory_limit.h"
 
 #include <fmt/format.h>
@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "trainer/bytes.h"
-#include "trainer/fit_mesh.h"
+#include "trainer/resolve_mesh.h"
 
 namespace eyrie::trainer {
 namespace {
@@ -22,17 +22,18 @@ std::string parts_text(const RankMemory& memory) {
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
-// The nearest first; of one arrangement of ranks the lowest stage of ZeRO that fits.
+// Returns meshes that fit, nearest first; of each arrangement of ranks the lowest ZeRO stage that
+// fits.
 std::vector<std::string> fitting(const RunConfig& run, const MeshShape& wanted, int ranks) {
   std::vector<std::string> found;
   for (MeshShape mesh : fitting_meshes(run, ranks, wanted)) {
     if (found.size() == 3) break;
-    // The run's own choices, more sharding, and the sequence split over tensor ranks as well.
+    // Tries the run's own settings, higher ZeRO stages, and then sequence parallelism too.
     for (const bool sequence : {wanted.sequence, true}) {
       if (sequence && !wanted.sequence && mesh.tensor == 1) continue;
       bool fits = false;
-      // Without ranks to share with, its stage makes no difference.
-      const int last = mesh.sharers() > 1 ? 3 : wanted.zero;
+      // In a shard group of one rank the ZeRO stage makes no difference.
+      const int last = mesh.shard_group_size() > 1 ? 3 : wanted.zero;
       for (int zero = wanted.zero; zero <= last && !fits; ++zero) {
         mesh.zero = zero;
         mesh.sequence = sequence;
@@ -51,7 +52,7 @@ std::string advice(const RunConfig& run, const MeshShape& mesh) {
   const int ranks = mesh.ranks();
   const std::int64_t each = memory_needed(run, mesh).all();
   for (int more = ranks; more <= std::max(64, 4 * ranks); more *= 2) {
-    if (each / more > run.memory_limit) continue;  // not even if all of it were shared out
+    if (each / more > run.memory_limit) continue;  // not even if everything were sharded
     const auto found = fitting(run, mesh, more);
     if (found.empty()) continue;
     return more == ranks ? fmt::format("The nearest meshes of {} that fit: {}",
@@ -63,7 +64,7 @@ std::string advice(const RunConfig& run, const MeshShape& mesh) {
          "or a smaller model need less";
 }
 
-// Settings that make this mesh fit.
+// Returns settings that make this mesh fit.
 std::string settings(const RunConfig& run, const MeshShape& mesh) {
   std::string text;
   const auto try_with = [&](const RunConfig& changed, const char* name) {

@@ -1,4 +1,4 @@
-// Runs that would not fit the memory, or the processors, are refused before they begin.
+// Rejects runs that would not fit the memory or the processors, before they start.
 #pragma once
 
 #include <string>
@@ -8,19 +8,19 @@
 
 namespace eyrie::trainer {
 
-// InputError when a rank would need more than the run's `memory_limit`: how much for what, and the
-// nearest meshes that fit.
+// Throws InputError if a rank would need more than the run's `memory_limit`: says how much for
+// what, and the nearest meshes that fit.
 void check_memory(const RunConfig& run, const parallel::MeshShape& mesh);
 
-// Whether `ranks_here` such ranks fit the memory of one host. InputError when they need more than
-// it has, unless the run has a memory_limit (which is believed: the user knows better) or is
-// planned for hosts `elsewhere`; then, and when less than that is left now, what to tell people.
-// "": nothing.
+// Checks whether `ranks_here` such ranks fit the memory of one host. Throws InputError if they need
+// more than it has, unless the run has a memory_limit (which takes precedence: the user knows
+// better) or is planned for hosts `elsewhere`. Returns a warning in these cases, and if they need
+// more than is free now; else "".
 std::string check_host_memory(const RunConfig& run, const parallel::MeshShape& mesh,
                               const base::HostMemory& host, int ranks_here, bool elsewhere);
 
-// The same for `threads`: InputError for many times as many as this machine has processors, unless
-// the run is only checked here; a warning for more.
+// The same for `threads`: throws InputError if they are many times this machine's processors,
+// unless the run is only checked here; returns a warning if they are more.
 std::string check_threads(const RunConfig& run, bool check_only);
 
 }  // namespace eyrie::trainer

@@ -6,19 +6,19 @@
 #include <tuple>
 
 #include "model/griffin.h"
-#include "parallel/exchange.h"
-#include "parallel/gradient_sum.h"
+#include "parallel/communication/exchange.h"
+#include "parallel/sharding/gradient_sum.h"
 
 namespace eyrie::trainer {
 namespace {
 
-using parallel::ParameterRow;
+using parallel::ParameterInfo;
 using parallel::Unit;
 
 constexpr std::int64_t kFloat = 4;
 
-// Buffers of one gradient that GradientAccumulator makes: one a level of the binary tree, and one
-// more for finished groups where the number of micro-shards is no power of two.
+// How many buffers GradientAccumulator creates per gradient: one per level of the binary tree, and
+// one more for finished groups if the number of micro-shards is not a power of two.
 std::int64_t tree_buffers(std::int64_t micro_shards) {
   std::int64_t levels = 1;
   const std::int64_t group = micro_shards & -micro_shards;
@@ -26,18 +26,20 @@ std::int64_t tree_buffers(std::int64_t micro_shards) {
   return levels + (group != micro_shards ? 1 : 0);
 }
 
-// ExchangeSpace after scatter_terms() of slices of which this rank's has `own` elements.
+// The size of ExchangeSpace after scatter_partial_sums(), where this rank's slice has `own`
+// elements.
 struct Space {
-  std::int64_t terms = 0, rounded = 0;  // elements
-  void scatter(int ranks, std::int64_t own, tensor::DType wire) {
+  std::int64_t partial_sums = 0, rounded = 0;  // elements
+  void scatter(int ranks, std::int64_t own, tensor::DType comm_dtype) {
     if (ranks == 1) return;
-    const std::int64_t piece = parallel::exchange_piece(ranks) / size_of(wire), others = ranks - 1;
+    const std::int64_t piece = parallel::exchange_piece(ranks) / size_of(comm_dtype),
+                       others = ranks - 1;
     const std::int64_t received = 2 * others * std::min(piece, own);
-    if (wire == tensor::DType::kFloat32) {
-      terms = std::max(terms, received);
+    if (comm_dtype == tensor::DType::kFloat32) {
+      partial_sums = std::max(partial_sums, received);
     } else {
       rounded = std::max(rounded, received + 2 * others * piece);
-      terms = std::max(terms, others * piece);
+      partial_sums = std::max(partial_sums, others * piece);
     }
   }
 };
@@ -45,8 +47,8 @@ struct Space {
 }  // namespace
 
 bool has_products(const Unit& unit) {
-  return std::any_of(unit.rows.begin(), unit.rows.end(),
-                     [](const ParameterRow& row) { return row.product; });
+  return std::any_of(unit.parameters.begin(), unit.parameters.end(),
+                     [](const ParameterInfo& row) { return row.product; });
 }
 
 MeshPlan::MeshPlan(const model::GriffinConfig& config, const StepShape& shape)
@@ -55,25 +57,26 @@ MeshPlan::MeshPlan(const model::GriffinConfig& config, const StepShape& shape)
 MeshPlan::Place MeshPlan::place_of(int rank) const {
   const parallel::MeshShape& mesh = shape_.mesh;
   const int column = rank / mesh.tensor;
-  return {column / mesh.sharers(), column % mesh.sharers(), column % mesh.context,
+  return {column / mesh.shard_group_size(), column % mesh.shard_group_size(), column % mesh.context,
           rank % mesh.tensor};
 }
 
 const MeshPlan::Column& MeshPlan::column(int tensor_rank) const {
   const auto found = columns_.find(tensor_rank);
   if (found != columns_.end()) return found->second;
-  const model::Griffin griffin(
-      config_, model::Share::planned(tensor_rank, shape_.mesh.tensor, shape_.mesh.sequence));
+  const model::Griffin griffin(config_, model::ParallelContext::planned(
+                                            tensor_rank, shape_.mesh.tensor, shape_.mesh.sequence));
   Column& column = columns_[tensor_rank];
   column.units = griffin.units();
   for (const Unit& unit : column.units) {
-    for (const ParameterRow& row : unit.rows) column.vectors += row.product ? 0 : row.count();
+    for (const ParameterInfo& row : unit.parameters)
+      column.vectors += row.product ? 0 : row.count();
   }
   return column;
 }
 
-// On large meshes most ranks do the same: those in the middle of a sequence that is cut evenly,
-// with a whole window before and after them; and tensor ranks but the first with slices of one
+// On large meshes most ranks do the same: context ranks in the middle of an evenly cut sequence,
+// with a whole window before and after them; and tensor ranks after the first with slices of equal
 // length.
 std::pair<int, int> MeshPlan::stand_in(int context_rank, int tensor_rank) const {
   const parallel::MeshShape& mesh = shape_.mesh;
@@ -85,7 +88,7 @@ std::pair<int, int> MeshPlan::stand_in(int context_rank, int tensor_rank) const 
     context_rank = static_cast<int>(reach) + 1;
   const std::int64_t tokens = shape_.sequences * piece;
   const auto slice = [&](int rank) {
-    return model::Sizes(config_, rank, mesh.tensor).vocabulary.own();
+    return model::LocalDims(config_, rank, mesh.tensor).vocabulary.local();
   };
   if (even && tensor_rank > 1 && tokens % mesh.tensor == 0 && slice(tensor_rank) == slice(1))
     tensor_rank = 1;
@@ -111,9 +114,9 @@ const model::PassSize& MeshPlan::pass(int context_rank, int tensor_rank) const {
 
 std::pair<std::int64_t, std::int64_t> MeshPlan::cut(const Place& place, std::size_t unit) const {
   const Unit& one = column(place.tensor).units[unit];
-  const int sharers = shape_.mesh.sharers();
-  return {parallel::cut_of(one, sharers, place.sharer),
-          parallel::cut_of(one, sharers, place.sharer + 1)};
+  const int shard_ranks = shape_.mesh.shard_group_size();
+  return {parallel::cut_of(one, shard_ranks, place.shard_rank),
+          parallel::cut_of(one, shard_ranks, place.shard_rank + 1)};
 }
 
 std::int64_t MeshPlan::own(const Place& place, std::size_t unit) const {
@@ -126,10 +129,12 @@ std::pair<std::int64_t, std::int64_t> MeshPlan::shard(const Place& place, std::s
   return cut(place, unit);
 }
 
-int MeshPlan::stage() const { return shape_.mesh.sharers() == 1 ? 1 : shape_.mesh.zero; }
-bool MeshPlan::on_demand() const { return shape_.mesh.zero == 3 && shape_.mesh.sharers() > 1; }
+int MeshPlan::stage() const { return shape_.mesh.shard_group_size() == 1 ? 1 : shape_.mesh.zero; }
+bool MeshPlan::sharded() const {
+  return shape_.mesh.zero == 3 && shape_.mesh.shard_group_size() > 1;
+}
 bool MeshPlan::whole_masters() const {
-  return shape_.compute == tensor::DType::kFloat32 && !on_demand();
+  return shape_.compute == tensor::DType::kFloat32 && !sharded();
 }
 
 std::int64_t MeshPlan::updated(int rank) const {
@@ -145,7 +150,7 @@ std::int64_t MeshPlan::gradient_bytes(const Place& place) const {
   std::int64_t bytes = 0;
   if (stage() < 2) {
     for (const Unit& unit : all.units)
-      bytes += unit.size * kFloat * tree_buffers(micro_shards_a_rank());
+      bytes += unit.size * kFloat * tree_buffers(micro_shards_per_rank());
     return bytes;
   }
   const parallel::MicroShardPlan inner =
@@ -159,35 +164,32 @@ std::int64_t MeshPlan::gradient_bytes(const Place& place) const {
   return bytes;
 }
 
-// Of the elements of rows that are no operands: those in this rank's cuts.
+// Elements in this rank's cuts of parameters that no matrix product reads.
 std::int64_t MeshPlan::rows_cut(const Place& place) const {
   const Column& all = column(place.tensor);
   std::int64_t count = 0;
   for (std::size_t u = 0; u < all.units.size(); ++u) {
     const auto [begin, end] = cut(place, u);
-    for (const ParameterRow& row : all.units[u].rows) {
-      if (row.product) continue;
-      count += std::max<std::int64_t>(
-          0, std::min(row.offset + row.count(), end) - std::max(row.offset, begin));
-    }
+    for (const auto& span : parallel::spans_in(all.units[u], begin, end))
+      if (!span.info.product) count += span.count();
   }
   return count;
 }
 
 std::int64_t MeshPlan::exchange_bytes(const Place& place) const {
   const parallel::MeshShape& mesh = shape_.mesh;
-  const auto wire = mesh.bf16_gradients ? tensor::DType::kBFloat16 : tensor::DType::kFloat32;
+  const auto comm_dtype = mesh.bf16_gradients ? tensor::DType::kBFloat16 : tensor::DType::kFloat32;
   Space space;
   for (std::size_t u = 0; u < column(place.tensor).units.size(); ++u) {
     const std::int64_t slice = own(place, u);
-    space.scatter(mesh.sharers(), slice, wire);
+    space.scatter(mesh.shard_group_size(), slice, comm_dtype);
     const std::int64_t first = slice * place.replica / mesh.replicas,
                        last = slice * (place.replica + 1) / mesh.replicas;
-    space.scatter(mesh.replicas, last - first, wire);
+    space.scatter(mesh.replicas, last - first, comm_dtype);
   }
-  std::int64_t bytes = space.terms * kFloat + space.rounded * 2;
-  // The vectors of all sharers, which are all vectors.
-  if (mesh.zero > 0 && mesh.sharers() > 1 && !whole_masters())
+  std::int64_t bytes = space.partial_sums * kFloat + space.rounded * 2;
+  // The gathered vectors of all ranks of the shard group, that is, all vectors.
+  if (mesh.zero > 0 && mesh.shard_group_size() > 1 && !whole_masters())
     bytes += column(place.tensor).vectors * kFloat;
   return bytes;
 }
@@ -204,25 +206,24 @@ RankMemory MeshPlan::memory(int rank) const {
     const auto [first, last] = cut(place, u);
     memory.masters += kFloat * (whole_masters() ? unit.size : end - begin);
     memory.moments += 2 * kFloat * (end - begin);
-    for (const ParameterRow& row : unit.rows) {
+    for (const ParameterInfo& row : unit.parameters) {
       if (!whole_masters() && !row.product) memory.rows += kFloat * ((row.count() + 15) / 16 * 16);
-      // Replica groups take turns, and one tensor rank writes what all of them have.
-      if (u % static_cast<std::size_t>(shape_.mesh.replicas) !=
-              static_cast<std::size_t>(place.replica) ||
-          (row.replicated() && place.tensor != 0))
-        continue;
-      memory.snapshot += 3 * kFloat *
-                         std::max<std::int64_t>(0, std::min(row.offset + row.count(), last) -
-                                                       std::max(row.offset, first));
+    }
+    // Replicas take turns by unit, and one tensor rank writes what all of them have.
+    if (u % static_cast<std::size_t>(shape_.mesh.replicas) ==
+        static_cast<std::size_t>(place.replica)) {
+      for (const auto& span : parallel::spans_in(unit, first, last))
+        if (!span.info.replicated() || place.tensor == 0)
+          memory.snapshot += 3 * kFloat * span.count();
     }
     if (!has_products(unit) || whole_masters()) continue;
-    if (on_demand() && u > 0) {
+    if (sharded() && u > 0) {
       largest = std::max(largest, unit.size * c);
     } else {
       memory.copies += unit.size * c;
     }
   }
-  memory.lent = 2 * largest;
+  memory.gathered = 2 * largest;
   memory.gradients = gradient_bytes(place);
   memory.exchange = exchange_bytes(place);
   const model::PassSize& size = pass(place.context, place.tensor);
@@ -237,8 +238,8 @@ RankMemory MeshPlan::memory(int rank) const {
 
 RankMemory MeshPlan::largest_memory() const {
   const parallel::MeshShape& mesh = shape_.mesh;
-  // Ranks differ in the rounding of their slices, and in the keys that they fetch of earlier ones;
-  // on large meshes the corners stand for all.
+  // Ranks differ in the rounding of their slices, and in the keys that they fetch from earlier
+  // ranks; on large meshes the corners represent all.
   const auto corners = [&](int ranks) {
     if (mesh.ranks() > 64) return std::set<int>{0, std::min(1, ranks - 1), ranks - 1};
     std::set<int> all;

@@ -7,7 +7,7 @@
 namespace eyrie::trainer {
 
 using parallel::AxisBytes;
-using parallel::ParameterRow;
+using parallel::ParameterInfo;
 
 namespace {
 
@@ -15,37 +15,35 @@ constexpr std::int64_t kFloat = 4;
 
 }  // namespace
 
-// Elements of this rank's shards that all tensor ranks have terms of.
+// Elements of this rank's shards of which all tensor ranks have partial sums.
 std::int64_t MeshPlan::tensor_sums(const Place& place) const {
   const Column& all = column(place.tensor);
   std::int64_t count = 0;
   for (std::size_t u = 0; u < all.units.size(); ++u) {
     const auto [begin, end] = shard(place, u);
-    for (const ParameterRow& row : all.units[u].rows) {
-      if (row.tensor_gradient != parallel::TensorGradient::kSum) continue;
-      count += std::max<std::int64_t>(
-          0, std::min(row.offset + row.count(), end) - std::max(row.offset, begin));
-    }
+    for (const auto& span : parallel::spans_in(all.units[u], begin, end))
+      if (span.info.tensor_gradient == parallel::TensorGradient::kSum) count += span.count();
   }
   return count;
 }
 
-// Every rank sends each other one its slice of a gradient: once a step, or from ZeRO 2 on once a
-// micro-shard. Then the slices go round the replica groups, and with ZeRO 0 back to all.
+// Every rank sends every other rank its slice of a gradient: once per step, or from ZeRO 2 on once
+// per micro-shard. Then the replicate groups sum the slices, and with ZeRO 0 all ranks gather them.
 AxisBytes MeshPlan::gradients_sent(int rank) const {
   const Place place = place_of(rank);
   const parallel::MeshShape& mesh = shape_.mesh;
   const Column& all = column(place.tensor);
-  const std::int64_t wire = mesh.bf16_gradients ? 2 : kFloat, sharers = mesh.sharers(),
-                     rounds = stage() < 2 ? 1 : micro_shards_a_rank();
+  const std::int64_t comm_bytes = mesh.bf16_gradients ? 2 : kFloat,
+                     shard_ranks = mesh.shard_group_size(),
+                     rounds = stage() < 2 ? 1 : micro_shards_per_rank();
   AxisBytes sent;
   for (std::size_t u = 0; u < all.units.size(); ++u) {
     const std::int64_t slice = own(place, u);
-    sent.sharing += rounds * (all.units[u].size - slice) * wire;
-    if (mesh.zero == 0) sent.sharing += slice * kFloat * (sharers - 1);
+    sent.shard += rounds * (all.units[u].size - slice) * comm_bytes;
+    if (mesh.zero == 0) sent.shard += slice * kFloat * (shard_ranks - 1);
     const std::int64_t piece =
         slice * (place.replica + 1) / mesh.replicas - slice * place.replica / mesh.replicas;
-    sent.replicas += (slice - piece) * wire + piece * kFloat * (mesh.replicas - 1);
+    sent.replicate += (slice - piece) * comm_bytes + piece * kFloat * (mesh.replicas - 1);
   }
   sent.tensor = tensor_sums(place) * kFloat * (mesh.tensor - 1);
   return sent;
@@ -54,17 +52,17 @@ AxisBytes MeshPlan::gradients_sent(int rank) const {
 AxisBytes MeshPlan::passes_sent(int rank) const {
   const Place place = place_of(rank);
   const model::PassSize& size = pass(place.context, place.tensor);
-  return {0, 0, micro_shards_a_rank() * size.context_sent,
-          micro_shards_a_rank() * size.tensor_sent};
+  return {0, 0, micro_shards_per_rank() * size.context_sent,
+          micro_shards_per_rank() * size.tensor_sent};
 }
 
-// The slots of ParameterShards: a unit that is entered is fetched unless it is still in one of the
-// two, and so is the next one.
+// Follows the two slots of ParameterShards: a unit is fetched when a pass enters it unless it is
+// still in a slot, and so is the next unit.
 const std::vector<std::int64_t>& MeshPlan::fetches(const Column& column) const {
   std::vector<std::int64_t>& counts = column.fetches;
   if (!counts.empty()) return counts;
   struct Slot {
-    std::size_t unit = 0;  // 0, the embedding, is never in one
+    std::size_t unit = 0;  // 0, the embedding, is never in a slot
     bool used = false;
     std::int64_t order = 0;
   };
@@ -93,8 +91,8 @@ const std::vector<std::int64_t>& MeshPlan::fetches(const Column& column) const {
     slot.used = false;
     for (const Slot& other : slots) slot.order = std::max(slot.order, other.order + 1);
   };
-  const std::size_t layers = column.units.size() - 2;  // but embedding and final norm
-  for (std::int64_t pass = 0; pass < micro_shards_a_rank(); ++pass) {
+  const std::size_t layers = column.units.size() - 2;  // without embedding and final norm
+  for (std::int64_t pass = 0; pass < micro_shards_per_rank(); ++pass) {
     for (std::size_t unit = 1; unit <= layers; ++unit) use(unit, unit < layers ? unit + 1 : 0);
     for (std::size_t unit = layers; unit > 0; --unit) use(unit, unit - 1);
   }
@@ -105,16 +103,16 @@ AxisBytes MeshPlan::parameters_sent(int rank) const {
   const Place place = place_of(rank);
   const parallel::MeshShape& mesh = shape_.mesh;
   AxisBytes sent;
-  if (mesh.zero == 0 || mesh.sharers() == 1) return sent;
+  if (mesh.zero == 0 || mesh.shard_group_size() == 1) return sent;
   const Column& all = column(place.tensor);
-  const std::int64_t c = size_of(shape_.compute), others = mesh.sharers() - 1;
+  const std::int64_t c = size_of(shape_.compute), others = mesh.shard_group_size() - 1;
   const std::vector<std::int64_t> fetched =
-      on_demand() ? fetches(all) : std::vector<std::int64_t>(all.units.size(), 1);
+      sharded() ? fetches(all) : std::vector<std::int64_t>(all.units.size(), 1);
   for (std::size_t u = 0; u < all.units.size(); ++u) {
     if (!whole_masters() && !has_products(all.units[u])) continue;
-    sent.sharing += (u == 0 ? 1 : fetched[u]) * own(place, u) * c * others;
+    sent.shard += (u == 0 ? 1 : fetched[u]) * own(place, u) * c * others;
   }
-  if (!whole_masters()) sent.sharing += rows_cut(place) * kFloat * others;
+  if (!whole_masters()) sent.shard += rows_cut(place) * kFloat * others;
   return sent;
 }
 

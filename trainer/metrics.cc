@@ -1,4 +1,4 @@
-// Writing and cutting metrics.jsonl.
+// Writes and truncates metrics.jsonl.
 #include "trainer/metrics.h"
 #include "base/listing.h"
 

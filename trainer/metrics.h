@@ -1,5 +1,5 @@
-// metrics.jsonl: one JSON object a line, written by rank 0. Numbers are shortest decimals that read
-// back to the same value.
+// metrics.jsonl: one JSON object per line, written by rank 0. Numbers are the shortest decimals
+// that read back to the same value.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,8 @@ namespace eyrie::trainer {
 
 class Metrics {
  public:
-  // Opens the file for appending. Lines of steps after `last_step` are cut first (a run that goes
-  // on from a checkpoint writes them again), and so is a last line that was not finished.
+  // Opens the file for appending. First removes lines of steps after `last_step` (a run that
+  // resumes from a checkpoint writes them again) and an unfinished last line.
   Metrics(const base::Path& path, std::int64_t last_step);
 
   struct Line {

@@ -10,31 +10,17 @@
 
 namespace eyrie::trainer {
 
-using parallel::ParameterRow;
+using parallel::ParameterInfo;
 using parallel::UnitBlock;
 using parallel::UnitShard;
 
-namespace {
-
-// Calls body(row, from, to) for what of each row lies in [begin, end) of the unit's buffer.
-template <class Body>
-void for_rows(const parallel::Unit& unit, std::int64_t begin, std::int64_t end, const Body& body) {
-  for (const ParameterRow& row : unit.rows) {
-    const std::int64_t from = std::max(row.offset, begin),
-                       to = std::min(row.offset + row.count(), end);
-    if (from < to) body(row, from, to);
-  }
-}
-
-}  // namespace
-
-model::Parameters make_parameters(const model::Griffin& griffin, tensor::DType compute,
-                                  const parallel::Mesh& mesh) {
+model::TrainingParameters make_parameters(const model::Griffin& griffin, tensor::DType compute,
+                                          const parallel::Mesh& mesh) {
   return {griffin.units(), compute, parallel::shards_of(griffin.units(), mesh),
-          mesh.shape().zero == 3 && mesh.sharers().size() > 1};
+          mesh.shape().zero == 3 && mesh.shard_group().size() > 1};
 }
 
-Optimizer::Optimizer(const OptimizerConfig& config, model::Parameters& parameters,
+Optimizer::Optimizer(const OptimizerConfig& config, model::TrainingParameters& parameters,
                      const parallel::Mesh& mesh)
     : config_(config),
       parameters_(parameters),
@@ -49,7 +35,7 @@ Optimizer::Optimizer(const OptimizerConfig& config, model::Parameters& parameter
   for (const parallel::Unit& unit : parameters.units())
     blocks_.push_back(parallel::blocks_of(unit));
   reset_moments();
-  queue_.reset(new parallel::ExchangeQueue({&mesh.sharers(), &mesh.replicas()}));
+  queue_.reset(new parallel::ExchangeQueue({&mesh.shard_group(), &mesh.replicate_group()}));
   gradients_.attach(*queue_);
   parameter_shards_.attach(*queue_);
 }
@@ -58,7 +44,7 @@ Optimizer::~Optimizer() = default;
 
 void Optimizer::initialise(std::uint64_t seed) {
   parameters_.initialise(seed);
-  share();
+  all_gather_parameters();
 }
 
 void Optimizer::reset_moments() {
@@ -78,7 +64,8 @@ double Optimizer::grad_norm() {
   return std::sqrt(total);
 }
 
-// Of all that ranks with this one's slice update, in the order of the blocks.
+// Returns the sum of squares over all shards of this tensor rank's slice, in the order of the
+// blocks.
 double Optimizer::squares_of_column() {
   const bool counts_shared = mesh_.tensor_rank() == 0;
   std::vector<double> own;
@@ -88,7 +75,7 @@ double Optimizer::squares_of_column() {
     for (const UnitBlock& block : blocks_[u]) {
       if (block.begin < shards_[u].begin || block.begin >= shards_[u].end) continue;
       const bool counted =
-          counts_shared || !unit.rows[static_cast<std::size_t>(block.row)].replicated();
+          counts_shared || !unit.parameters[static_cast<std::size_t>(block.row)].replicated();
       own.push_back(counted ? tensor::sum_of_squares(sum.subspan(
                                   static_cast<std::size_t>(block.begin - shards_[u].begin),
                                   static_cast<std::size_t>(block.count)))
@@ -96,21 +83,17 @@ double Optimizer::squares_of_column() {
     }
   }
   double total = 0;
-  if (mesh_.shape().zero == 0 || mesh_.sharers().size() == 1) {
+  if (mesh_.shape().zero == 0 || mesh_.shard_group().size() == 1) {
     for (const double square : own) total += square;
     return total;
   }
-  const std::string bytes(reinterpret_cast<const char*>(own.data()), own.size() * sizeof(double));
-  const std::vector<std::string> all = mesh_.sharers().all_gather(bytes);
+  const auto all = mesh_.shard_group().all_gather_values<double>(own);
   std::vector<std::size_t> taken(all.size(), 0);
   for (std::size_t u = 0; u < shards_.size(); ++u) {
     std::size_t rank = 0;
     for (const UnitBlock& block : blocks_[u]) {
       while (block.begin >= shards_[u].cuts[rank + 1]) ++rank;
-      double square = 0;
-      std::memcpy(&square, all[rank].data() + taken[rank], sizeof(double));
-      taken[rank] += sizeof(double);
-      total += square;
+      total += all[rank][taken[rank]++];
     }
   }
   return total;
@@ -129,19 +112,20 @@ void Optimizer::apply(double learning_rate, double grad_norm) {
   for (std::size_t u = 0; u < shards_.size(); ++u) {
     const UnitShard& shard = shards_[u];
     const float* sum = gradients_.part(u).data();
-    for_rows(parameters_.units()[u], shard.begin, shard.end,
-             [&](const ParameterRow& row, std::int64_t from, std::int64_t to) {
-               step.weight_decay =
-                   row.decay || config_.decay_all ? static_cast<float>(config_.weight_decay) : 0.0f;
-               const auto count = static_cast<std::size_t>(to - from);
-               const std::int64_t at = from - shard.begin;
-               tensor::adamw({parameters_.master_at(u, from), count}, {sum + at, count},
-                             {moments_[u].first.f32() + at, count},
-                             {moments_[u].second.f32() + at, count}, step);
-             });
-    parameter_shards_.renew(u);
+    for (const auto& span : parallel::spans_in(parameters_.units()[u], shard.begin, shard.end)) {
+      const ParameterInfo& row = span.info;
+      const std::int64_t from = span.begin, to = span.end;
+      step.weight_decay =
+          row.weight_decay || config_.decay_all ? static_cast<float>(config_.weight_decay) : 0.0f;
+      const auto count = static_cast<std::size_t>(to - from);
+      const std::int64_t at = from - shard.begin;
+      tensor::adamw({parameters_.master_at(u, from), count}, {sum + at, count},
+                    {moments_[u].first.f32() + at, count}, {moments_[u].second.f32() + at, count},
+                    step);
+    }
+    parameter_shards_.all_gather_parameters(u);
   }
-  parameter_shards_.finish_renewal();
+  parameter_shards_.finish_all_gather();
 }
 
 parallel::AxisBytes Optimizer::bytes_sent() const {
@@ -150,53 +134,56 @@ parallel::AxisBytes Optimizer::bytes_sent() const {
 }
 
 Optimizer::Bytes Optimizer::bytes() const {
-  Bytes bytes{0, gradients_.bytes(), parameter_shards_.lent_bytes(),
+  Bytes bytes{0, gradients_.bytes(), parameter_shards_.gathered_bytes(),
               gradients_.exchange_bytes() + parameter_shards_.exchange_bytes()};
   for (const Moments& moments : moments_)
     bytes.moments += static_cast<std::int64_t>(moments.first.size() + moments.second.size());
   return bytes;
 }
 
-// What several ranks hold is written by one: of rows that all tensor ranks have, the first; of
-// replica groups each takes its turn; in a group by the cuts, whoever updates it.
-std::vector<TensorPiece> Optimizer::pieces() const {
-  std::vector<TensorPiece> pieces;
+// What several ranks hold is written by one: replicated parameters by the first tensor rank, each
+// unit by one replica in turn, and within a shard group by the cuts, whoever updates it.
+std::vector<checkpoint::TensorPiece> Optimizer::pieces() const {
+  std::vector<checkpoint::TensorPiece> pieces;
   const auto replicas = static_cast<std::size_t>(mesh_.shape().replicas);
-  const auto sharer = static_cast<std::size_t>(mesh_.sharers().rank());
+  const auto shard_rank = static_cast<std::size_t>(mesh_.shard_group().rank());
   for (std::size_t u = 0; u < shards_.size(); ++u) {
     if (u % replicas != static_cast<std::size_t>(mesh_.replica())) continue;
     const std::vector<std::int64_t>& cuts = shards_[u].cuts;
-    for_rows(parameters_.units()[u], cuts[sharer], cuts[sharer + 1],
-             [&](const ParameterRow& row, std::int64_t from, std::int64_t to) {
-               if (row.replicated() && mesh_.tensor_rank() != 0) return;
-               const auto piece = [&](const std::string& group, const float* data) {
-                 pieces.push_back({group + row.name, row.shape, row.start, row.extent,
-                                   from - row.offset, to - from, data});
-               };
-               const std::int64_t at = from - shards_[u].begin;
-               piece("parameters/", parameters_.master_at(u, from));
-               piece("moment1/", moments_[u].first.f32() + at);
-               piece("moment2/", moments_[u].second.f32() + at);
-             });
+    for (const auto& span :
+         parallel::spans_in(parameters_.units()[u], cuts[shard_rank], cuts[shard_rank + 1])) {
+      const ParameterInfo& row = span.info;
+      const std::int64_t from = span.begin, to = span.end;
+      if (row.replicated() && mesh_.tensor_rank() != 0) continue;
+      const auto piece = [&](const std::string& group, const float* data) {
+        pieces.push_back({group + row.name, row.shape, row.start, row.extent, from - row.offset,
+                          to - from, data});
+      };
+      const std::int64_t at = from - shards_[u].begin;
+      piece("parameters/", parameters_.master_at(u, from));
+      piece("moment1/", moments_[u].first.f32() + at);
+      piece("moment2/", moments_[u].second.f32() + at);
+    }
   }
   return pieces;
 }
 
-void Optimizer::load(const CheckpointReader& reader) {
+void Optimizer::load(const checkpoint::CheckpointReader& reader) {
   for (std::size_t u = 0; u < shards_.size(); ++u) {
-    for_rows(parameters_.units()[u], shards_[u].begin, shards_[u].end,
-             [&](const ParameterRow& row, std::int64_t from, std::int64_t to) {
-               const auto read = [&](const std::string& group, float* out) {
-                 reader.read(group + row.name, row.start, row.extent, from - row.offset, to - from,
-                             out);
-                 model::check_finite(reader.directory().string(), group + row.name, out, to - from,
-                                     to - from);
-               };
-               const std::int64_t at = from - shards_[u].begin;
-               read("parameters/", parameters_.master_at(u, from));
-               read("moment1/", moments_[u].first.f32() + at);
-               read("moment2/", moments_[u].second.f32() + at);
-             });
+    for (const auto& span :
+         parallel::spans_in(parameters_.units()[u], shards_[u].begin, shards_[u].end)) {
+      const ParameterInfo& row = span.info;
+      const std::int64_t from = span.begin, to = span.end;
+      const auto read = [&](const std::string& group, float* out) {
+        reader.read(group + row.name, row.start, row.extent, from - row.offset, to - from, out);
+        model::check_finite(reader.directory().string(), group + row.name, out, to - from,
+                            to - from);
+      };
+      const std::int64_t at = from - shards_[u].begin;
+      read("parameters/", parameters_.master_at(u, from));
+      read("moment1/", moments_[u].first.f32() + at);
+      read("moment2/", moments_[u].second.f32() + at);
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-// Judging steps.
+// Judges steps.
 #include "trainer/outliers.h"
 
 #include <fmt/format.h>
@@ -9,7 +9,7 @@
 
 namespace eyrie::trainer {
 
-std::string Outliers::judge(double loss, double grad_norm) {
+std::string OutlierDetector::judge(double loss, double grad_norm) {
   std::string why;
   const auto look = [&](const char* what, double value, double Seen::*member) {
     if (!why.empty()) return;
@@ -24,7 +24,7 @@ std::string Outliers::judge(double loss, double grad_norm) {
     for (const Seen& seen : window_)
       variance += (seen.*member - mean) * (seen.*member - mean) / count;
     const double deviation = std::sqrt(variance);
-    // Where nothing has moved, nothing can be said.
+    // If the window does not vary at all, nothing can be judged.
     if (deviation <= 0 || value - mean <= config_.z_score * deviation) return;
     why = fmt::format(
         "the {} {:.4g} lies {:.1f} standard deviations above the mean {:.4g} of the "
@@ -43,7 +43,7 @@ std::string Outliers::judge(double loss, double grad_norm) {
   return why;
 }
 
-std::vector<double> Outliers::state() const {
+std::vector<double> OutlierDetector::state() const {
   std::vector<double> state = {static_cast<double>(in_a_row_)};
   for (const Seen& seen : window_) {
     state.push_back(seen.loss);
@@ -52,7 +52,7 @@ std::vector<double> Outliers::state() const {
   return state;
 }
 
-void Outliers::set_state(const std::vector<double>& state) {
+void OutlierDetector::set_state(const std::vector<double>& state) {
   EYRIE_CHECK(state.size() % 2 == 1, "a state of outliers is a number and pairs");
   in_a_row_ = static_cast<std::int64_t>(state[0]);
   window_.clear();

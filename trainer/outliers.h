@@ -1,6 +1,5 @@
-// Steps that are too far out to learn from: a loss or gradient norm that is not a number, or that
-// lies many standard deviations above those of the last steps. All ranks see the same values, so
-// that all decide alike.
+// Finds steps that must be skipped: a loss or gradient norm that is not finite, or many standard
+// deviations above those of the last steps. All ranks see the same values, so all decide alike.
 #pragma once
 
 #include <cstdint>
@@ -11,16 +10,16 @@
 namespace eyrie::trainer {
 
 struct OutlierConfig {
-  double z_score = 10;               // above the mean of the window; 0: only what is no number
-  std::int64_t window = 128;         // accepted steps that must have been seen before any is judged
+  double z_score = 10;               // limit above the window's mean; 0: only values not finite
+  std::int64_t window = 128;         // last accepted steps; none is judged before so many
   std::int64_t roll_back_after = 3;  // skipped steps in a row; 0: never
 };
 
-class Outliers {
+class OutlierDetector {
  public:
-  explicit Outliers(const OutlierConfig& config) : config_(config) {}
+  explicit OutlierDetector(const OutlierConfig& config) : config_(config) {}
 
-  // Why the step is to be skipped, or "". Only what is accepted joins the window.
+  // Returns why the step is to be skipped, or "". Only accepted steps join the window.
   std::string judge(double loss, double grad_norm);
   std::int64_t in_a_row() const { return in_a_row_; }  // skipped steps up to now
   bool roll_back() const {
@@ -28,7 +27,7 @@ class Outliers {
   }
   void forget_row() { in_a_row_ = 0; }
 
-  // What a checkpoint keeps: in_a_row, then the window's losses and gradient norms by turns.
+  // What a checkpoint stores: in_a_row, then the window's losses and gradient norms in turn.
   std::vector<double> state() const;
   void set_state(const std::vector<double>& state);
 

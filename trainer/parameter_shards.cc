@@ -1,37 +1,37 @@
-// Parameter shards on their way to those who read them.
+// All-gathers of parameter shards.
 #include "trainer/parameter_shards.h"
 
 #include <algorithm>
 
-#include "parallel/exchange.h"
+#include "parallel/communication/exchange.h"
 
 namespace eyrie::trainer {
 
-using parallel::ParameterRow;
+using parallel::ParameterInfo;
 
 struct ParameterShards::Slot {
   tensor::Buffer memory;
-  std::size_t unit = model::kNoUnit;  // whose weights are in it, or on their way
+  std::size_t unit = model::kNoUnit;  // whose weights it has or is receiving
   parallel::ExchangeQueue::Ticket ticket = 0;
-  bool used = false;       // between enter() and leave()
+  bool used = false;       // between unshard() and reshard()
   std::int64_t order = 0;  // of the last use
 };
 
 struct ParameterShards::Range {
   std::size_t unit;
   int row;
-  std::int64_t first, count;  // elements of the row
+  std::int64_t first, count;  // elements of the parameter
 };
 
-ParameterShards::ParameterShards(model::Parameters& parameters, const parallel::Mesh& mesh,
+ParameterShards::ParameterShards(model::TrainingParameters& parameters, const parallel::Mesh& mesh,
                                  const std::vector<parallel::UnitShard>& shards)
     : parameters_(parameters), mesh_(mesh), shards_(shards) {
   std::int64_t most = 0;
   for (std::size_t u = 0; u < shards.size(); ++u) {
-    if (!parameters.kept(u) && parameters.has_products(u))
+    if (!parameters.is_resident(u) && parameters.has_products(u))
       most = std::max(most, parameters.units()[u].size * size_of(parameters.compute()));
   }
-  // One unit in use and the next.
+  // One slot for the unit in use and one for the next.
   for (int i = 0; i < 2 && most > 0; ++i) {
     slots_.push_back(std::make_unique<Slot>());
     slots_.back()->memory = tensor::Buffer(static_cast<std::size_t>(most));
@@ -41,24 +41,21 @@ ParameterShards::ParameterShards(model::Parameters& parameters, const parallel::
   for (std::size_t rank = 0; rank + 1 < shards[0].cuts.size(); ++rank) {
     std::int64_t count = 0;
     for (std::size_t u = 0; u < shards.size(); ++u) {
-      const auto& rows = parameters.units()[u].rows;
-      for (std::size_t r = 0; r < rows.size(); ++r) {
-        const std::int64_t from = std::max(rows[r].offset, shards[u].cuts[rank]),
-                           to =
-                               std::min(rows[r].offset + rows[r].count(), shards[u].cuts[rank + 1]);
-        if (rows[r].product || from >= to) continue;
-        ranges_.push_back({u, static_cast<int>(r), from - rows[r].offset, to - from});
-        count += to - from;
+      for (const auto& span : parallel::spans_in(parameters.units()[u], shards[u].cuts[rank],
+                                                 shards[u].cuts[rank + 1])) {
+        if (span.info.product) continue;
+        ranges_.push_back({u, span.index, span.begin - span.info.offset, span.count()});
+        count += span.count();
       }
     }
     row_cuts_.push_back(row_cuts_.back() + count);
   }
-  if (!slots_.empty()) parameters.set_gate(this);
+  if (!slots_.empty()) parameters.set_sharded_units(this);
 }
 
-ParameterShards::~ParameterShards() { parameters_.set_gate(nullptr); }
+ParameterShards::~ParameterShards() { parameters_.set_sharded_units(nullptr); }
 
-std::int64_t ParameterShards::lent_bytes() const {
+std::int64_t ParameterShards::gathered_bytes() const {
   std::int64_t bytes = 0;
   for (const auto& slot : slots_) bytes += static_cast<std::int64_t>(slot->memory.size());
   return bytes;
@@ -72,7 +69,7 @@ parallel::ExchangeQueue::Ticket ParameterShards::post_gather(std::size_t unit,
   });
 }
 
-void ParameterShards::renew(std::size_t unit) {
+void ParameterShards::all_gather_parameters(std::size_t unit) {
   parameters_.refresh(unit);
   for (const auto& slot : slots_) {
     if (slot->unit == unit) slot->unit = model::kNoUnit;
@@ -80,15 +77,15 @@ void ParameterShards::renew(std::size_t unit) {
   if (shared() && !parameters_.copy(unit).empty()) post_gather(unit, parameters_.copy(unit));
 }
 
-void ParameterShards::finish_renewal() {
+void ParameterShards::finish_all_gather() {
   if (!shared()) return;
-  if (parameters_.rows_apart()) queue_->post([this] { return gather_rows(); });
+  if (parameters_.has_separate_vectors()) queue_->post([this] { return gather_rows(); });
   queue_->wait_all();
 }
 
-void ParameterShards::renew_all() {
-  for (std::size_t u = 0; u < shards_.size(); ++u) renew(u);
-  finish_renewal();
+void ParameterShards::all_gather_all() {
+  for (std::size_t u = 0; u < shards_.size(); ++u) all_gather_parameters(u);
+  finish_all_gather();
 }
 
 std::int64_t ParameterShards::gather_rows() {
@@ -102,7 +99,7 @@ std::int64_t ParameterShards::gather_rows() {
       at += range.count;
     }
   };
-  // Of the other ranks' ranges what is sent is overwritten on arrival.
+  // What is packed of the other ranks' ranges is overwritten on arrival.
   walk(
       [](float* packed, const float* row, std::int64_t count) { std::copy_n(row, count, packed); });
   const std::int64_t sent = parallel::all_gather(
@@ -119,7 +116,7 @@ ParameterShards::Slot* ParameterShards::slot_of(std::size_t unit) {
   return nullptr;
 }
 
-// Into the slot that was left the longest ago; what it held is forgotten.
+// Starts the all-gather into the least recently used free slot, dropping what it held.
 void ParameterShards::fetch(std::size_t unit) {
   Slot* oldest = nullptr;
   for (const auto& slot : slots_) {
@@ -133,31 +130,27 @@ void ParameterShards::fetch(std::size_t unit) {
                                                              size_of(parameters_.compute()))});
 }
 
-void ParameterShards::enter(std::size_t unit, std::size_t next) {
-  if (parameters_.kept(unit)) return;
+void ParameterShards::unshard(std::size_t unit, std::size_t next) {
+  if (parameters_.is_resident(unit)) return;
   if (slot_of(unit) == nullptr) fetch(unit);
   Slot& slot = *slot_of(unit);
   slot.used = true;
   if (next != model::kNoUnit && slot_of(next) == nullptr) fetch(next);
   queue_->wait(slot.ticket);
-  parameters_.lend(unit, slot.memory.data());
+  parameters_.set_gathered(unit, slot.memory.data());
 }
 
-void ParameterShards::leave(std::size_t unit) {
-  if (parameters_.kept(unit)) return;
+void ParameterShards::reshard(std::size_t unit) {
+  if (parameters_.is_resident(unit)) return;
   Slot& slot = *slot_of(unit);
   slot.used = false;
   for (const auto& other : slots_) slot.order = std::max(slot.order, other->order + 1);
-  parameters_.lend(unit, nullptr);
+  parameters_.set_gathered(unit, nullptr);
 }
 
-// Every pass begins with a vote, in which a rank without work of its own votes no: the others'
-// passes need its shards.
-bool ParameterShards::anyone_passes(bool here) {
-  std::int64_t passes = here ? 1 : 0;
-  mesh_.sharers().all_reduce(std::span<std::int64_t>(&passes, 1), parallel::Reduce::kMax);
-  return passes != 0;
-}
+// Every pass begins with a vote on whether any rank has one. A rank without work votes no and still
+// takes part: the others' passes need its shards.
+bool ParameterShards::anyone_passes(bool here) { return mesh_.shard_group().any(here); }
 
 void ParameterShards::begin_pass() { anyone_passes(true); }
 
@@ -166,8 +159,8 @@ void ParameterShards::finish_passes() {
     for (std::size_t u = 1; u < shards_.size(); ++u) {
       if (!parameters_.has_products(u)) continue;
       const bool more = u + 1 < shards_.size() && parameters_.has_products(u + 1);
-      enter(u, more ? u + 1 : model::kNoUnit);
-      leave(u);
+      unshard(u, more ? u + 1 : model::kNoUnit);
+      reshard(u);
     }
   }
 }

@@ -5,9 +5,9 @@
 #include <set>
 
 #include "model/griffin.h"
-#include "model/size.h"
-#include "parallel/exchange.h"
-#include "trainer/fit_mesh.h"
+#include "model/model_statistics.h"
+#include "parallel/communication/exchange.h"
+#include "trainer/resolve_mesh.h"
 #include "trainer/validation.h"
 
 namespace eyrie::trainer {
@@ -39,7 +39,7 @@ RankMemory memory_needed(const RunConfig& run, const MeshShape& mesh) {
                       .tensor_ranks = mesh.tensor,
                       .sequence = mesh.sequence,
                       .training = false});
-      // In the same arenas.
+      // Validation uses the same arenas.
       memory.activations = std::max(memory.activations, size.saved_touched);
       memory.scratch = std::max(memory.scratch, size.scratch_touched);
     }
@@ -54,7 +54,7 @@ std::vector<MemoryPart> memory_parts(const RankMemory& memory) {
       {"weights", memory.masters, "fp32 masters"},
       {"compute copies", memory.copies, "what products read"},
       {"vectors", memory.rows, "whole norms and biases, fp32"},
-      {"units lent", memory.lent, "fetched for the time of their use"},
+      {"gathered units", memory.gathered, "gathered while they are used"},
       {"gradients", memory.gradients, "fp32, partial sums of micro-shards"},
       {"moments", memory.moments, "fp32, two, this rank's share"},
       {"activations", memory.activations, "kept for the backward pass"},
@@ -71,7 +71,7 @@ std::vector<MemoryPart> memory_parts(const RankMemory& memory) {
 
 namespace {
 
-// Places on an axis that stand for all: ranks differ by the rounding of their slices only.
+// Positions on an axis that represent all: ranks differ only in the rounding of their slices.
 std::set<int> some_of(int ranks) { return {0, std::min(1, ranks - 1), ranks / 2, ranks - 1}; }
 
 double tokens_of(const StepShape& shape) {
@@ -82,7 +82,7 @@ double tokens_of(const StepShape& shape) {
 
 double step_flops(const RunConfig& run, const StepShape& shape) {
   const model::Griffin griffin(run.model);
-  // A third more where blocks run again: not model FLOPs, but done.
+  // A third more if blocks are recomputed: not model FLOPs, but executed.
   return tokens_of(shape) * model::token_flops(griffin, shape.length).all() *
          (shape.recompute ? 4.0 / 3.0 : 1.0);
 }
@@ -104,10 +104,10 @@ AxisBytes most_sent(const MeshPlan& plan) {
 StepTime step_time(const RunConfig& run, const MeshPlan& plan, const Machine& machine) {
   const StepShape& shape = plan.shape();
   const MeshShape& mesh = shape.mesh;
-  // The middle of every axis: with the keys of a whole window before it.
+  // The rank in the middle of every axis: it has the keys of a whole window before it.
   const int rank =
       (mesh.data / 2 * mesh.context + mesh.context / 2) * mesh.tensor + mesh.tensor / 2;
-  const auto micro_shards = static_cast<double>(plan.micro_shards_a_rank());
+  const auto micro_shards = static_cast<double>(plan.micro_shards_per_rank());
   const auto& pass = plan.pass(mesh.context / 2, mesh.tensor / 2);
   const auto updated = static_cast<double>(plan.updated(rank));
   StepTime time;
@@ -118,7 +118,7 @@ StepTime step_time(const RunConfig& run, const MeshPlan& plan, const Machine& ma
   const double weights =
       static_cast<double>(model::whole_parameter_count(model::Griffin(run.model).units())) /
       mesh.tensor;
-  const double summed = mesh.zero < 2 || mesh.sharers() == 1 ? weights : updated;
+  const double summed = mesh.zero < 2 || mesh.shard_group_size() == 1 ? weights : updated;
   const double copied = shape.compute == tensor::DType::kFloat32 ? 0 : 2;
   time.update =
       ((28 + copied) * updated + 12 * (micro_shards - 1) * summed) / machine.memory_bandwidth;
@@ -138,23 +138,23 @@ StepTime step_time(const RunConfig& run, const MeshPlan& plan, const Machine& ma
     if (ranks == 1) return 0.0;
     return units + bytes / static_cast<double>((ranks - 1) * parallel::exchange_piece(ranks));
   };
-  const Machine::Link &sharing = machine.link(mesh.sharers() * mesh.tensor),
+  const Machine::Link &sharing = machine.link(mesh.shard_group_size() * mesh.tensor),
                       &replicas = machine.link(mesh.ranks());
   const AxisBytes gradients = plan.gradients_sent(rank), parameters = plan.parameters_sent(rank);
   const auto exchange = [&](std::int64_t sent, int ranks, const Machine::Link& link) {
     const auto bytes = static_cast<double>(sent);
     return seconds(bytes, rounds(bytes, ranks), link);
   };
-  time.gradients = exchange(gradients.sharing, mesh.sharers(), sharing) +
-                   exchange(gradients.replicas, mesh.replicas, replicas);
-  const double brought = exchange(parameters.sharing, mesh.sharers(), sharing);
+  time.gradients = exchange(gradients.shard, mesh.shard_group_size(), sharing) +
+                   exchange(gradients.replicate, mesh.replicas, replicas);
+  const double brought = exchange(parameters.shard, mesh.shard_group_size(), sharing);
   const double backward = time.products * 2 / 3;
   if (mesh.zero == 3) {
     time.fetches = brought;
     time.waiting = std::max(0.0, time.gradients + time.fetches - time.products);
   } else {
     time.gather = brought;
-    // Below ZeRO 2 only the last micro-shard's backward pass has something beside it.
+    // Below ZeRO 2 gradients overlap only the last micro-shard's backward pass.
     const double beside = mesh.zero < 2 ? backward / micro_shards : backward;
     time.waiting = std::max(0.0, time.gradients - beside);
   }
@@ -168,7 +168,7 @@ std::vector<Candidate> best_meshes(const RunConfig& run, const StageConfig& stag
     for (const bool sequence : {false, true}) {
       if (sequence && mesh.tensor == 1) continue;
       for (int zero = 0; zero <= 3; ++zero) {
-        if (mesh.sharers() == 1 && zero != 1) continue;  // nothing to share out
+        if (mesh.shard_group_size() == 1 && zero != 1) continue;  // nothing to shard
         mesh.sequence = sequence;
         mesh.zero = zero;
         const std::int64_t memory = memory_needed(run, mesh).all();

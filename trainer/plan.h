@@ -1,5 +1,5 @@
-// A run on a mesh, before it is started: what a rank needs, what a step costs, and which meshes do
-// it best.
+// Plans a run on a mesh before it starts: the memory of a rank, the time of a step, and the best
+// meshes.
 #pragma once
 
 #include <string>
@@ -14,11 +14,11 @@ namespace eyrie::trainer {
 StepShape step_shape(const RunConfig& run, const StageConfig& stage,
                      const parallel::MeshShape& mesh);
 
-// Of the rank and stage that need most. Validation, where the run has it, counts too: its whole
-// sequences may need more than the pieces of training.
+// Returns the memory of the rank and stage that need most. Includes validation, if the run has it:
+// its whole sequences may need more than the pieces of training.
 RankMemory memory_needed(const RunConfig& run, const parallel::MeshShape& mesh);
 
-// What memory is for, largest first; parts of 0 bytes are left out.
+// The parts of memory by purpose, largest first; parts of 0 bytes are left out.
 struct MemoryPart {
   std::string name;
   std::int64_t bytes;
@@ -26,17 +26,17 @@ struct MemoryPart {
 };
 std::vector<MemoryPart> memory_parts(const RankMemory& memory);
 
-// FLOPs of a step on all ranks: 6 a weight and token, and attention (model/size.h).
+// FLOPs of a step on all ranks: 6 per weight and token, and attention (model/model_statistics.h).
 double step_flops(const RunConfig& run, const StepShape& shape);
 
-// Seconds of a step, by docs/planning.md.
+// Seconds per step, as in docs/planning.md.
 struct StepTime {
-  double products = 0;                // FLOPs
+  double products = 0;                // matrix products
   double elementwise = 0;             // activations through memory
   double update = 0;                  // the optimizer, and sums of micro-shards
   double tensor = 0, context = 0;     // activations between ranks: layers wait for them
-  double gradients = 0, fetches = 0;  // beside the backward pass, and ZeRO 3's parameters
-  double waiting = 0;                 // what of these two the computation does not hide
+  double gradients = 0, fetches = 0;  // overlapped with computation; ZeRO 3's parameters
+  double waiting = 0;                 // the part of these two that computation does not hide
   double gather = 0;                  // parameters after the step (ZeRO 1 and 2)
   double all() const {
     return products + elementwise + update + tensor + context + waiting + gather;
@@ -44,16 +44,16 @@ struct StepTime {
 };
 StepTime step_time(const RunConfig& run, const MeshPlan& plan, const Machine& machine);
 
-// The axes' bytes of the rank that sends most.
+// Returns the bytes per axis of the rank that sends most.
 parallel::AxisBytes most_sent(const MeshPlan& plan);
 
 struct Candidate {
   parallel::MeshShape mesh;
-  std::int64_t memory;  // of the largest rank
+  std::int64_t memory;  // of the rank that needs most
   StepTime time;        // of the stage
 };
-// Meshes of so many ranks with every stage of ZeRO, with and without `sequence`, whose memory is at
-// most `limit` (0: any), the fastest first.
+// Returns meshes of `ranks` ranks with every ZeRO stage, with and without `sequence`, whose memory
+// is at most `limit` (0: any), fastest first.
 std::vector<Candidate> best_meshes(const RunConfig& run, const StageConfig& stage, int ranks,
                                    const Machine& machine, std::int64_t limit);
 

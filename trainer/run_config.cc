@@ -1,4 +1,4 @@
-// Reading RUN.yaml.
+// Reads RUN.yaml.
 #include "trainer/run_config.h"
 
 #include <fmt/format.h>
@@ -20,7 +20,7 @@ constexpr std::int64_t kMostSteps = 1'000'000'000'000;
 constexpr std::int64_t kMostTokens = std::int64_t{1} << 31;  // of a sequence, or of a micro-shard
 constexpr std::int64_t kMostRanks = 1 << 20;
 
-// A name that is a folder's: of a run, of a stage.
+// Reads the name of a run or stage, which is also a folder's name.
 std::string folder_name(Config& section, const char* what) {
   const std::string name = section.get<std::string>("name");
   const auto unfit = [](unsigned char c) { return c <= ' ' || c == '/' || c == 0x7F; };
@@ -29,7 +29,7 @@ std::string folder_name(Config& section, const char* what) {
   return name;
 }
 
-// A learning rate: nothing, or a number that means something in fp32.
+// Reads a learning rate: 0, or a number that is not too small for fp32.
 double rate_in(Config& section, const std::string& key, double fallback, double most) {
   const double rate = base::get_number(section, key, fallback, 0, most);
   if (rate > 0 && rate < 1e-20)
@@ -47,7 +47,7 @@ std::string one_of(Config& section, const std::string& key, const std::string& f
   return value;
 }
 
-// Words of the interface that this version does not carry out yet are refused by name, not ignored.
+// Rejects values of the interface that this version does not support yet, instead of ignoring them.
 void only(Config& section, const std::string& key, const std::string& fallback) {
   const std::string value = section.get<std::string>(key, fallback);
   if (value != fallback) {
@@ -98,7 +98,7 @@ void read_limits(Config section, StageConfig& stage) {
   }
 }
 
-// Steps of a stage, and that its sizes can be counted.
+// Reads the steps of a stage and checks that its token counts do not overflow.
 void read_length(Config& section, StageConfig& stage) {
   stage.batch_sequences = base::get_whole(section, "batch_sequences", 1, kMostTokens);
   stage.micro_shards = base::get_whole(section, "micro_shards", 8, 1, kMostRanks);
@@ -153,7 +153,7 @@ StageConfig read_stage(Config section) {
     }
     if (!(all > 0)) throw data.error("mixture", "at least one source needs a weight above 0");
   }
-  stage.best = base::get_number(data, "best", 1.0, 1e-6, 1.0);
+  stage.quality_fraction = base::get_number(data, "best", 1.0, 1e-6, 1.0);
   stage.windows = one_of(data, "packing", "documents", {"documents", "windows"}) == "windows";
   stage.reset_moments = one_of(section, "moments", "keep", {"keep", "reset"}) == "reset";
   stage.learning_rate = read_schedule(section, stage.steps);
@@ -192,8 +192,8 @@ void read_mesh(Config mesh, parallel::MeshShape& shape) {
   shape.bf16_gradients = one_of(mesh, "gradients", "fp32", {"fp32", "bf16"}) == "bf16";
 }
 
-Retention read_retention(Config& checkpoint, std::int64_t best) {
-  Retention retention;
+checkpoint::Retention read_retention(Config& checkpoint, std::int64_t best) {
+  checkpoint::Retention retention;
   retention.keep = base::get_whole(checkpoint, "keep", 3, 1, kMostSteps);
   retention.keep_every = base::get_whole(checkpoint, "keep_every", 0, 0, kMostSteps);
   retention.best = base::get_whole(checkpoint, "best", best, 0, kMostSteps);
@@ -202,7 +202,7 @@ Retention read_retention(Config& checkpoint, std::int64_t best) {
 
 }  // namespace
 
-Retention read_retention(const base::Path& path) {
+checkpoint::Retention read_retention(const base::Path& path) {
   Config checkpoint = Config::read(path).map("checkpoint");
   return read_retention(checkpoint, 1);
 }
@@ -223,7 +223,7 @@ void read_optimizer(Config optimizer, OptimizerConfig& to) {
   only(optimizer, "name", "adamw");
   to.beta1 = base::get_number(optimizer, "beta1", 0.9, 0, 0.999999);
   to.beta2 = base::get_number(optimizer, "beta2", 0.95, 0, 0.999999);
-  // Not 0: gradients that are 0, as of words that a batch does not hold, would be divided by it.
+  // Not 0: gradients that are 0, as of tokens that are not in the batch, would be divided by it.
   to.epsilon = base::get_number(optimizer, "epsilon", 1e-8, 1e-20, 1);
   to.weight_decay = base::get_number(optimizer, "weight_decay", 0.1, 0, 10);
   to.clip = base::get_number(optimizer, "clip", 1.0, 0, 1e9);
@@ -245,7 +245,7 @@ void read_stages(Config& file, RunConfig& run) {
   if (run.stages.empty()) throw file.error("stages", "a run needs at least one stage");
 }
 
-// What no rank of any machine holds is refused before it is planned, whose sums might not fit 64
+// Rejects sizes that no machine can hold before they are planned, where sums might overflow 64
 // bits. A rank keeps at least its part of the residual stream of every layer.
 void check_size(const Config& file, const RunConfig& run) {
   constexpr double kMostBytes = 1e15;

@@ -1,4 +1,4 @@
-// Opening what a run reads.
+// Opens the data of a run.
 #include "trainer/run_data.h"
 
 #include <fmt/format.h>
@@ -22,7 +22,7 @@ data_pipeline::StreamConfig stream_config(const RunConfig& run, std::size_t inde
   const StageConfig& stage = run.stages[index];
   data_pipeline::StreamConfig config;
   config.mixture = stage.mixture;
-  config.best = stage.best;
+  config.quality_fraction = stage.quality_fraction;
   config.sequence_length = stage.sequence_length;
   config.batch_sequences = stage.batch_sequences;
   config.micro_shards = stage.micro_shards;
@@ -43,19 +43,19 @@ std::vector<std::string> all_tasks(const RunConfig& run) {
   return tasks;
 }
 
-// Names the key that led to a wrong input, with its file and line.
+// Runs `work`; its errors then name the key of the configuration, with file and line.
 void named(const RunConfig& run, const std::string& key, const std::function<void()>& work) {
   try {
     work();
   } catch (const base::InputError& error) {
     throw run.error(key, error.what());
-  } catch (const base::Error& error) {  // what cannot be read, whoever's fault that is
+  } catch (const base::Error& error) {  // what cannot be read, whatever the cause
     throw base::Error(run.error(key, error.what()).what());
   }
 }
 
-// Leaf tasks by task, and what their documents say. That a task is unknown or its files are missing
-// or damaged is to be told now, not after a stage.
+// Adds leaf tasks by task, and the contents of their documents. Tasks that are unknown, and files
+// that are missing or damaged, must be reported now, not after a stage.
 void add_tasks(const RunConfig& run, data_pipeline::DataNeeds& needs) {
   const text::TaskPlaces places{run.evaluation_data, {}};
   text::TaskCatalog catalog;
@@ -113,7 +113,7 @@ RunData open_run_data(const RunConfig& run) {
                                                 shards->warning()) == data.warnings.end())
       data.warnings.push_back(shards->warning());
     auto config = stream_config(run, i);
-    if (config.mixture.empty()) {  // all sources alike
+    if (config.mixture.empty()) {  // equal weights
       for (const auto& source : shards->sources()) config.mixture.emplace_back(source.name, 1.0);
     }
     named(run, fmt::format("stages.{}.data", i), [&] {

@@ -1,4 +1,4 @@
-// What a run reads: tokenizer, batches and held-out rows of every stage.
+// The data of a run: tokenizer, batches and held-out sequences of every stage.
 #pragma once
 
 #include <memory>
@@ -16,15 +16,15 @@ struct RunData {
   std::vector<std::unique_ptr<data_pipeline::BatchStream>> streams;        // by stage
   std::vector<std::unique_ptr<data_pipeline::ValidationStream>> held_out;  // by stage
 
-  std::vector<std::string> warnings;  // to be told once
+  std::vector<std::string> warnings;  // to be logged once
 
   std::vector<std::string> fingerprints() const;               // of the streams
   std::vector<const data_pipeline::ShardSet*> shards() const;  // by stage
 };
 
-// InputError: shards that are missing, damaged, of another tokenizer, or not screened for a task
-// that any stage evaluates; tasks that are unknown or without files; a tokenizer larger than the
-// model's vocabulary.
+// Throws InputError if shards are missing, damaged, of another tokenizer, or not screened for a
+// task that any stage evaluates; if tasks are unknown or lack files; or if the tokenizer is larger
+// than the model's vocabulary.
 RunData open_run_data(const RunConfig& run);
 
 }  // namespace eyrie::trainer

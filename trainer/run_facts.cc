@@ -49,7 +49,7 @@ parallel::Facts data_facts(const RunConfig& run, const RunData& data) {
           if (!file.empty()) files.insert(file);
   for (const std::string& file : files) {
     const base::Path path = text::find_data(run.evaluation_data, file);
-    // A pool of shots that no task draws from may be missing; its being there is a fact too.
+    // A pool of shots that no task draws from may be missing; whether it exists is a fact too.
     facts.emplace_back(
         "the evaluation data " + file,
         path.empty() ? "not there" : base::hex(base::hash_text(base::read_file(path))));

@@ -1,15 +1,15 @@
-// What a run was given, for ranks to compare: each may lie on another node's own disk.
+// The inputs of a run, for ranks to compare: each rank may have read them from its own node's disk.
 #pragma once
 
-#include "parallel/same.h"
+#include "parallel/communication/same.h"
 #include "trainer/run_data.h"
 #include "trainer/trainer.h"
 
 namespace eyrie::trainer {
 
-// The version of Eyrie, the command's flags, and every key of the configuration. Where evaluation
-// data lies may differ between nodes, and so may the words for the run's folder: that it is one
-// and the same is seen by TrainingRun::own().
+// The version of Eyrie, the command's flags, and every key of the configuration, except the paths
+// of evaluation data and of the run's folder, which may differ between nodes.
+// (TrainingRun::claim_folder() checks that the folder is the same.)
 parallel::Facts start_facts(const RunConfig& run, const TrainOptions& options);
 
 // Tokenizer, shards of every stage, task files and evaluation data, by their contents.

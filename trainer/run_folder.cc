@@ -1,4 +1,4 @@
-// Each folder by making a file in it.
+// Checks each folder by creating a file in it.
 #include "trainer/run_folder.h"
 
 #include <unistd.h>
@@ -21,7 +21,7 @@ void check_run_folder(const RunConfig& run) {
   for (const char* name : {"checkpoints", "log"}) base::check_output_folder(what, directory / name);
   for (const StageConfig& stage : run.stages)
     if (!stage.tasks.empty()) base::check_output_folder(what, directory / "eval" / stage.name);
-  if (!std::filesystem::is_directory(directory)) return;  // it will be made
+  if (!std::filesystem::is_directory(directory)) return;  // it will be created
   base::check_output_file(what, directory / "run.yaml");
   base::check_output_file(what, directory / "metrics.jsonl", base::Order::kAny);
   const base::Path log = directory / "log" / "rank-0000.log";  // appended to

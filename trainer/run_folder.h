@@ -1,12 +1,12 @@
-// What a run will write, tried before anything is computed.
+// Checks that a run can write its files, before anything is computed.
 #pragma once
 
 #include "trainer/run_config.h"
 
 namespace eyrie::trainer {
 
-// On one rank. InputError: the run's folder, or what lies in it, cannot be made or written. Leaves
-// nothing that was not there.
+// For one rank. Throws InputError if the run's folder, or what is in it, cannot be created or
+// written. Leaves nothing new behind.
 void check_run_folder(const RunConfig& run);
 
 }  // namespace eyrie::trainer

@@ -16,8 +16,8 @@ using nlohmann::json;
 
 const char* precision_of(const RunConfig& run) { return run.bf16 ? "bf16" : "fp32"; }
 
-// What two configurations, as they ran, differ in: "stages.0.steps 14 → 4". Where a run lies does
-// not count.
+// Returns the differences between two resolved configurations: "stages.0.steps 14 → 4". A run's
+// name and directory do not count.
 std::vector<std::string> changes_of(const std::string& before, const std::string& now) {
   auto old_values = base::Config::parse(before, "the configuration before").values();
   auto new_values = base::Config::parse(now, "the configuration").values();
@@ -40,7 +40,7 @@ std::vector<std::string> changes_of(const std::string& before, const std::string
   return changes;
 }
 
-// "width 256, now 128" of every key that differs.
+// Returns "width 256, now 128" for every key that differs.
 std::string differing(const json& before, const json& now) {
   std::vector<std::string> keys;
   for (const auto& [key, value] : before.items()) {
@@ -53,8 +53,8 @@ std::string differing(const json& before, const json& now) {
 
 using Names = std::vector<std::string>;
 
-// The sources that a stage of an earlier configuration drew on, in its order; none where it has no
-// mixture, or no such stage: all of the folder.
+// Returns the sources that a stage of an earlier configuration used, in its order; none if it has
+// no mixture or no such stage, which means all of the folder.
 Names mixture_of(const std::string& resolved, const std::string& stage) {
   Names names;
   auto config = base::Config::parse(resolved, "the configuration before");
@@ -79,9 +79,9 @@ bool contains(const Names& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-// Whether the stage may go on with the data as it is now. A mixture is the user's to change: order,
-// weights, sources that are new or gone. The documents of a source are not.
-// Returns what has changed, "" where nothing has; calls `differs` where it is another data set.
+// Checks whether the stage may continue with the current data. Users may change the mixture (order,
+// weights, new or removed sources), but not the documents of a source. Returns what has changed, or
+// "" if nothing has; calls `differs` if it is another data set.
 template <class Differs>
 std::string check_data(const json& state, std::size_t stage, const RunIdentity& identity,
                        const Differs& differs) {
@@ -102,7 +102,7 @@ std::string check_data(const json& state, std::size_t stage, const RunIdentity& 
   }
   if (std::all_of(before.begin(), before.end(),
                   [&](const std::string& name) { return contains(here, name); })) {
-    // The fingerprint as it was made then.
+    // The fingerprint as it was computed then.
     if (shards.fingerprint(before) != state.at("data").at(stage)) differs(what);
   } else {
     bool any = false;
@@ -121,7 +121,7 @@ std::string check_data(const json& state, std::size_t stage, const RunIdentity& 
                      fmt::join(before, ", "), fmt::join(now, ", "));
 }
 
-RunPosition read_position(const json& state, const CheckpointReader& checkpoint,
+RunPosition read_position(const json& state, const checkpoint::CheckpointReader& checkpoint,
                           const RunIdentity& identity, std::vector<std::string>& warnings) {
   const RunConfig& run = identity.run;
   const std::string here = checkpoint.directory().string();
@@ -131,7 +131,7 @@ RunPosition read_position(const json& state, const CheckpointReader& checkpoint,
         "directory) to train it from the start",
         here, what));
   };
-  // Through the configuration, so that what an older checkpoint does not name has its default.
+  // Parsed as a configuration, so that what an older checkpoint does not name has its default.
   const std::string model_there = model::to_json(model::from_json(state.at("model").dump())),
                     model_now = model::to_json(run.model);
   if (model_there != model_now)
@@ -215,7 +215,7 @@ std::string state_json(const RunPosition& position, const RunIdentity& identity)
              {"threads", identity.threads},
              {"ranks", identity.mesh.ranks()},
              {"mesh", parallel::describe(identity.mesh)}};
-  json sources = json::array();  // of each stage's folder, drawn on or not
+  json sources = json::array();  // of each stage's folder, used or not
   for (const data_pipeline::ShardSet* shards : identity.shards) {
     json& hashes = sources.emplace_back(json::object());
     for (const auto& source : shards->sources())
@@ -227,7 +227,7 @@ std::string state_json(const RunPosition& position, const RunIdentity& identity)
   return state.dump();
 }
 
-RunPosition position_in(const CheckpointReader& checkpoint, const RunIdentity& identity,
+RunPosition position_in(const checkpoint::CheckpointReader& checkpoint, const RunIdentity& identity,
                         std::vector<std::string>& warnings) {
   try {
     return read_position(json::parse(checkpoint.state()), checkpoint, identity, warnings);
@@ -237,9 +237,10 @@ RunPosition position_in(const CheckpointReader& checkpoint, const RunIdentity& i
   }
 }
 
-void check_tensors(const CheckpointReader& checkpoint, const std::vector<parallel::Unit>& units) {
+void check_tensors(const checkpoint::CheckpointReader& checkpoint,
+                   const std::vector<parallel::Unit>& units) {
   for (const parallel::Unit& unit : units) {
-    for (const parallel::ParameterRow& row : unit.rows) {
+    for (const parallel::ParameterInfo& row : unit.parameters) {
       for (const char* group : {"parameters/", "moment1/", "moment2/"}) {
         const std::string name = group + row.name;
         if (checkpoint.shape(name) == row.shape) continue;

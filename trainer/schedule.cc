@@ -13,7 +13,7 @@ double learning_rate(const ScheduleConfig& schedule, std::int64_t stage_step, st
            static_cast<double>(schedule.warmup);
   }
   if (schedule.shape == "constant") return schedule.peak;
-  std::int64_t begin = schedule.warmup;  // the step that still has the peak
+  std::int64_t begin = schedule.warmup;  // the last step with the peak
   if (schedule.shape == "wsd") {
     const auto falling =
         static_cast<std::int64_t>(std::llround(schedule.decay_share * static_cast<double>(steps)));

@@ -1,4 +1,4 @@
-// The learning rate of a step: a function of the step's place in its stage.
+// The learning rate of a step: a function of the step's position in its stage.
 #pragma once
 
 #include <cstdint>

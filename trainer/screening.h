@@ -1,4 +1,4 @@
-// Whether what a checkpoint was trained on was screened for the tasks that it is evaluated on.
+// Whether a checkpoint's training data was screened for the tasks that it is evaluated on.
 #pragma once
 
 #include <string>
@@ -8,9 +8,9 @@
 
 namespace eyrie::trainer {
 
-// `run`: the configuration of the training as YAML, as a checkpoint keeps it. `tasks`: what is
-// evaluated. A line for each folder of shards that still lies where the run found it and was
-// screened for none or another edition of some task.
+// `run`: the training's configuration as YAML, as a checkpoint stores it. `tasks`: the evaluated
+// tasks. Returns a line for each folder of shards that still exists where the run found it and that
+// was not screened for some task, or only for another edition of it.
 std::vector<std::string> screening_warnings(const std::string& run,
                                             const text::TaskContents& tasks);
 

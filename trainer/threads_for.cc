@@ -1,10 +1,10 @@
-// The threads of a rank where the run does not say them.
+// The threads of a rank if the run does not set them.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <sstream>
 
-#include "parallel/host_page.h"
+#include "parallel/health/host_status.h"
 #include "tensor/cores.h"
 #include "trainer/trainer.h"
 
@@ -12,7 +12,7 @@ namespace eyrie::trainer {
 
 int threads_for(std::int64_t configured, parallel::Communicator& world) {
   if (configured > 0) return static_cast<int>(configured);
-  // Each rank's host and cores: launchers bind ranks to cores of their own, or let all use all.
+  // Each rank's host and cores: launchers bind ranks to their own cores, or let all ranks use all.
   const std::vector<int> mine = tensor::core_list();
   const std::string host = parallel::kernel_key();
   std::vector<std::vector<int>> beside;

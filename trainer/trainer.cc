@@ -8,8 +8,8 @@
 
 #include "base/log.h"
 #include "model/scorer.h"
-#include "parallel/guard.h"
-#include "parallel/stop.h"
+#include "parallel/communication/run_guarded.h"
+#include "parallel/health/stop.h"
 #include "tensor/threads.h"
 #include "trainer/run_facts.h"
 #include "trainer/schedule.h"
@@ -27,7 +27,7 @@ std::string clock_text(double seconds) {
 
 }  // namespace
 
-// A step's gradients, and what becomes of them.
+// Computes a step's gradients, and updates the parameters or skips the step.
 void TrainingRun::step(const StageConfig& stage) {
   const auto start = Clock::now();
   const std::int64_t batch = stage_step_ + data_offset_;
@@ -108,10 +108,11 @@ void TrainingRun::log_step(const StageConfig& stage) {
 bool TrainingRun::validate(const StageConfig& stage) {
   validation_due_ = false;
   if (stage.validate_sequences == 0) return true;
-  watch_->set_doing(fmt::format("the validation after step {} of stage {}", step_, stage.name));
+  peer_monitor_->set_doing(
+      fmt::format("the validation after step {} of stage {}", step_, stage.name));
   const ValidationLoss loss = validation_loss(
-      model_->reader(), model_->parameters(), *data_.held_out[stage_], stage.validate_sequences,
-      model_->mesh().columns(), model_->workspace(), stop_.get());
+      model_->evaluation_model(), model_->parameters(), *data_.held_out[stage_],
+      stage.validate_sequences, model_->mesh().data_context(), model_->workspace(), stop_.get());
   validation_due_ = loss.stopped;
   if (loss.stopped) return false;
   if (loss.by_source.empty()) return true;
@@ -129,7 +130,8 @@ bool TrainingRun::validate(const StageConfig& stage) {
   return true;
 }
 
-// What a stop left out, so that metrics and checkpoints are those of a run that was never stopped.
+// Runs the validation that a stop prevented, so that metrics and checkpoints are those of a run
+// that was never stopped.
 bool TrainingRun::make_up_for_validation() {
   if (!validation_due_) return true;
   if (!validate(run_.stages[stage_])) return false;
@@ -150,7 +152,7 @@ StageEnd TrainingRun::end_of(std::size_t stage) const {
           nullptr};
 }
 
-void TrainingRun::look_at_results(const AfterStage& after_stage) {
+void TrainingRun::report_earlier_stages(const AfterStage& after_stage) {
   for (std::size_t stage = 0; stage < stage_; ++stage) {
     if (!run_.stages[stage].tasks.empty() && after_stage) after_stage(end_of(stage));
   }
@@ -159,9 +161,9 @@ void TrainingRun::look_at_results(const AfterStage& after_stage) {
 bool TrainingRun::finish_stage(const AfterStage& after_stage) {
   const StageConfig& stage = run_.stages[stage_];
   if (stage.tasks.empty() || !after_stage) return true;
-  watch_->set_doing("the evaluation after stage " + stage.name);
+  peer_monitor_->set_doing("the evaluation after stage " + stage.name);
   parallel::agree(world_, [&] { check_owner(); });
-  model::Scorer scorer(model_->reader(), model_->parameters());
+  model::Scorer scorer(model_->evaluation_model(), model_->parameters());
   StageEnd end = end_of(stage_);
   end.step = step_;
   end.weights = model_->weights_fingerprint();
@@ -171,22 +173,22 @@ bool TrainingRun::finish_stage(const AfterStage& after_stage) {
 
 Outcome TrainingRun::run(const AfterStage& after_stage) {
   began_ = Clock::now();
-  watch_->set_advice(fresh_
-                         ? "No checkpoint was written yet: start the same command again."
-                         : "Start the same command again: it goes on from the newest checkpoint.");
+  peer_monitor_->set_advice(
+      fresh_ ? "No checkpoint was written yet: start the same command again."
+             : "Start the same command again: it goes on from the newest checkpoint.");
   if (parallel::stop_requested_anywhere(world_)) {
     base::log_info(fmt::format(
         "stopped on request before step {}: there is nothing new to save; the same command {}",
         step_ + 1, fresh_ ? "begins the run" : "goes on from here"));
     return Outcome::kStopped;
   }
-  look_at_results(after_stage);
+  report_earlier_stages(after_stage);
   if (!make_up_for_validation()) return Outcome::kStopped;
   for (; stage_ < run_.stages.size(); ++stage_, stage_step_ = 0) {
     const StageConfig& stage = run_.stages[stage_];
     if (stage_step_ == 0) begin_stage();
     while (stage_step_ < stage.steps) {
-      watch_->set_doing(fmt::format("step {} of stage {}", step_ + 1, stage.name));
+      peer_monitor_->set_doing(fmt::format("step {} of stage {}", step_ + 1, stage.name));
       step(stage);
       log_step(stage);
       checkpoint_s_ = 0;
@@ -239,7 +241,7 @@ Outcome train(const RunConfig& config, parallel::Communicator& world, const Trai
     trainer.finish();
     return outcome;
   } catch (const std::exception& error) {
-    parallel::tell_failure(world, error);  // a save that is under way may take long to end
+    parallel::tell_failure(world, error);  // a save in progress may take long to end
     throw;
   }
 }

@@ -1,4 +1,4 @@
-// A step's gradients.
+// Computes a step's gradients.
 #include "trainer/training_model.h"
 
 #include <sys/resource.h>
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/hash.h"
+#include "checkpoint/tensor_piece.h"
 #include "model/weights/fingerprint.h"
 
 namespace eyrie::trainer {
@@ -31,16 +32,16 @@ double peak_memory_mb() {
 TrainingModel::TrainingModel(const RunConfig& run, parallel::Communicator& world,
                              const parallel::MeshShape& shape)
     : mesh_(world, shape),
-      griffin_(run.model, model::Share::of(mesh_)),
-      reader_(run.model, model::Share::whole_sequences(mesh_)),
+      griffin_(run.model, model::ParallelContext::of(mesh_)),
+      evaluation_model_(run.model, model::ParallelContext::whole_sequences(mesh_)),
       parameters_(make_parameters(
           griffin_, run.bf16 ? tensor::DType::kBFloat16 : tensor::DType::kFloat32, mesh_)),
       optimizer_(run.optimizer, parameters_, mesh_) {
   griffin_.set_recompute(run.recompute);
 }
 
-// This rank's micro-shards, the exchange beside the backward pass, and one small reduction for all
-// control values (losses, stop requests, memory).
+// Runs this rank's micro-shards, overlapping the exchange with the backward pass, and one small
+// all-reduce of all control values (losses, stop requests, memory).
 StepGradients TrainingModel::gradients(const data_pipeline::BatchStream& stream,
                                        std::int64_t micro_shards, std::int64_t batch, bool stop,
                                        double gain) {
@@ -69,15 +70,15 @@ StepGradients TrainingModel::gradients(const data_pipeline::BatchStream& stream,
                       {rows.rows, rows.length, rows.tokens.data(), rows.targets.data(),
                        rows.positions.data(), rows.loss_mask.data()},
                       workspace_, static_cast<float>(scale), optimizer_);
-    // Context ranks have terms of it; tensor ranks have it all alike.
+    // Context ranks have partial sums of it; all tensor ranks have the same value.
     if (mesh_.tensor_rank() == 0) losses[static_cast<std::size_t>(m)] = loss;
   }
   result.grad_norm = optimizer_.grad_norm();
   stops[rank] = stop ? 1.0 : 0.0;
   memory[rank] = peak_memory_mb();
   control.back() =
-      static_cast<double>(optimizer_.bytes_sent().all() - sent_before + renewal_bytes_);
-  renewal_bytes_ = 0;
+      static_cast<double>(optimizer_.bytes_sent().all() - sent_before + all_gather_bytes_);
+  all_gather_bytes_ = 0;
   world.all_reduce(std::span<double>(control), parallel::Reduce::kSum);
   for (const double part : losses) result.loss += part;
   result.loss *= scale;
@@ -90,21 +91,21 @@ StepGradients TrainingModel::gradients(const data_pipeline::BatchStream& stream,
 
 void TrainingModel::initialise(std::uint64_t seed) {
   parameters_.initialise(seed);
-  share();
+  all_gather_parameters();
 }
 
-void TrainingModel::share() {
+void TrainingModel::all_gather_parameters() {
   const std::int64_t sent_before = optimizer_.bytes_sent().all();
-  optimizer_.share();
-  renewal_bytes_ = optimizer_.bytes_sent().all() - sent_before;
+  optimizer_.all_gather_parameters();
+  all_gather_bytes_ = optimizer_.bytes_sent().all() - sent_before;
 }
 
 std::string TrainingModel::weights_fingerprint() const {
   constexpr std::string_view kGroup = "parameters/";
   std::uint64_t own = 0;
-  for (const TensorPiece& piece : optimizer_.pieces()) {
+  for (const checkpoint::TensorPiece& piece : optimizer_.pieces()) {
     if (!piece.name.starts_with(kGroup)) continue;
-    parallel::ParameterRow row;
+    parallel::ParameterInfo row;
     row.name = piece.name.substr(kGroup.size());
     row.shape = piece.global_shape;
     row.start = piece.start;
@@ -113,8 +114,8 @@ std::string TrainingModel::weights_fingerprint() const {
                              static_cast<const float*>(piece.data));
   }
   std::uint64_t sum = 0;
-  for (const std::string& one : mesh_.world().all_gather(base::hex(own)))
-    sum += base::from_hex(one);
+  for (const auto& rank : mesh_.world().all_gather_values<std::uint64_t>(std::span(&own, 1)))
+    sum += rank[0];
   return model::fingerprint(sum, griffin_.config());
 }
 
@@ -122,7 +123,7 @@ double TrainingModel::update(double learning_rate, double grad_norm) {
   const double waited = optimizer_.exchange().waited_seconds;
   const std::int64_t sent_before = optimizer_.bytes_sent().all();
   optimizer_.apply(learning_rate, grad_norm);
-  renewal_bytes_ = optimizer_.bytes_sent().all() - sent_before;
+  all_gather_bytes_ = optimizer_.bytes_sent().all() - sent_before;
   return optimizer_.exchange().waited_seconds - waited;
 }
 

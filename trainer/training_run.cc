@@ -1,4 +1,4 @@
-// A run's beginning, its checkpoints, and its way back to them.
+// The start of a run, its checkpoints, and its roll-backs to them.
 #include "trainer/training_run.h"
 
 #include <fmt/format.h>
@@ -14,14 +14,16 @@
 #include "base/log.h"
 #include "base/output_place.h"
 #include "base/process_name.h"
-#include "parallel/slow_work.h"
+#include "checkpoint/list.h"
+#include "checkpoint/reader.h"
+#include "checkpoint/retention.h"
+#include "checkpoint/save.h"
+#include "parallel/health/slow_work.h"
 #include "tensor/ops/matmul.h"
 #include "tensor/threads.h"
 #include "trainer/bytes.h"
-#include "trainer/checkpoint.h"
-#include "trainer/checkpoint_retention.h"
-#include "trainer/fit_mesh.h"
 #include "trainer/memory_limit.h"
+#include "trainer/resolve_mesh.h"
 #include "trainer/run_facts.h"
 #include "trainer/run_folder.h"
 
@@ -29,7 +31,7 @@ namespace eyrie::trainer {
 
 namespace {
 
-// Of this rank's threads. Measured once a process: in-process ranks share the figure.
+// The peak of this rank's threads. Measured once per process: in-process ranks share the result.
 double matmul_peak(tensor::DType dtype) {
   static std::mutex mutex;
   static std::map<std::pair<tensor::DType, int>, double> known;
@@ -39,12 +41,12 @@ double matmul_peak(tensor::DType dtype) {
   return peak;
 }
 
-// A run whose checkpoints are all damaged must not be begun anew in their place: its saves would
-// replace what may still be got out of them. Saves that were never finished do not count: a run
-// that died in its first save begins again.
+// Throws InputError if all checkpoints of a run are damaged: a new start would overwrite what may
+// still be recovered from them. Unfinished saves do not count: a run that died in its first save
+// starts again.
 void refuse_damaged_run(const base::Path& run) {
   std::vector<std::string> damaged;
-  for (const CheckpointInfo& info : list_checkpoints(run / "checkpoints"))
+  for (const checkpoint::CheckpointInfo& info : checkpoint::list_checkpoints(run / "checkpoints"))
     if (info.complete) damaged.push_back(info.path.filename().string());
   if (damaged.empty()) return;
   throw base::InputError(fmt::format(
@@ -57,8 +59,8 @@ void refuse_damaged_run(const base::Path& run) {
 
 }  // namespace
 
-// On the ranks and hosts that there are, or (for a check alone) are to be. `names`: the host of
-// every rank.
+// Resolves the mesh for the ranks and hosts of this job, or for a check those of a planned one.
+// `names`: the host of every rank.
 parallel::MeshShape TrainingRun::fitted(const std::vector<std::string>& names) {
   const bool elsewhere = options_.check && options_.ranks > 0;
   int ranks = world_.size();
@@ -70,7 +72,7 @@ parallel::MeshShape TrainingRun::fitted(const std::vector<std::string>& names) {
     hosts = std::max(options_.hosts, 1);
     here = (ranks + hosts - 1) / hosts;
   }
-  const parallel::MeshShape shape = fit_mesh(run_, ranks, hosts);
+  const parallel::MeshShape shape = resolve_mesh(run_, ranks, hosts);
   check_memory(run_, shape);
   std::vector<std::string> warnings = {
       check_host_memory(run_, shape, base::host_memory(), here, elsewhere),
@@ -100,18 +102,18 @@ void TrainingRun::open() {
   parallel::agree(world_, [&] { facts = data_facts(run_, data_); });
   parallel::check_same(world_, facts);
   if (!options_.check) {
-    own();
+    claim_folder();
     model_ = std::make_unique<TrainingModel>(run_, world_, shape_);
   }
-  watch_ =
-      std::make_unique<parallel::PeerWatch>(world_, static_cast<double>(run_.watchdog_seconds));
+  peer_monitor_ =
+      std::make_unique<parallel::PeerMonitor>(world_, static_cast<double>(run_.watchdog_seconds));
 }
 
-void TrainingRun::own() {
+void TrainingRun::claim_folder() {
   const auto processes = world_.gather(base::to_line(base::this_process()), 0);
   parallel::agree(world_, [&] {
     if (!first()) return;
-    owner_ = std::make_unique<base::Owner>(
+    owner_ = std::make_unique<base::FolderOwner>(
         directory_,
         base::OwnerOptions{.what = "this run",
                            .instead = "to train another run beside it, give it another name (or "
@@ -138,14 +140,15 @@ std::string TrainingRun::state() const {
 
 std::optional<base::Path> TrainingRun::newest_checkpoint() {
   std::vector<std::string> why_not;
-  const auto newest = newest_valid_checkpoint(directory_, world_, &why_not);
+  const auto newest = checkpoint::newest_valid_checkpoint(directory_, world_, &why_not);
   if (first()) {
     for (const std::string& why : why_not) base::log_warning(why);
   }
   parallel::agree(world_, [&] {
     if (!first()) return;
     passed_over_.clear();
-    for (const CheckpointInfo& info : list_checkpoints(directory_ / "checkpoints")) {
+    for (const checkpoint::CheckpointInfo& info :
+         checkpoint::list_checkpoints(directory_ / "checkpoints")) {
       if (!newest) passed_over_.insert(info.step);
       if (newest && info.path == *newest)
         passed_over_.clear();
@@ -166,7 +169,7 @@ void TrainingRun::check() {
   }
   parallel::agree(world_, [&] {
     if (newest) {
-      const CheckpointReader reader(*newest);
+      const checkpoint::CheckpointReader reader(*newest);
       start = fmt::format("from step {} on, {}", position_in(reader).step, newest->string());
     } else if (first()) {
       refuse_damaged_run(directory_);
@@ -190,22 +193,22 @@ void TrainingRun::resume_or_begin() {
     }
   });
   if (newest) {
-    model_->share();
+    model_->all_gather_parameters();
   } else {
     model_->initialise(static_cast<std::uint64_t>(run_.seed));
   }
   parallel::agree(world_, [&] {
     base::make_directories(directory_ / "log");
     base::log_to_directory((directory_ / "log").string(), world_.rank());
-    // On the host of each rank: its own part of every checkpoint goes there.
+    // On each rank's host: its own part of every checkpoint is written there.
     base::check_output_folder("the run's directory", directory_ / "checkpoints", true);
     if (!first()) return;
     base::write_file(directory_ / "run.yaml", run_.resolved);
     metrics_ = std::make_unique<Metrics>(directory_ / "metrics.jsonl", step_);
   });
-  if (run_.checkpoint_async) writer_ = std::make_unique<CheckpointWriter>(world_);
-  stop_ =
-      std::make_unique<parallel::StopNotice>(model_->mesh().columns(), &model_->mesh().tensor());
+  if (run_.checkpoint_async) writer_ = std::make_unique<checkpoint::CheckpointWriter>(world_);
+  stop_ = std::make_unique<parallel::StopNotice>(model_->mesh().data_context(),
+                                                 &model_->mesh().tensor());
   const tensor::DType compute = model_->parameters().compute();
   std::vector<double> peaks = {matmul_peak(compute)};
   world_.all_reduce(std::span<double>(peaks), parallel::Reduce::kSum);
@@ -218,7 +221,7 @@ void TrainingRun::resume_or_begin() {
       peak_flops_ * 1e-9, peak_flops_ * 1e-9 / world_.size()));
 }
 
-RunPosition TrainingRun::position_in(const CheckpointReader& reader) const {
+RunPosition TrainingRun::position_in(const checkpoint::CheckpointReader& reader) const {
   std::vector<std::string> warnings;
   const RunPosition position = trainer::position_in(reader, identity(), warnings);
   check_tensors(reader, model_ ? model_->griffin().units() : model::Griffin(run_.model).units());
@@ -229,7 +232,7 @@ RunPosition TrainingRun::position_in(const CheckpointReader& reader) const {
 }
 
 void TrainingRun::load(const base::Path& checkpoint) {
-  const CheckpointReader reader(checkpoint);
+  const checkpoint::CheckpointReader reader(checkpoint);
   const RunPosition position = position_in(reader);
   stage_ = position.stage;
   step_ = position.step;
@@ -254,19 +257,20 @@ void TrainingRun::save(bool wait) {
   if (saves_after(step_) && outliers_.in_a_row() == 0) roll_backs_.target = step_;
   passed_over_.erase(step_);
   const auto start = Clock::now();
-  watch_->set_doing(fmt::format("writing the checkpoint of step {} of stage {}", step_,
-                                run_.stages[stage_].name));
-  const base::Path path = checkpoint_path(directory_, step_);
-  // Called by the writer's thread while the training goes on, and by this one without a writer.
-  const InUse in_use{{step_, loaded_, roll_backs_.target}, passed_over_};
+  peer_monitor_->set_doing(fmt::format("writing the checkpoint of step {} of stage {}", step_,
+                                       run_.stages[stage_].name));
+  const base::Path path = checkpoint::checkpoint_path(directory_, step_);
+  // Called by the writer's thread while training continues, or by this one if there is no writer.
+  const checkpoint::InUse in_use{{step_, loaded_, roll_backs_.target}, passed_over_};
   const auto committed = [this, path, start, in_use] {
-    watch_->set_advice("Start the same command again: it goes on from " + path.string() + ".");
+    peer_monitor_->set_advice("Start the same command again: it goes on from " + path.string() +
+                              ".");
     base::log_info(
         fmt::format("checkpoint {} written in {:.2f} s", path.string(), seconds_since(start)));
     try {
       if (!first()) return;
       check_owner();
-      prune_checkpoints(directory_, run_.retention, false, in_use);
+      checkpoint::prune_checkpoints(directory_, run_.retention, false, in_use);
     } catch (const std::exception& error) {
       base::log_warning(fmt::format("an older checkpoint stays: {}", error.what()));
     }
@@ -277,14 +281,15 @@ void TrainingRun::save(bool wait) {
     if (wait) writer_->finish();
   } else {
     const parallel::SlowWork slow(world_);
-    save_checkpoint(path, world_, model_->optimizer().pieces(), step_, state(), may_write);
+    checkpoint::save_checkpoint(path, world_, model_->optimizer().pieces(), step_, state(),
+                                may_write);
     committed();
     world_.barrier();  // while the first rank removes older ones
   }
   checkpoint_s_ = seconds_since(start);
 }
 
-// Whether a run that is never stopped writes a checkpoint after this step.
+// Whether an uninterrupted run writes a checkpoint after this step.
 bool TrainingRun::saves_after(std::int64_t step) const {
   std::int64_t end = 0;
   for (const StageConfig& stage : run_.stages) {
@@ -294,9 +299,9 @@ bool TrainingRun::saves_after(std::int64_t step) const {
   return step % run_.checkpoint_every == 0;
 }
 
-// Too many skipped steps in a row: back to before them, and past the batches that were tried. The
-// checkpoints between are of a way that the run does not take: they go, so that none of them is
-// ever taken for the newest.
+// After too many skipped steps in a row: returns to a checkpoint before them and skips the batches
+// that were tried. Later checkpoints are no longer part of the run: they are removed, so that none
+// of them is ever taken for the newest.
 void TrainingRun::roll_back() {
   constexpr std::int64_t kTries = 3, kTimes = 10;
   if (writer_) writer_->finish();
@@ -313,11 +318,13 @@ void TrainingRun::roll_back() {
   if (roll_backs_.last == roll_backs_.target && roll_backs_.times_last >= kTimes)
     throw base::Error(
         fmt::format("{}, after {} roll-backs to the same checkpoint; {}", here, kTimes, advice));
-  // Not one that a stop wrote, which the undisturbed run does not have, nor one inside the row.
+  // Not one that a stop wrote, which an uninterrupted run does not have, nor one among the skipped
+  // steps.
   const std::int64_t target = roll_backs_.target < 0 ? before : roll_backs_.target;
-  const auto newest = newest_valid_checkpoint(directory_, world_, nullptr, [&](std::int64_t step) {
-    return step == roll_backs_.target || (step <= target && saves_after(step));
-  });
+  const auto newest =
+      checkpoint::newest_valid_checkpoint(directory_, world_, nullptr, [&](std::int64_t step) {
+        return step == roll_backs_.target || (step <= target && saves_after(step));
+      });
   if (!newest)
     throw base::Error(fmt::format("{}, and there is no checkpoint {}; {}", here,
                                   roll_backs_.target == 0 ? "yet" : "from before them", advice));
@@ -325,8 +332,8 @@ void TrainingRun::roll_back() {
   const std::int64_t next_batch = stage_step_ + data_offset_, reached = step_;
   RollBacks now = roll_backs_;
   parallel::agree(world_, [&] { load(*newest); });
-  model_->share();
-  if (stage_ + 1 == stage && stage_step_ == run_.stages[stage_].steps) {  // the border before
+  model_->all_gather_parameters();
+  if (stage_ + 1 == stage && stage_step_ == run_.stages[stage_].steps) {  // end of the stage before
     stage_ = stage;
     stage_step_ = 0;
     begin_stage();
@@ -345,8 +352,9 @@ void TrainingRun::roll_back() {
   parallel::agree(world_, [&] {
     if (!first()) return;
     check_owner();
-    for (const CheckpointInfo& info : list_checkpoints(directory_ / "checkpoints"))
-      if (info.step > step_ && info.step <= reached) remove_checkpoint(info.path);
+    for (const checkpoint::CheckpointInfo& info :
+         checkpoint::list_checkpoints(directory_ / "checkpoints"))
+      if (info.step > step_ && info.step <= reached) checkpoint::remove_checkpoint(info.path);
     metrics_ = std::make_unique<Metrics>(directory_ / "metrics.jsonl", step_);
   });
   if (first())

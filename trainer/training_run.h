@@ -1,4 +1,4 @@
-// A run under way: where it stands, what it works with. For the files of the training loop alone.
+// A run in progress: its position and what it works with. Internal to the training loop's files.
 #pragma once
 
 #include <chrono>
@@ -9,9 +9,10 @@
 #include <string>
 
 #include "base/owner.h"
-#include "parallel/stop_notice.h"
-#include "parallel/watch.h"
-#include "trainer/checkpoint_writer.h"
+#include "checkpoint/reader.h"
+#include "checkpoint/writer.h"
+#include "parallel/health/peer_monitor.h"
+#include "parallel/health/stop_notice.h"
 #include "trainer/metrics.h"
 #include "trainer/outliers.h"
 #include "trainer/run_data.h"
@@ -36,12 +37,12 @@ class TrainingRun {
         directory_(run.directory),
         outliers_(run.outliers) {}
 
-  void open();  // everything that can be wrong is found here
-  void own();   // from here on the run's folder is this job's
+  void open();          // finds everything that can be wrong
+  void claim_folder();  // takes the run's folder for this job
   void resume_or_begin();
-  void check();  // what a start would do, without doing it
+  void check();  // says what a start would do, without doing it
   Outcome run(const AfterStage& after_stage);
-  void finish() { watch_->finish(); }  // the ranks may leave
+  void finish() { peer_monitor_->finish(); }  // the ranks may leave
 
  private:
   void begin_stage();
@@ -49,21 +50,21 @@ class TrainingRun {
   bool saves_after(std::int64_t step) const;
   void step(const StageConfig& stage);
   void log_step(const StageConfig& stage);
-  // False: a request to stop ended it; it is made up for at the next start.
+  // Returns false if a stop request ended it; the next start makes up for it.
   bool validate(const StageConfig& stage);
   bool make_up_for_validation();
   void save(bool wait);                           // wait: until it is committed
-  std::optional<base::Path> newest_checkpoint();  // collective; warns of those passed over
-  parallel::MeshShape fitted(const std::vector<std::string>& names);  // InputError: none fits
-  void check_owner() const;  // Error: another job has taken the run over; any rank, any thread
-  RunPosition position_in(const CheckpointReader& reader) const;
+  std::optional<base::Path> newest_checkpoint();  // collective; warns of skipped ones
+  parallel::MeshShape fitted(const std::vector<std::string>& names);  // may throw InputError
+  void check_owner() const;  // throws Error if another job took the run over; any rank, any thread
+  RunPosition position_in(const checkpoint::CheckpointReader& reader) const;
   void load(const base::Path& checkpoint);
-  // False: stopped on request, with the evaluation not finished.
+  // Returns false if a stop request ended the evaluation early.
   bool finish_stage(const AfterStage& after_stage);
-  void look_at_results(const AfterStage& after_stage);  // of the stages that lie behind
+  void report_earlier_stages(const AfterStage& after_stage);  // of earlier stages
   StageEnd end_of(std::size_t stage) const;
   RunIdentity identity() const;
-  std::string state() const;  // of a checkpoint
+  std::string state() const;  // for a checkpoint
   bool first() const { return world_.rank() == 0; }
 
   const RunConfig& run_;
@@ -74,30 +75,31 @@ class TrainingRun {
   parallel::MeshShape shape_;
   std::unique_ptr<TrainingModel> model_;  // null in check()
   std::unique_ptr<Metrics> metrics_;
-  std::unique_ptr<parallel::PeerWatch> watch_;
-  std::unique_ptr<base::Owner> owner_;          // of rank 0
-  std::string owner_mark_;                      // the same on all ranks
-  std::unique_ptr<CheckpointWriter> writer_;    // after watch_ and owner_, which its thread uses
-  std::unique_ptr<parallel::StopNotice> stop_;  // in mid-validation
+  std::unique_ptr<parallel::PeerMonitor> peer_monitor_;
+  std::unique_ptr<base::FolderOwner> owner_;  // on rank 0
+  std::string owner_mark_;                    // the same on all ranks
+  std::unique_ptr<checkpoint::CheckpointWriter>
+      writer_;  // after peer_monitor_ and owner_, which its thread uses
+  std::unique_ptr<parallel::StopNotice> stop_;  // during validation
   double peak_flops_ = 0;
-  bool told_peak_ = false;  // that it is less than what a step reaches
+  bool told_peak_ = false;  // has warned that a step exceeds peak_flops_
 
-  // Where the run stands: after `step_` steps in all, `stage_step_` of them in stage `stage_`.
+  // The run's position: after `step_` steps in all, `stage_step_` of them in stage `stage_`.
   std::int64_t step_ = 0, stage_step_ = 0, tokens_ = 0;
   std::size_t stage_ = 0;
-  std::int64_t data_offset_ = 0;  // batches of the stage that were passed over by roll-backs
-  Outliers outliers_;
+  std::int64_t data_offset_ = 0;  // batches of the stage that roll-backs skipped
+  OutlierDetector outliers_;
   RollBacks roll_backs_;
   bool fresh_ = true;                   // nothing was loaded
-  std::int64_t loaded_ = 0;             // the step of the checkpoint that was gone on from
-  std::set<std::int64_t> passed_over_;  // steps of newer ones that are unsound; of rank 0
+  std::int64_t loaded_ = 0;             // the step of the checkpoint it resumed from
+  std::set<std::int64_t> passed_over_;  // steps of newer, invalid ones; on rank 0
 
   // Of the last step.
   StepGradients last_;
   double rate_ = 0, step_s_ = 0, checkpoint_s_ = 0;
   bool skipped_ = false;
-  std::optional<double> validation_loss_;  // none where the last step was not validated
-  bool validation_due_ = false;            // the last step was to be validated, and a stop came
+  std::optional<double> validation_loss_;  // nullopt if the last step was not validated
+  bool validation_due_ = false;            // a stop came before the last step's validation
   std::int64_t steps_here_ = 0;
   Clock::time_point last_line_{}, began_{};
 };

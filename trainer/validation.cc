@@ -21,7 +21,7 @@ ValidationLoss validation_loss(const model::Griffin& griffin, const model::Param
   if (sources == 0) return {};
   std::vector<Row> rows;
   for (std::size_t s = 0; s < sources; ++s) {
-    // Equal shares; the first sources take what does not divide.
+    // Equal shares; the first sources take the remainder.
     const auto share =
         sequences / static_cast<std::int64_t>(sources) +
         (static_cast<std::int64_t>(s) < sequences % static_cast<std::int64_t>(sources) ? 1 : 0);
@@ -29,7 +29,7 @@ ValidationLoss validation_loss(const model::Griffin& griffin, const model::Param
       rows.push_back({s, r});
   }
   const auto at_once = static_cast<std::size_t>(validation_rows_at_once(held_out.length()));
-  // Each rank fills in its own rows' sums; the sum of disjoint vectors is exact.
+  // Each rank fills in the sums of its own sequences; the sum of disjoint vectors is exact.
   const std::size_t count = rows.size();
   std::vector<double> sums(2 * count, 0.0);  // nll, then targets
   const auto size = static_cast<std::size_t>(ranks.size()),
@@ -37,7 +37,7 @@ ValidationLoss validation_loss(const model::Griffin& griffin, const model::Param
   const std::size_t end = count * (rank + 1) / size;
   for (std::size_t first = count * rank / size; first < end;) {
     if (stop != nullptr && stop->requested()) break;
-    std::size_t last = first + 1;  // neighbouring rows of one source go together
+    std::size_t last = first + 1;  // neighbouring sequences of one source share a pass
     while (last < end && last - first < at_once && rows[last].source == rows[first].source) ++last;
     const auto n = static_cast<std::int64_t>(last - first);
     const data_pipeline::Batch batch = held_out.rows(rows[first].source, rows[first].row, n);

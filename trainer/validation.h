@@ -1,5 +1,5 @@
-// Validation loss over held-out documents, by source and in all: the same sequences every time,
-// shared out among the ranks, summed in the order of the sequences.
+// Validation loss over held-out documents, by source and in total: the same sequences every time,
+// divided over the ranks, summed in the order of the sequences.
 #pragma once
 
 #include <algorithm>
@@ -10,24 +10,24 @@
 
 #include "data_pipeline/stream.h"
 #include "model/griffin.h"
-#include "parallel/communicator.h"
-#include "parallel/stop_notice.h"
+#include "parallel/communication/communicator.h"
+#include "parallel/health/stop_notice.h"
 
 namespace eyrie::trainer {
 
 struct ValidationLoss {
-  double all = 0;  // nats a target token, over all sources' sequences
+  double all = 0;  // nats per target token, over all sources' sequences
   std::vector<std::pair<std::string, double>> by_source;
-  bool stopped = false;  // a request to stop came between two batches: there is no loss
+  bool stopped = false;  // a stop request came between two batches: there is no loss
 };
 
-// Rows that one pass reads: a few, but of long sequences one.
+// Sequences per pass: a few, or one if they are long.
 constexpr std::int64_t validation_rows_at_once(std::int64_t length) {
   return std::clamp<std::int64_t>(16384 / length, 1, 4);
 }
 
-// Collective. `sequences` in all, shared out among the sources that have any, as far as these
-// reach. With `stop`, of the same ranks, a request to stop ends it between two batches.
+// Collective. Reads `sequences` in all, divided over the sources that have any, as far as these
+// suffice. With `stop` (of the same ranks) a stop request ends it between two batches.
 ValidationLoss validation_loss(const model::Griffin& griffin, const model::Parameters& parameters,
                                const data_pipeline::ValidationStream& held_out,
                                std::int64_t sequences, parallel::Communicator& ranks,

@@ -1,4 +1,4 @@
-// One training step of the 10m and 60m sizes on random tokens, 2,048 tokens a step: forward,
+// One training step of the 10m and 60m sizes on random tokens, 2,048 tokens per step: forward,
 // backward, clipping, AdamW, as the trainer does on one rank. Counters: tokens/s, model FLOP/s, and
 // their share of the best product of 2048³ of the same run.
 #include <benchmark/benchmark.h>
@@ -8,7 +8,8 @@
 
 #include "base/philox.h"
 #include "model/griffin.h"
-#include "parallel/unit.h"
+#include "model/training_parameters.h"
+#include "parallel/sharding/unit.h"
 #include "tensor/ops/adamw.h"
 #include "tensor/ops/matmul.h"
 #include "tensor/threads.h"
@@ -40,7 +41,7 @@ void TrainStep(benchmark::State& state) {
   tensor::set_thread_count(static_cast<int>(state.range(3)));
   const std::int64_t length = state.range(1), sequences = 2048 / length, n = sequences * length;
   const model::Griffin griffin(config);
-  model::Parameters parameters(griffin.units(), dtype);
+  model::TrainingParameters parameters(griffin.units(), dtype);
   parameters.initialise(1);
   Gradients gradients(griffin.units());
   std::vector<tensor::Buffer> moment1, moment2;

@@ -1,5 +1,6 @@
-// dump_run RUN.yaml FOLDER STEPS [key.path=value …]: what another framework needs to train the same model on the same tokens:
-// the initial weights and the first batches of the first stage, as raw little-endian arrays with a description in JSON.
+// dump_run RUN.yaml FOLDER STEPS [key.path=value …]: what another framework needs to train the same
+// model on the same tokens: the initial weights and the first batches of the first stage, as raw
+// little-endian arrays with a description in JSON.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -8,6 +9,7 @@
 #include "base/log.h"
 #include "data_pipeline/stream.h"
 #include "model/griffin.h"
+#include "model/training_parameters.h"
 #include "text/tokenizer.h"
 #include "trainer/run_config.h"
 
@@ -21,27 +23,44 @@ int main(int argc, char** argv) try {
   base::make_directories(folder);
 
   const model::Griffin griffin(run.model);
-  model::Parameters parameters(griffin.units(), tensor::DType::kFloat32);
+  model::TrainingParameters parameters(griffin.units(), tensor::DType::kFloat32);
   parameters.initialise(static_cast<std::uint64_t>(run.seed));
-  nlohmann::ordered_json description{{"model", nlohmann::json::parse(model::to_json(run.model))}, {"steps", steps},
-                                     {"batch_sequences", stage.batch_sequences}, {"sequence_length", stage.sequence_length},
-                                     {"weight_decay", run.optimizer.weight_decay}, {"beta1", run.optimizer.beta1},
-                                     {"beta2", run.optimizer.beta2}, {"epsilon", run.optimizer.epsilon}, {"clip", run.optimizer.clip}};
+  nlohmann::ordered_json description{{"model", nlohmann::json::parse(model::to_json(run.model))},
+                                     {"steps", steps},
+                                     {"batch_sequences", stage.batch_sequences},
+                                     {"sequence_length", stage.sequence_length},
+                                     {"weight_decay", run.optimizer.weight_decay},
+                                     {"beta1", run.optimizer.beta1},
+                                     {"beta2", run.optimizer.beta2},
+                                     {"epsilon", run.optimizer.epsilon},
+                                     {"clip", run.optimizer.clip}};
   std::string weights;
   for (std::size_t u = 0; u < griffin.units().size(); ++u) {
-    for (const auto& row : griffin.units()[u].rows) {
-      description["weights"].push_back({{"name", row.name}, {"shape", row.shape}, {"offset", weights.size()}, {"decay", row.decay}});
-      weights.append(reinterpret_cast<const char*>(parameters.master(u) + row.offset), static_cast<std::size_t>(row.count()) * 4);
+    for (const auto& row : griffin.units()[u].parameters) {
+      description["weights"].push_back({{"name", row.name},
+                                        {"shape", row.shape},
+                                        {"offset", weights.size()},
+                                        {"decay", row.weight_decay}});
+      weights.append(reinterpret_cast<const char*>(parameters.master(u) + row.offset),
+                     static_cast<std::size_t>(row.count()) * 4);
     }
   }
   base::write_file(folder / "weights.bin", weights);
 
   const auto tokenizer = text::open_tokenizer(run.tokenizer);
-  const auto shards = data_pipeline::ShardSet::open(stage.shards, {run.tokenizer, tokenizer->hash(), {}});
-  data_pipeline::StreamConfig config{stage.mixture, stage.best, stage.sequence_length, stage.batch_sequences, stage.micro_shards,
-                                     static_cast<std::uint64_t>(run.seed), stage.name, "documents"};
+  const auto shards =
+      data_pipeline::ShardSet::open(stage.shards, {run.tokenizer, tokenizer->hash(), {}});
+  data_pipeline::StreamConfig config{stage.mixture,
+                                     stage.quality_fraction,
+                                     stage.sequence_length,
+                                     stage.batch_sequences,
+                                     stage.micro_shards,
+                                     static_cast<std::uint64_t>(run.seed),
+                                     stage.name,
+                                     "documents"};
   const data_pipeline::BatchStream stream(shards, config);
-  std::string batches;  // a step: tokens, targets, positions (int32), loss mask (float32), each batch_sequences × sequence_length
+  std::string batches;  // per step: tokens, targets, positions (int32), loss mask (float32), each
+                        // batch_sequences × sequence_length
   for (std::int64_t step = 0; step < steps; ++step) {
     std::string parts[4];
     for (std::int64_t m = 0; m < stage.micro_shards; ++m) {

@@ -28,7 +28,7 @@ struct Layer {
   tensor::AttentionShape shape;
   Tensor q, k, v, first_key, out, log_sum;
   tensor::Arena scratch;
-  double pairs = 0;  // of a query of a head and a key that it sees
+  double pairs = 0;  // (query, visible key) pairs over all heads
 };
 
 // FLOP as the model's formula counts them: what is seen, not what a tile computes.

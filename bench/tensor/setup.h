@@ -77,7 +77,7 @@ inline void both_dtypes(benchmark::internal::Benchmark* benchmark) {
       ->UseRealTime();
 }
 
-// Elements a second, and their inverse.
+// Elements per second, and their inverse.
 inline void per_element(benchmark::State& state, std::int64_t elements) {
   const auto all = static_cast<double>(elements) * static_cast<double>(state.iterations());
   state.counters["s/element"] =

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::uint64_t kOdd = 0x9E3779B97F4A7C15, kOther = 0xD6E8FEB86659FD93;
 
-// Of `count` elements that lie one behind the other in the whole tensor.
+// The sum over `count` elements that are contiguous in the whole tensor.
 std::uint64_t sum_of_run(std::uint64_t seed, std::int64_t place, std::int64_t count,
                          const float* values) {
   std::uint64_t sum = 0;
@@ -31,11 +31,10 @@ std::uint64_t sum_of_run(std::uint64_t seed, std::int64_t place, std::int64_t co
 
 }  // namespace
 
-std::uint64_t weight_sum(const parallel::ParameterRow& row, std::int64_t first, std::int64_t count,
+std::uint64_t weight_sum(const parallel::ParameterInfo& row, std::int64_t first, std::int64_t count,
                          const float* values) {
   const std::uint64_t seed = base::hash_text(row.name);
-  // A slice is cut along its last axis or another: what has one last index after the other lies
-  // together.
+  // Whichever axis a slice is cut along, the elements along its last axis are contiguous.
   const std::int64_t line =
       row.replicated() || row.extent.empty() ? row.whole_count() : row.extent.back();
   constexpr std::int64_t kPart = std::int64_t{1} << 16;
@@ -59,7 +58,7 @@ std::uint64_t weight_sum(const parallel::ParameterRow& row, std::int64_t first, 
 
 std::string fingerprint(std::uint64_t sum, const GriffinConfig& config) {
   auto sizes = nlohmann::json::parse(to_json(config));
-  sizes.erase("preset");  // names, and how the weights began
+  sizes.erase("preset");  // only a name, and how the weights started
   sizes.erase("init");
   return base::hex(base::hash_text(fmt::format("{:016x} {}", sum, sizes.dump())));
 }
@@ -67,7 +66,7 @@ std::string fingerprint(std::uint64_t sum, const GriffinConfig& config) {
 std::string fingerprint(const WeightSource& source) {
   std::uint64_t sum = 0;
   std::vector<float> values;
-  for (const parallel::ParameterRow& row : rows_of(source.config())) {
+  for (const parallel::ParameterInfo& row : rows_of(source.config())) {
     const std::int64_t piece = row.linear ? row.count() / row.parts : kPieceElements;
     for (std::int64_t first = 0; first < row.count(); first += piece) {
       const std::int64_t count = std::min(piece, row.count() - first);

@@ -1,4 +1,4 @@
-// A name for the weights of a model: the same whatever files, ranks or layout they lie in.
+// A fingerprint of a model's weights: the same whatever files, ranks or layout they are stored in.
 #pragma once
 
 #include <cstdint>
@@ -9,14 +9,14 @@
 
 namespace eyrie::model {
 
-// Over elements [first, first + count) of a row's slice: the sum of a hash of each element, its
-// place in the whole tensor and the tensor's name. Sums of parts that cover a model once, in
-// whatever cuts, add up (modulo 2^64).
-std::uint64_t weight_sum(const parallel::ParameterRow& row, std::int64_t first, std::int64_t count,
+// Returns the sum over elements [first, first + count) of a parameter's slice of a hash of the
+// element, its index in the whole tensor and the tensor's name. The sums of parts that cover a
+// model once add up to the same total, however it is cut (modulo 2^64).
+std::uint64_t weight_sum(const parallel::ParameterInfo& row, std::int64_t first, std::int64_t count,
                          const float* values);
 
-// Of a model whose weights sum to `sum`: 16 hex digits. The configuration counts where it decides
-// what is computed.
+// Returns 16 hex digits for a model whose weight sums add up to `sum`. Includes the configuration,
+// as far as it affects what is computed.
 std::string fingerprint(std::uint64_t sum, const GriffinConfig& config);
 // Reads all weights.
 std::string fingerprint(const WeightSource& source);

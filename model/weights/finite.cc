@@ -1,4 +1,4 @@
-// Counting by the bits: an exponent of all ones.
+// Tests the bits: a value is not finite if its exponent is all ones.
 #include "model/weights/finite.h"
 
 #include <fmt/format.h>
@@ -12,10 +12,10 @@
 namespace eyrie::model {
 namespace {
 
-constexpr std::int64_t kGrain = std::int64_t{1} << 18;  // elements a thread at least
+constexpr std::int64_t kGrain = std::int64_t{1} << 18;  // minimum elements per thread
 
-// Eight bytes of values at a time: an exponent of all ones and one more carry into the sign's
-// place, and no further. Nearly all files are in order, and are only to be looked through fast.
+// Whether any value is not finite, eight bytes at a time: adding one to an exponent of all ones
+// carries into the sign bit, and no further. Nearly all files have none, so only this must be fast.
 template <class Word, Word kExponent>
 bool any(const std::byte* values, std::int64_t elements) {
   constexpr auto kPerBlock = static_cast<std::int64_t>(sizeof(std::uint64_t) / sizeof(Word));

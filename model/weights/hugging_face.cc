@@ -50,7 +50,7 @@ struct HuggingFaceWeights::Files {
     }
   }
 
-  // The output layer of a Griffin is the embedding: where a file has it as well it must be equal.
+  // The output layer of Griffin is the embedding: if a file has both, they must be equal.
   void check_tied() const {
     const auto head = file_of.find(kHead), embedding = file_of.find(kEmbedding);
     if (head == file_of.end() || embedding == file_of.end()) return;
@@ -89,14 +89,14 @@ HuggingFaceWeights::HuggingFaceWeights(const base::Path& directory)
   rows_ = std::make_unique<NamedRows>(std::move(tensors), Naming::kHuggingFace, rows_of(config_));
 }
 
-void HuggingFaceWeights::map(Parameters& parameters) const {
+void HuggingFaceWeights::map(InferenceParameters& parameters) const {
   std::map<const Safetensors*, std::shared_ptr<const base::MappedFile>> mapped;
   const StoredType wanted = parameters.compute() == tensor::DType::kFloat32 ? StoredType::kFloat32
                                                                             : StoredType::kBFloat16;
   const auto element = static_cast<std::uint64_t>(size_of(parameters.compute()));
   for (std::size_t u = 0; u < parameters.units().size(); ++u) {
-    for (std::size_t r = 0; r < parameters.units()[u].rows.size(); ++r) {
-      const parallel::ParameterRow& row = parameters.units()[u].rows[r];
+    for (std::size_t r = 0; r < parameters.units()[u].parameters.size(); ++r) {
+      const parallel::ParameterInfo& row = parameters.units()[u].parameters[r];
       const auto tensors = tensors_of(row, Naming::kHuggingFace);
       const bool can_be_mapped =
           row.product &&
@@ -114,7 +114,7 @@ void HuggingFaceWeights::map(Parameters& parameters) const {
         auto& memory = mapped[file];
         if (!memory) memory = std::make_shared<const base::MappedFile>(base::Path(file->place()));
         const std::byte* data = memory->bytes().data() + file->entries().at(tensor.name).begin;
-        // The first token reads it all anyway.
+        // This reads the whole tensor, as the first token would anyway.
         const std::int64_t not_finite = count_not_finite(wanted, data, tensor.count());
         if (not_finite > 0)
           refuse_not_finite(directory_.string(), tensor.name, not_finite, tensor.count());

@@ -27,7 +27,7 @@ std::int64_t whole(const json& read, const char* key, const base::Path& path) {
   return read[key].get<std::int64_t>();
 }
 
-// What Griffin has no choice in: where a configuration says otherwise the numbers would be wrong.
+// Checks what is fixed in Griffin: with any other value the results would be wrong.
 void check_fixed(const json& read, const base::Path& path) {
   const json fixed = {{"num_key_value_heads", 1},     {"conv1d_width", 4},
                       {"rms_norm_eps", 1e-6},         {"rope_theta", 10000},
@@ -43,7 +43,7 @@ void check_fixed(const json& read, const base::Path& path) {
   check_in(read);
   if (read.contains("rope_parameters") && read["rope_parameters"].is_object())
     check_in(read["rope_parameters"]);
-  if (!read.contains("num_key_value_heads")) {  // transformers would take as many as heads
+  if (!read.contains("num_key_value_heads")) {  // transformers defaults to the number of heads
     throw base::InputError(
         fmt::format("{}: 'num_key_value_heads' is missing; Griffin has 1", path.string()));
   }
@@ -76,7 +76,7 @@ std::string read_layers(const json& read, const base::Path& path) {
   return letters;
 }
 
-// The shortest list that repeated gives the layers.
+// Returns the shortest list that gives the layers when repeated.
 ordered_json block_types(const std::string& layers) {
   std::size_t length = 1;
   for (; length < layers.size(); ++length) {

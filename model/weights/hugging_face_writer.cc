@@ -15,13 +15,13 @@
 namespace eyrie::model {
 namespace {
 
-// A tensor to write and the row that it is of.
+// A tensor to write and the parameter that it belongs to.
 struct Item {
   NamedTensor tensor;
-  const parallel::ParameterRow* row;
+  const parallel::ParameterInfo* row;
 };
 
-std::vector<std::vector<Item>> shards_of(const std::vector<parallel::ParameterRow>& rows,
+std::vector<std::vector<Item>> shards_of(const std::vector<parallel::ParameterInfo>& rows,
                                          StoredType type, std::int64_t shard_bytes) {
   std::vector<std::vector<Item>> shards(1);
   std::int64_t used = 0;
@@ -51,7 +51,7 @@ void write_tensor(const WeightSource& source, const Item& item, SafetensorsWrite
     }
     return;
   }
-  // Ours is (columns, rows); a few of its columns at a time become rows of theirs.
+  // The parameter is (columns, rows); a few of its columns at a time become rows of the tensor.
   std::vector<float> whole(static_cast<std::size_t>(count));
   source.read(*item.row, begin, count, whole.data());
   const std::int64_t rows = tensor.shape.front(), columns = count / rows;
@@ -92,7 +92,7 @@ void check_empty(const base::Path& directory) {
 
 namespace {
 
-// Removes the files that it knows of, unless told that all went well.
+// Removes the files added to it, unless keep() is called.
 class Undo {
  public:
   ~Undo() {

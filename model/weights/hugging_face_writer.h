@@ -12,12 +12,12 @@
 namespace eyrie::model {
 
 struct HuggingFaceOptions {
-  std::optional<StoredType> type = {};  // nothing: the source's
+  std::optional<StoredType> type = {};  // nullopt: the source's type
   std::int64_t shard_bytes = 5'000'000'000;
   bool same_window = false;  // attention_window_size = window, not window + 1
   SpecialTokens tokens = {};
-  std::string tokenizer_hash = {};                // of the model's own; empty: not known
-  std::map<std::string, std::string> files = {};  // beside the weights: name → contents
+  std::string tokenizer_hash = {};                // of the model's tokenizer; empty: not known
+  std::map<std::string, std::string> files = {};  // further files: name → contents
 };
 
 struct HuggingFaceWritten {
@@ -26,12 +26,12 @@ struct HuggingFaceWritten {
   StoredType type = StoredType::kFloat32;
 };
 
-// InputError where the directory is there with anything in it, or cannot be made or written: before
-// work is put into what is to be written there.
+// Throws InputError if the directory exists and is not empty, or cannot be created or written.
+// Called before the work that produces what is to be written.
 void check_empty(const base::Path& directory);
 
-// InputError as check_empty has it. config.json comes last: without it
-// a directory is no model. A failure removes what was written.
+// Throws InputError as check_empty() does. config.json is written last: a directory without it is
+// not a model. On failure the files written so far are removed.
 HuggingFaceWritten write_hugging_face(const WeightSource& source, const base::Path& directory,
                                       const HuggingFaceOptions& options);
 

@@ -3,7 +3,7 @@
 
 #include <fmt/format.h>
 
-#include "model/parameters.h"
+#include "model/initialization.h"
 
 namespace eyrie::model {
 
@@ -16,8 +16,8 @@ std::string InitialWeights::description() const {
   return fmt::format("random weights of {}, seed {}", title_of(config_, true), seed_);
 }
 
-void InitialWeights::read(const parallel::ParameterRow& row, std::int64_t first, std::int64_t count,
-                          float* out) const {
+void InitialWeights::read(const parallel::ParameterInfo& row, std::int64_t first,
+                          std::int64_t count, float* out) const {
   initial_values(row, seed_, first, count, out);
 }
 

@@ -1,18 +1,18 @@
-// A model before any training, as a source of weights: random numbers computed where they are read.
+// An untrained model as a source of weights: random numbers computed when they are read.
 #pragma once
 
 #include "model/weights/weight_source.h"
 
 namespace eyrie::model {
 
-// The values of Parameters::initialise(seed).
+// Gives the values of Parameters::initialise(seed).
 class InitialWeights final : public WeightSource {
  public:
   InitialWeights(const GriffinConfig& config, std::uint64_t seed);
   const GriffinConfig& config() const override { return config_; }
   StoredType type() const override { return StoredType::kFloat32; }
   std::string description() const override;
-  void read(const parallel::ParameterRow& row, std::int64_t first, std::int64_t count,
+  void read(const parallel::ParameterInfo& row, std::int64_t first, std::int64_t count,
             float* out) const override;
 
  private:

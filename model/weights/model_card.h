@@ -10,11 +10,11 @@ namespace eyrie::model {
 
 struct CardFacts {
   std::string source;     // "runs/quickstart/checkpoints/step-00000440"
-  std::string tokenizer;  // a path, "bytes", or "" where there is none
+  std::string tokenizer;  // a path, "bytes", or "" if there is none
   std::vector<std::string> adaptations;
 };
 
-// `config` is what was written, `written` what write_hugging_face will say of it.
+// Returns the text of the card. `config` and `type` are those of the exported model.
 std::string model_card(const GriffinConfig& config, StoredType type, bool same_window,
                        const CardFacts& facts);
 

@@ -1,4 +1,4 @@
-// Checks of names and shapes, and rows out of tensors of other layouts.
+// Checks names and shapes, and reads parameters from tensors of other layouts.
 #include "model/weights/named_tensors.h"
 
 #include <fmt/format.h>
@@ -14,7 +14,7 @@
 namespace eyrie::model {
 namespace {
 
-// "3 tensors are missing: a, b, c", of many only the first.
+// "3 tensors missing: a, b, c"; only the first few of many.
 std::string listing(const std::vector<std::string>& items, const std::string& what) {
   constexpr std::size_t kMost = 12;
   std::vector<std::string> first(items.begin(),
@@ -27,7 +27,7 @@ std::string listing(const std::vector<std::string>& items, const std::string& wh
 }  // namespace
 
 NamedRows::NamedRows(NamedTensors tensors, Naming naming,
-                     const std::vector<parallel::ParameterRow>& rows)
+                     const std::vector<parallel::ParameterInfo>& rows)
     : tensors_(std::move(tensors)), naming_(naming) {
   std::vector<std::string> missing, misshapen, surplus;
   auto left = tensors_.shapes;
@@ -57,7 +57,7 @@ NamedRows::NamedRows(NamedTensors tensors, Naming naming,
   }
 }
 
-void NamedRows::read(const parallel::ParameterRow& row, std::int64_t first, std::int64_t count,
+void NamedRows::read(const parallel::ParameterInfo& row, std::int64_t first, std::int64_t count,
                      float* out) const {
   for (const NamedTensor& tensor : tensors_of(row, naming_)) {
     const std::int64_t elements = tensor.count(), begin = tensor.part * elements;
@@ -96,7 +96,7 @@ void NamedRows::read_tensor(const NamedTensor& tensor, std::int64_t first, std::
   });
 }
 
-// A few rows of the tensor at a time become columns of ours.
+// A few rows of the tensor at a time become columns of the parameter.
 void NamedRows::read_transposed(const NamedTensor& tensor, float* out) const {
   const std::int64_t rows = tensor.shape.front(), columns = tensor.count() / rows;
   const std::int64_t step = std::clamp<std::int64_t>(kPieceElements / columns, 1, rows);

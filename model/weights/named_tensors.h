@@ -1,5 +1,5 @@
-// The rows of a model out of tensors that others named and laid out: what Hugging Face directories
-// and official releases share.
+// Reads the parameters of a model from tensors with other names and layouts; shared by Hugging Face
+// directories and official releases.
 #pragma once
 
 #include <cstdint>
@@ -12,24 +12,24 @@
 
 namespace eyrie::model {
 
-// Tensors of one file or several, by the names of a naming.
+// The tensors of one or several files, by their names in one naming scheme.
 struct NamedTensors {
   std::string place;  // for messages
   std::map<std::string, std::vector<std::int64_t>> shapes;
-  // Elements [first, first + count) of a tensor, as fp32.
+  // Reads elements [first, first + count) of a tensor as fp32.
   std::function<void(const std::string& name, std::int64_t first, std::int64_t count, float* out)>
       read;
 };
 
 class NamedRows {
  public:
-  // InputError that lists which tensors of these rows are missing, which are of another shape, and
-  // which no row takes.
-  NamedRows(NamedTensors tensors, Naming naming, const std::vector<parallel::ParameterRow>& rows);
+  // Throws InputError that lists which tensors of these parameters are missing, which have another
+  // shape, and which belong to no parameter.
+  NamedRows(NamedTensors tensors, Naming naming, const std::vector<parallel::ParameterInfo>& rows);
 
-  // As WeightSource::read. InputError: values that are not finite, with the tensor's name and how
-  // many of its values are not.
-  void read(const parallel::ParameterRow& row, std::int64_t first, std::int64_t count,
+  // As WeightSource::read. Throws InputError if values are not finite, with the tensor's name and
+  // how many of its values are not.
+  void read(const parallel::ParameterInfo& row, std::int64_t first, std::int64_t count,
             float* out) const;
 
  private:
@@ -39,7 +39,8 @@ class NamedRows {
 
   NamedTensors tensors_;
   Naming naming_;
-  // The transposed tensor of which only a range was wanted last: the next range is likely of it.
+  // The transposed tensor of which only a range was read last, kept because the next range is
+  // probably from it too.
   mutable std::string kept_name_;
   mutable std::vector<float> kept_;
 };

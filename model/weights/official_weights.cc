@@ -8,7 +8,7 @@
 #include <set>
 
 #include "base/error.h"
-#include "base/foreign_hdf5.h"
+#include "base/hdf5_import.h"
 #include "model/weights/safetensors.h"
 
 namespace eyrie::model {
@@ -46,7 +46,7 @@ Opened open_file(const base::Path& path) {
     return opened;
   }
   if (extension == ".h5" || extension == ".hdf5") {
-    const auto file = std::make_shared<const base::ForeignHdf5>(path);
+    const auto file = std::make_shared<const base::ImportedHdf5>(path);
     for (const auto& [name, entry] : file->data_sets()) opened.tensors.shapes[name] = entry.shape;
     opened.tensors.read = [file](const std::string& name, std::int64_t first, std::int64_t count,
                                  float* out) { file->read(name, first, count, out); };
@@ -58,7 +58,8 @@ Opened open_file(const base::Path& path) {
       path.string()));
 }
 
-// Flax where a kernel has that name, torch otherwise. A file without either kind is neither.
+// Flax if a kernel has a flax name, else torch if a weight has a torch name; throws InputError if
+// neither.
 Naming naming_of(const NamedTensors& tensors) {
   for (const auto& [name, shape] : tensors.shapes) {
     if (row_name_of(name, Naming::kFlax) && name.ends_with("kernel")) return Naming::kFlax;
@@ -71,7 +72,7 @@ Naming naming_of(const NamedTensors& tensors) {
                   tensors.place, kEmbedding));
 }
 
-// Reads sizes off the shapes of rows, as a model of ours would have them.
+// Derives sizes from the shapes of the parameters in Eyrie's layout.
 class Sizes {
  public:
   Sizes(const std::map<std::string, Shape>& rows, const std::string& place)
@@ -104,7 +105,7 @@ class Sizes {
                       place_));
     }
     config.mlp_width = shape("blocks.0/mlp_block/ffw_up/w", 3)[2];
-    // What no layer uses takes part in no number.
+    // Sizes that no layer uses affect no result.
     if (config.heads == 0) config.heads = config.gate_blocks;
     if (config.rnn_width == 0) config.rnn_width = config.width;
     if (config.gate_blocks == 0) config.gate_blocks = config.heads;
@@ -157,8 +158,8 @@ OfficialWeights::OfficialWeights(const base::Path& path,
   Opened opened = open_file(path);
   const Naming naming = naming_of(opened.tensors);
   type_ = opened.type;
-  // Of each row the tensor that has it and the shape in our layout. Data sets that are not of the
-  // model (an optimizer's, activations) are left out where they have other roots than "params".
+  // For each parameter, the tensor that holds it and its shape in Eyrie's layout. If any name has
+  // the root "params", data sets with other roots (an optimizer's, activations) are left out.
   std::map<std::string, std::string> file_names;
   std::map<std::string, Shape> rows, surplus;
   const bool rooted =
@@ -194,7 +195,7 @@ OfficialWeights::OfficialWeights(const base::Path& path,
   check(config_);
   const auto all_rows = rows_of(config_);
   NamedTensors named{path.string(), surplus, {}};
-  std::map<std::string, std::string> in_file;  // name by the table → name in the file
+  std::map<std::string, std::string> in_file;  // name in the table of names → name in the file
   for (const auto& row : all_rows) {
     const auto found = file_names.find(row.name);
     if (found == file_names.end()) continue;

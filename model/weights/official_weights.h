@@ -12,17 +12,17 @@
 
 namespace eyrie::model {
 
-// Sizes come from the shapes; window, soft cap and embedding scale, and whether attention is local
-// or global, from `preset`, which must be given: InputError names those whose sizes fit. A table
-// longer than the preset's vocabulary is cut where all other sizes are the preset's (the releases
-// pad it).
+// Sizes come from the tensor shapes; window, soft cap, embedding scale, and whether attention is
+// local or global come from `preset`. Without it the constructor throws InputError naming the
+// presets whose sizes fit. If all other sizes are the preset's, an embedding table longer than its
+// vocabulary is cut (the releases pad it).
 class OfficialWeights final : public WeightSource {
  public:
   OfficialWeights(const base::Path& path, const std::optional<GriffinConfig>& preset);
   const GriffinConfig& config() const override { return config_; }
   StoredType type() const override { return type_; }
   std::string description() const override { return description_; }
-  void read(const parallel::ParameterRow& row, std::int64_t first, std::int64_t count,
+  void read(const parallel::ParameterInfo& row, std::int64_t first, std::int64_t count,
             float* out) const override {
     rows_->read(row, first, count, out);
   }

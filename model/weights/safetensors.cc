@@ -28,7 +28,7 @@ constexpr TypeSize kTypes[] = {{"F32", 4},  {"BF16", 2},    {"F16", 2},    {"F64
                                {"U64", 8},  {"U32", 4},     {"U16", 2},    {"U8", 1},
                                {"BOOL", 1}, {"F8_E4M3", 1}, {"F8_E5M2", 1}};
 
-// A name from the file, fit for a message.
+// A name from the file, escaped and shortened for a message.
 std::string shown(const std::string& name) {
   constexpr std::size_t kLongest = 120;
   std::string text = json(name).dump(-1, ' ', true);
@@ -43,8 +43,8 @@ struct Failure {
   }
 };
 
-// The header as JSON, in which no key of an object comes twice and nothing is nested deeper than
-// the format has it.
+// Parses the header as JSON. Fails if an object has a key twice or anything is nested deeper than
+// in the format.
 json parse_header(std::string_view text, const Failure& fail) {
   // Blanks may follow the object, nothing may come before it.
   if (text.empty() || text.front() != '{') throw fail("the header does not start with '{'");
@@ -97,7 +97,7 @@ std::int64_t whole(const json& value, const std::string& what, const Failure& fa
   return value.get<std::int64_t>();
 }
 
-// One tensor of the header; `begin` is still counted from the start of the data.
+// Reads one tensor of the header; `begin` still counts from the start of the data.
 SafetensorsEntry read_entry(const std::string& key, const json& value, std::uint64_t data_size,
                             const Failure& fail) {
   const std::string name = shown(key);
@@ -142,7 +142,7 @@ std::uint64_t bytes_of(const SafetensorsEntry& entry) {
   return 0;
 }
 
-// Laid end to end the tensors are the data: none over another, no byte between them or behind.
+// Checks that the tensors cover the data exactly: no overlaps, no bytes between them or at the end.
 void check_cover(const std::map<std::string, SafetensorsEntry>& entries, std::uint64_t data_size,
                  const Failure& fail) {
   struct Range {

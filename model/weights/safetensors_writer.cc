@@ -14,7 +14,7 @@ namespace {
 
 std::string header_of(const std::vector<SafetensorsWriter::Tensor>& tensors) {
   nlohmann::ordered_json header;
-  header["__metadata__"] = {{"format", "pt"}};  // transformers asks for it
+  header["__metadata__"] = {{"format", "pt"}};  // transformers requires it
   std::int64_t at = 0;
   for (const auto& tensor : tensors) {
     const std::int64_t end = at + tensor.count() * size_of(tensor.type);

@@ -15,7 +15,7 @@
 namespace eyrie::model {
 namespace {
 
-constexpr std::int64_t kGrain = 16384;  // elements a thread at least
+constexpr std::int64_t kGrain = 16384;  // minimum elements per thread
 
 float from_float16(std::uint16_t bits) {
   const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000u) << 16;
@@ -37,14 +37,14 @@ std::uint16_t to_float16(float value) {
   const auto with_sign = [&](std::uint32_t half) {
     return static_cast<std::uint16_t>(sign | half);
   };
-  if (magnitude > 0x7f800000u) {  // NaN: the payload's upper bits, or one that is not empty
+  if (magnitude > 0x7f800000u) {  // NaN: the payload's upper bits, or a nonzero one
     const std::uint32_t payload = (magnitude >> 13) & 0x3ffu;
     return with_sign(0x7c00u | (payload != 0 ? payload : 0x200u));
   }
   if (magnitude >= 0x47800000u) return with_sign(0x7c00u);  // 65536 and above
   if (magnitude < 0x38800000u) {
-    // Below the least normal number halves are multiples of 2^-24, which is also the spacing of
-    // fp32 at 1/2: the sum rounds as wanted.
+    // Below the smallest normal number, fp16 values are multiples of 2^-24, which is also the
+    // spacing of fp32 at 1/2: the sum rounds as wanted.
     const float sum = std::bit_cast<float>(magnitude) + 0.5f;
     return with_sign(std::bit_cast<std::uint32_t>(sum) - 0x3f000000u);
   }

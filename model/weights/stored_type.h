@@ -1,4 +1,4 @@
-// The types that weights have in files, and the way between them and fp32.
+// The types that weights have in files, and conversions between them and fp32.
 #pragma once
 
 #include <cstddef>
@@ -14,14 +14,14 @@ const char* name_of(StoredType type);              // "bf16", as in flags
 const char* safetensors_name_of(StoredType type);  // "BF16"
 const char* torch_name_of(StoredType type);        // "bfloat16", as in config.json
 
-// InputError for anything but "fp32", "bf16" and "fp16".
+// Throws InputError for anything but "fp32", "bf16" and "fp16".
 StoredType stored_type(const std::string& name);
 
-// As fp32, exactly.
+// Converts to fp32, exactly.
 void widen(StoredType type, const std::byte* in, std::int64_t count, float* out);
 
-// To the nearest, ties to even; what widen() gave comes back bit for bit, NaNs too. False where a
-// finite value is beyond the type's range (it became an infinity).
+// Rounds to the nearest, ties to even; values from widen() come back bit for bit, NaNs too. Returns
+// false if a finite value is out of the type's range (it became an infinity).
 bool narrow(StoredType type, const float* in, std::int64_t count, std::byte* out);
 
 }  // namespace eyrie::model

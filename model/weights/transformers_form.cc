@@ -1,4 +1,4 @@
-// Models of other forms as RecurrentGemmas.
+// Rewrites other Griffin models as RecurrentGemmas.
 #include "model/weights/transformers_form.h"
 
 #include <fmt/format.h>
@@ -44,7 +44,7 @@ class AdaptedWeights final : public WeightSource {
   StoredType type() const override { return source_.type(); }
   std::string description() const override { return source_.description(); }
 
-  void read(const parallel::ParameterRow& row, std::int64_t first, std::int64_t count,
+  void read(const parallel::ParameterInfo& row, std::int64_t first, std::int64_t count,
             float* out) const override {
     const auto before = std::find_if(rows_.begin(), rows_.end(),
                                      [&](const auto& one) { return one.name == row.name; });
@@ -64,7 +64,7 @@ class AdaptedWeights final : public WeightSource {
 
  private:
   // (n · m, b, b) as (n, m · b, m · b): m blocks on the diagonal of each.
-  void read_gate(const parallel::ParameterRow& before, const parallel::ParameterRow& row,
+  void read_gate(const parallel::ParameterInfo& before, const parallel::ParameterInfo& row,
                  std::int64_t first, std::int64_t count, float* out) const {
     std::vector<float> blocks(static_cast<std::size_t>(before.count()));
     source_.read(before, 0, before.count(), blocks.data());
@@ -80,7 +80,7 @@ class AdaptedWeights final : public WeightSource {
 
   const WeightSource& source_;
   GriffinConfig config_;
-  std::vector<parallel::ParameterRow> rows_;  // of the source
+  std::vector<parallel::ParameterInfo> rows_;  // of the source
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// What transformers' RecurrentGemma cannot express of a Griffin model, and how the model can be
+// What transformers' RecurrentGemma cannot express of a Griffin model, and how such a model can be
 // rewritten so that it computes the same there.
 #pragma once
 
@@ -15,10 +15,11 @@ struct Obstacle {
   std::string adapting;  // what adapt() does about it; empty: nothing can be done
 };
 
-// None: the configuration can be written as it is.
+// Empty if the configuration can be written as it is.
 std::vector<Obstacle> obstacles(const GriffinConfig& config);
 
-// The model rewritten, on top of a source that must outlive it. InputError where an obstacle stays.
+// Returns the rewritten model on top of `source`, which must outlive it. Throws InputError if an
+// obstacle cannot be removed.
 //   soft cap 0           2^20: x and 2^20 tanh(x / 2^20) are the same fp32 for |x| < 300
 //   no embedding scale   the table divided by the scale, 1 + w of the final norm multiplied by it
 //   global attention     local attention with a window that no sequence fills

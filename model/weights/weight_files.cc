@@ -1,4 +1,4 @@
-// Which of the files of a directory are its weights.
+// Finds the weight files of a directory.
 #include "model/weights/weight_files.h"
 
 #include <fmt/format.h>
@@ -24,8 +24,8 @@ base::InputError two_descriptions(const base::Path& one, const base::Path& other
                   one.parent_path().string(), one.filename().string(), other.filename().string()));
 }
 
-// By the names that transformers and others give the whole of a model's weights. (Beside them may
-// lie an optimizer's state, adapters, and what no name tells.)
+// Whether a file has one of the names that transformers and others use for a model's whole weights.
+// (The directory may also hold optimizer state, adapters and other files.)
 bool holds_weights(const base::Path& file) {
   const std::string name = file.filename(), ending = file.extension();
   const auto is_one_of = [](const auto& all, const auto& fits) {

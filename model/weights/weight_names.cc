@@ -1,4 +1,4 @@
-// The table of names. transformers keeps an nn.Linear as (out, in), the MLP's two branches as two
+// The table of names. transformers stores an nn.Linear as (out, in), the MLP's two branches as two
 // tensors and the convolution as (R, 1, 4); the official torch code transposes only the linear
 // layers.
 #include "model/weights/weight_names.h"
@@ -13,7 +13,7 @@
 namespace eyrie::model {
 namespace {
 
-// How the tensors of torch and of transformers lie beside ours.
+// How the layouts of torch and transformers differ from Eyrie's.
 enum class Layout {
   kSame,
   kTransposed,    // both (out, in)
@@ -83,8 +83,8 @@ constexpr Names kNames[] = {
 
 constexpr std::string_view kBlocks = "blocks.", kLayers = "model.layers.", kModel = "model.";
 
-// A name as what comes before the block's number, that number, and the rest: "blocks.12/a/b" and
-// '/' gives "12", "a/b". False where it is not of that form.
+// Splits what follows `before` in a name into the block's number and the rest: "blocks.12/a/b" with
+// '/' gives "12" and "a/b". Returns false if it does not have that form.
 bool split(std::string_view name, std::string_view before, char separator, std::string& number,
            std::string& inside) {
   if (!name.starts_with(before)) return false;
@@ -120,7 +120,7 @@ std::int64_t NamedTensor::count() const {
   return std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
 }
 
-std::vector<NamedTensor> tensors_of(const parallel::ParameterRow& row, Naming naming) {
+std::vector<NamedTensor> tensors_of(const parallel::ParameterInfo& row, Naming naming) {
   std::string number, inside;
   const bool block = split(row.name, kBlocks, '/', number, inside);
   if (!block) inside = row.name;

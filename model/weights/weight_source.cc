@@ -1,4 +1,4 @@
-// What the sources of weights share.
+// What all sources of weights share.
 #include "model/weights/weight_source.h"
 
 #include <fmt/format.h>
@@ -13,16 +13,16 @@ namespace eyrie::model {
 
 void read_weights(const WeightSource& source, Parameters& parameters) {
   for (std::size_t u = 0; u < parameters.units().size(); ++u) {
-    for (std::size_t r = 0; r < parameters.units()[u].rows.size(); ++r)
+    for (std::size_t r = 0; r < parameters.units()[u].parameters.size(); ++r)
       read_row(source, u, static_cast<int>(r), parameters);
   }
-  parameters.refresh_all();
+  parameters.finish_loading();
 }
 
 namespace {
 
-// What rounds to an infinity.
-void check_bfloat16_range(const WeightSource& source, const parallel::ParameterRow& row,
+// Throws InputError if a value would round to an infinity.
+void check_bfloat16_range(const WeightSource& source, const parallel::ParameterInfo& row,
                           const std::vector<float>& values) {
   constexpr float kBeyond = 0x1.FFp127f;
   const bool within = std::all_of(values.begin(), values.end(),
@@ -36,27 +36,25 @@ void check_bfloat16_range(const WeightSource& source, const parallel::ParameterR
 }  // namespace
 
 void read_row(const WeightSource& source, std::size_t unit, int number, Parameters& parameters) {
-  const parallel::ParameterRow& row =
-      parameters.units()[unit].rows[static_cast<std::size_t>(number)];
-  if (parameters.has_masters())
-    return source.read(row, 0, row.count(), parameters.master(unit) + row.offset);
+  const parallel::ParameterInfo& row =
+      parameters.units()[unit].parameters[static_cast<std::size_t>(number)];
   const std::int64_t piece = row.linear ? row.count() / row.parts : kPieceElements;
   std::vector<float> values;
   for (std::int64_t first = 0; first < row.count(); first += piece) {
     const std::int64_t count = std::min(piece, row.count() - first);
     values.resize(static_cast<std::size_t>(count));
     source.read(row, first, count, values.data());
-    if (row.product && parameters.compute() == tensor::DType::kBFloat16)
+    if (parameters.stored_dtype(unit, number) == tensor::DType::kBFloat16)
       check_bfloat16_range(source, row, values);
     parameters.store(unit, number, first, values);
   }
 }
 
-std::vector<parallel::ParameterRow> rows_of(const GriffinConfig& config) {
+std::vector<parallel::ParameterInfo> rows_of(const GriffinConfig& config) {
   const Griffin griffin(config);
-  std::vector<parallel::ParameterRow> rows;
+  std::vector<parallel::ParameterInfo> rows;
   for (const parallel::Unit& unit : griffin.units())
-    rows.insert(rows.end(), unit.rows.begin(), unit.rows.end());
+    rows.insert(rows.end(), unit.parameters.begin(), unit.parameters.end());
   return rows;
 }
 

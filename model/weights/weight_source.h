@@ -1,6 +1,6 @@
-// Where the weights of a model come from, element by element: a Hugging Face directory, an official
-// release, a checkpoint, or the random numbers of an initialisation. What copies a model from one
-// to another never holds more than one tensor.
+// A source of a model's weights, element by element: a Hugging Face directory, an official release,
+// a checkpoint, or random initialisation. Code that copies a model never holds more than one
+// tensor.
 #pragma once
 
 #include <cstdint>
@@ -10,33 +10,33 @@
 #include "model/config.h"
 #include "model/parameters.h"
 #include "model/weights/stored_type.h"
-#include "parallel/unit.h"
+#include "parallel/sharding/unit.h"
 
 namespace eyrie::model {
 
-// For one thread at a time; threads are used inside.
+// Not thread-safe; uses threads inside.
 class WeightSource {
  public:
   virtual ~WeightSource() = default;
   virtual const GriffinConfig& config() const = 0;
-  virtual StoredType type() const = 0;  // in which its weights are exact
+  virtual StoredType type() const = 0;  // the type that holds its weights exactly
   virtual std::string description() const = 0;
 
-  // Elements [first, first + count) of a whole row of the model, in the row's own layout.
-  // InputError where what comes from a file is no finite number.
-  virtual void read(const parallel::ParameterRow& row, std::int64_t first, std::int64_t count,
+  // Reads elements [first, first + count) of a whole parameter of the model, in the parameter's own
+  // layout. Throws InputError if values from a file are not finite.
+  virtual void read(const parallel::ParameterInfo& row, std::int64_t first, std::int64_t count,
                     float* out) const = 0;
 };
 
-// Fills parameters, of training (whole units, not sliced; then refreshes) or of inference.
+// Fills parameters for training (whole units, not sliced; then refreshes them) or for inference.
 void read_weights(const WeightSource& source, Parameters& parameters);
-// One row of them; the caller refreshes.
+// Fills one parameter; the caller refreshes.
 void read_row(const WeightSource& source, std::size_t unit, int row, Parameters& parameters);
 
-// The rows of a model, unit after unit. Whole tensors, nothing sliced.
-std::vector<parallel::ParameterRow> rows_of(const GriffinConfig& config);
+// Returns the parameters of a model, unit after unit. Whole tensors, nothing sliced.
+std::vector<parallel::ParameterInfo> rows_of(const GriffinConfig& config);
 
-// How many elements are read at a time where a tensor need not be in memory as a whole.
+// How many elements are read at a time where the whole tensor need not be in memory.
 constexpr std::int64_t kPieceElements = std::int64_t{1} << 22;
 
 }  // namespace eyrie::model

@@ -1,4 +1,4 @@
-// Local multi-query attention by tiles of queries: all heads of a tile share its keys in one
+// Local multi-query attention in tiles of queries: all heads of a tile share its keys in one
 // product.
 #include "tensor/ops/attention.h"
 
@@ -23,30 +23,32 @@ namespace eyrie::tensor {
 namespace HWY_NAMESPACE {
 namespace {
 
-// One tile: queries [begin, begin + count) of a sequence and the keys [low, high) that any of them
-// sees.
+// One tile: queries [begin, begin + count) of a sequence, and the keys [low, high) that any of them
+// attends to.
 struct Tile {
   std::int64_t begin, count, low, high;
   std::int64_t span() const { return high - low; }
 };
 
-std::int64_t queries_a_tile(const AttentionShape& shape) {
+std::int64_t queries_per_tile(const AttentionShape& shape) {
   return std::clamp<std::int64_t>(256 / shape.heads, 8, 128);
 }
 
 Tile tile_at(const AttentionShape& shape, const std::int32_t* first_key, std::int64_t begin) {
-  const std::int64_t count = std::min(queries_a_tile(shape), shape.queries - begin);
+  const std::int64_t count = std::min(queries_per_tile(shape), shape.queries - begin);
   const std::int64_t past = shape.keys - shape.queries;
   return {begin, count, first_key[begin], past + begin + count};
 }
 
-// The scores of one row become probabilities: zero outside [from, to).
+// Turns one row's scores into probabilities, which are zero outside [from, to). Returns log Σ exp
+// of the scaled scores.
 template <class T>
 float softmax_row(float* scores, std::int64_t from, std::int64_t to, std::int64_t span, float scale,
                   T* out) {
   V most = set(-std::numeric_limits<float>::infinity());
   for (std::int64_t c = from; c < to; c += lanes()) {
-    // The part beyond `to` must not win: a partial vector is filled up with its own first score.
+    // Values beyond `to` must not be the maximum: a partial vector is filled up with its own first
+    // score.
     const std::int64_t part = to - c;
     V v = load(scores + c, part);
     if (part < lanes())
@@ -79,7 +81,7 @@ void Attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& 
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
   const auto* first = first_key.as<std::int32_t>();
   for (std::int64_t s = 0; s < shape.sequences; ++s) {
-    for (std::int64_t begin = 0; begin < shape.queries; begin += queries_a_tile(shape)) {
+    for (std::int64_t begin = 0; begin < shape.queries; begin += queries_per_tile(shape)) {
       const Tile tile = tile_at(shape, first + s * shape.queries, begin);
       ArenaScope scope(scratch);
       const std::int64_t row0 = s * shape.queries + begin;
@@ -109,7 +111,8 @@ void Attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& 
   }
 }
 
-// P again from the scores, then dS = P · (dP − Σ dO·O) / √d, each rounded to the products' dtype.
+// Recomputes P from the scores, then dS = P · (dP − Σ dO·O) / √d. Both are rounded to the products'
+// dtype.
 template <class T>
 void gradient_row(const float* scores, const float* dchance, std::int64_t from, std::int64_t to,
                   std::int64_t span, float scale, float log_sum, float delta, T* chance,
@@ -145,7 +148,7 @@ void AttentionBackward(const Tensor& dout, const Tensor& q, const Tensor& k, con
   std::fill(dk.f32(), dk.f32() + dk.count(), 0.0f);
   std::fill(dv.f32(), dv.f32() + dv.count(), 0.0f);
   for (std::int64_t s = 0; s < shape.sequences; ++s) {
-    for (std::int64_t begin = 0; begin < shape.queries; begin += queries_a_tile(shape)) {
+    for (std::int64_t begin = 0; begin < shape.queries; begin += queries_per_tile(shape)) {
       const Tile tile = tile_at(shape, first + s * shape.queries, begin);
       ArenaScope scope(scratch);
       const std::int64_t row0 = s * shape.queries + begin, rows_all = tile.count * heads;
@@ -186,7 +189,7 @@ void AttentionBackward(const Tensor& dout, const Tensor& q, const Tensor& k, con
         });
         matmul(dscores.row_range(from, rows), keys, dqueries.row_range(from, rows));
       });
-      // Not cut by threads here: the product does it where the bits do not show it.
+      // Not split among threads here: matmul() splits it so that the bits do not depend on it.
       const MatmulOptions add{.transpose_a = true, .accumulate = true};
       matmul(dscores, queries, dkeys, add);
       matmul(chances, douts, dvalues, add);

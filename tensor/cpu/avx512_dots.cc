@@ -1,4 +1,4 @@
-// Dot products by AVX-512; nothing where the compiler's target is no x86.
+// Dot products with AVX-512; empty if the compiler's target is not x86.
 #include "tensor/cpu/avx512_dots.h"
 
 #include <algorithm>
@@ -8,7 +8,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-// The compiler's own header starts vectors undefined on purpose.
+// The compiler's own header leaves vectors uninitialised on purpose.
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #define EYRIE_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
@@ -47,8 +47,8 @@ struct Bf16 {
   }
 };
 
-// Lanes are added as ((0 + 2) + (1 + 3)) in each quarter, quarters as ((0 + 1) + (2 + 3)), here and
-// below alike.
+// Lanes are added as ((0 + 2) + (1 + 3)) in each quarter, and quarters as ((0 + 1) + (2 + 3)), here
+// and in reduce_sixteen() alike.
 EYRIE_AVX512 float reduce(__m512 v) {
   v = _mm512_add_ps(v, _mm512_permute_ps(v, 0x4e));
   v = _mm512_add_ps(v, _mm512_permute_ps(v, 0xb1));
@@ -57,7 +57,7 @@ EYRIE_AVX512 float reduce(__m512 v) {
   return _mm512_cvtss_f32(v);
 }
 
-// Sixteen at once: out[i] is the sum of v[i]'s lanes.
+// Reduces sixteen vectors at once: out[i] is the sum of v[i]'s lanes.
 EYRIE_AVX512 void reduce_sixteen(__m512* v, float* out) {
   __m512 pairs[8], fours[4], eights[2];
   for (int i = 0; i < 8; ++i) {
@@ -84,7 +84,7 @@ EYRIE_AVX512 void dots(const typename Type::Element* x, std::int64_t x_stride,
   constexpr std::int64_t kLine = 64 / sizeof(typename Type::Element), kAhead = 128 * kLine;
   __m512 total[kRows * kColumns];
   for (__m512& t : total) t = _mm512_setzero_ps();
-  // As in few_rows-inl.h, and far enough ahead for short rows.
+  // Prefetches as in few_rows-inl.h, and far enough ahead for short rows.
   const typename Type::Element* next = w + std::max(kColumns * w_stride, kAhead);
   std::int64_t c = 0;
   for (; c + Type::kLanes <= k; c += Type::kLanes) {

@@ -1,7 +1,7 @@
-// Dot products of a few rows with many, written for AVX-512 by hand: two things that Highway does
-// not offer make decoding of several sequences faster by a third and more. The sums of sixteen
-// accumulators are reduced together, and bf16 is multiplied by the processor's own instruction
-// (AVX-512 BF16: 32 products at once, summed in fp32).
+// Dot products of a few rows with many, hand-written for AVX-512. Two things that Highway does not
+// offer make decoding of several sequences faster by a third or more: sixteen accumulators are
+// reduced together, and bf16 is multiplied by the processor's own instruction (AVX-512 BF16: 32
+// products at once, summed in fp32).
 #pragma once
 
 #include <cstdint>
@@ -10,11 +10,11 @@
 
 namespace eyrie::tensor {
 
-bool has_avx512_dots(DType dtype);  // for fp32 or bf16
+bool has_avx512_dots(DType dtype);  // dtype: fp32 or bf16
 
-// out[m · out_stride + n] = x[m] · w[n] over k elements, for rows m and columns n. Each sum is made
-// in one vector from k = 0 on and reduced in one order: its bits do not depend on the other rows
-// and columns. Only where has_avx512_dots().
+// out[m · out_stride + n] = x[m] · w[n] over k elements, for rows m and columns n. Each sum runs in
+// one vector from k = 0 on and is reduced in a fixed order: its bits do not depend on the other
+// rows and columns. Requires has_avx512_dots().
 void avx512_dots(const float* x, std::int64_t rows, std::int64_t x_stride, const float* w,
                  std::int64_t w_stride, std::int64_t k, std::int64_t columns, float* out,
                  std::int64_t out_stride);

@@ -1,5 +1,5 @@
 // Products by BLIS (Van Zee and van de Geijn 2015): its packed kernels compute every element in the
-// same way, whatever the sizes and strides. Its other path, for small products, is left out.
+// same way, whatever the sizes and strides. Its other path, for small products, is disabled.
 #include <blis.h>
 
 #include "tensor/cpu/products.h"
@@ -8,7 +8,7 @@
 namespace eyrie::tensor {
 namespace {
 
-// A matrix as BLIS takes it: where it begins, and the steps from row to row and column to column.
+// A matrix as BLIS takes it: its first element, and the steps between rows and between columns.
 struct Matrix {
   const float* data;
   std::int64_t row_step, column_step;

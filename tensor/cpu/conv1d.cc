@@ -1,4 +1,4 @@
-// The depthwise causal convolution: threads own channels, time is walked in order.
+// The depthwise causal convolution: each thread owns channels and goes through time in order.
 #include "tensor/ops/conv1d.h"
 
 #include <algorithm>
@@ -112,7 +112,7 @@ void Conv1dBackward(const Tensor& dy, const Tensor& x, const Tensor& w, const Te
                            }
                            for (int s = kConvWidth - 1; s > 0; --s) before[s] = before[s - 1];
                            V total = hn::Mul(tap[0], d);
-                           for (int s = 1; s < kConvWidth; ++s) {  // outputs that this reached
+                           for (int s = 1; s < kConvWidth; ++s) {  // outputs with this input
                              const float* from = nullptr;
                              if (t + s < length) {
                                if (position[row + s] >= s) from = dy.f32() + (row + s) * channels;

@@ -1,4 +1,4 @@
-// Soft cap, log-softmax, cross-entropy and its gradient, a row at a time.
+// Soft cap, log-softmax, cross-entropy and its gradient, one row at a time.
 #include "tensor/ops/cross_entropy.h"
 
 #include <algorithm>
@@ -53,12 +53,13 @@ float log_sum_row(const float* row, std::int64_t columns, float most) {
   return most + std::log(exponentials_of(row, columns, most));
 }
 
-// d(w · nll)/d logits of a row of capped logits y, times `slope`; `target` in the row, or −1.
+// Writes d(nll)/d logits, times `all`, for a row of capped logits y. `target` is an index in the
+// row, or −1.
 template <class T>
 void gradient_row(const float* row, std::int64_t columns, float log_sum, float cap,
                   std::int64_t target, float all, T* to) {
   const float inverse_cap = cap > 0 ? 1.0f / cap : 0.0f;
-  // Before the row is overwritten: the gradient may go in its place.
+  // Read before the row is overwritten: the gradient may be written in its place.
   const float y_target = target < 0 ? 0.0f : row[target];
   const V scale = set(all);
   for (std::int64_t c = 0; c < columns; c += lanes()) {
@@ -73,7 +74,7 @@ void gradient_row(const float* row, std::int64_t columns, float log_sum, float c
     store(hn::Mul(p, slope), to + c, part);
   }
   if (target < 0) return;
-  // The target's own: p − 1, in fp32 before the one rounding.
+  // The target's own gradient: p − 1, in fp32 before the one rounding.
   const float unit = y_target * inverse_cap;
   const float slope = all * (cap > 0 ? 1.0f - unit * unit : 1.0f);
   const float d = (std::exp(y_target - log_sum) - 1.0f) * slope;
@@ -84,14 +85,15 @@ void gradient_row(const float* row, std::int64_t columns, float log_sum, float c
   }
 }
 
-// What is known of a row before its gradient: log Σ exp over the whole vocabulary, the target's own
-// logit, and where that lies in the row (−1: in another rank's).
+// What is known about a row before its gradient: log Σ exp over the whole vocabulary, the target's
+// logit, and the target's index in the row (−1: it is on another rank).
 struct RowLoss {
   float log_sum, target_logit;
   std::int64_t target;
 };
 
-// nll of every row, and with dlogits its gradient; `look(r, row)` caps the row if need be.
+// Writes nll for every row and, if dlogits is given, its gradient. `look(r, row)` returns the row's
+// RowLoss; it caps the row if that is not done yet.
 template <class Look>
 void losses(const Tensor& logits, const Tensor& weight, float cap, const Tensor& nll,
             const Tensor& dlogits, float gradient_scale, const Look& look) {

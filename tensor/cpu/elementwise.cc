@@ -18,8 +18,8 @@ namespace eyrie::tensor {
 namespace HWY_NAMESPACE {
 namespace {
 
-// Columns are walked in tiles of this many, so that a tile's running sums stay in registers or
-// first-level cache.
+// Columns are processed in tiles of this size, so that a tile's running sums stay in registers or
+// the L1 cache.
 constexpr std::int64_t kColumnTile = 256;
 
 void Convert(const Tensor& from, const Tensor& to) {
@@ -178,7 +178,7 @@ void copy(const Tensor& from, const Tensor& to) {
 }
 
 void transpose(const Tensor& from, const Tensor& to) {
-  constexpr std::int64_t kTile = 16;  // a square that stays in the first-level cache
+  constexpr std::int64_t kTile = 16;  // a square that stays in the L1 cache
   const std::int64_t rows = from.rows(), columns = from.columns();
   EYRIE_CHECK(to.rows() == columns && to.columns() == rows, "transpose: (r, c) to (c, r)");
   const auto rounded = [](float value, auto* to_type) {

@@ -1,4 +1,4 @@
-// Embedding lookup, and its gradient by sorted tokens.
+// Embedding lookup, and its gradient over sorted tokens.
 #include "tensor/ops/embedding.h"
 
 #include <fmt/format.h>
@@ -49,7 +49,7 @@ void EmbedBackward(const Tensor& dout, const Tensor& tokens, float scale, const 
   }
   std::stable_sort(order.begin(), order.end(),
                    [&](std::int64_t a, std::int64_t b) { return ids[a] < ids[b]; });
-  // A thread owns columns: every token's rows are then added in order, whatever the number of
+  // Each thread owns columns, so that every token's rows are added in order, whatever the number of
   // threads.
   const std::int64_t tile = 4 * lanes(), columns = dtable.columns();
   parallel_for((columns + tile - 1) / tile, 1, [&](std::int64_t begin, std::int64_t end) {

@@ -1,4 +1,4 @@
-// The two kernels under few_rows and attention_step: dot products with the rows of a matrix, and
+// The two kernels behind few_rows and attention_step: dot products with the rows of a matrix, and
 // sums of its rows. Included once per SIMD target.
 #if defined(EYRIE_TENSOR_CPU_FEW_ROWS_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef EYRIE_TENSOR_CPU_FEW_ROWS_INL_H
@@ -16,15 +16,16 @@ HWY_BEFORE_NAMESPACE();
 namespace eyrie::tensor {
 namespace HWY_NAMESPACE {
 
-// sums[m · kN + n] = x[m] · w[n] over k elements: each in one vector accumulator from k = 0 on, so
-// that its bits depend on nothing else. x fp32 (kM, k) by x_stride; w (kN, k) by w_stride.
+// sums[m · kN + n] = x[m] · w[n] over k elements. Each sum runs in one vector accumulator from k =
+// 0 on, so that its bits depend on nothing else. x (kM, k) fp32 has the stride x_stride, w (kN, k)
+// w_stride.
 template <int kM, int kN, class T>
 HWY_INLINE void dots(const float* x, std::int64_t x_stride, const T* w, std::int64_t w_stride,
                      std::int64_t k, float* sums) {
   V total[kM * kN];
   for (V& t : total) t = set(0.0f);
-  // One row alone is a stream that the processor runs ahead of. Several at once it does not see as
-  // one: the next ones are asked for, in the order of memory.
+  // The processor prefetches a single row as one stream. It does not recognise several rows as a
+  // stream, so the next ones are prefetched here, in memory order.
   constexpr std::int64_t kLine = 64 / sizeof(T);
   const T* next = w + kN * w_stride;
   std::int64_t c = 0;
@@ -53,7 +54,7 @@ HWY_INLINE void dots(const float* x, std::int64_t x_stride, const T* w, std::int
   for (int i = 0; i < kM * kN; ++i) sums[i] = sum(total[i]);
 }
 
-// put(m, n, x[m] · w[n]) for every n of [0, columns).
+// Calls put(m, n, x[m] · w[n]) for every n of [0, columns).
 template <int kM, int kN, class T, class Put>
 HWY_INLINE void dot_block(const float* x, std::int64_t x_stride, const T* w, std::int64_t w_stride,
                           std::int64_t k, std::int64_t columns, Put&& put) {
@@ -70,11 +71,11 @@ HWY_INLINE void dot_block(const float* x, std::int64_t x_stride, const T* w, std
   }
 }
 
-// The same for any number of rows of x; w's rows are reused from cache by later groups of rows.
+// The same for any number of rows of x; later groups of rows reuse w's rows from cache.
 template <class T, class Put>
 void dot_products(const float* x, std::int64_t rows, std::int64_t x_stride, const T* w,
                   std::int64_t w_stride, std::int64_t k, std::int64_t columns, Put&& put) {
-  // Columns by pieces that stay in the second-level cache while all rows pass over them.
+  // Columns are split into pieces that stay in the L2 cache while all rows pass over them.
   const std::int64_t piece =
       rows <= kRowsAtOnce ? columns : std::max<std::int64_t>(8, (std::int64_t{1} << 18) / (4 * k));
   for (std::int64_t n0 = 0; n0 < columns; n0 += piece) {
@@ -90,8 +91,8 @@ void dot_products(const float* x, std::int64_t rows, std::int64_t x_stride, cons
   }
 }
 
-// put(m, c, vector, part): vectors of x (rows, k) · w (k, columns), w by w_stride. Each element is
-// summed in the order of k.
+// Calls put(m, c, vector, part) with vectors of x (rows, k) · w (k, columns); w has the stride
+// w_stride. Each element is summed in the order of k.
 template <int kM, int kVectors, class T, class Put>
 HWY_INLINE void sum_block(const float* x, std::int64_t x_stride, const T* w, std::int64_t w_stride,
                           std::int64_t k, std::int64_t c, std::int64_t part, Put&& put) {

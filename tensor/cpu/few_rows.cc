@@ -1,4 +1,4 @@
-// Products of few rows: threads own output columns.
+// Products of few rows: each thread owns output columns.
 #include "tensor/ops/few_rows.h"
 
 #include <fmt/format.h>
@@ -21,7 +21,7 @@ namespace eyrie::tensor {
 namespace HWY_NAMESPACE {
 namespace {
 
-// Output columns are shared out by this many: whole cache lines of any dtype.
+// Output columns are split among threads in multiples of this: whole cache lines of any dtype.
 constexpr std::int64_t kColumnTile = 32;
 
 void put_element(const Tensor& out, std::int64_t row, std::int64_t column, float value) {
@@ -33,7 +33,7 @@ void put_element(const Tensor& out, std::int64_t row, std::int64_t column, float
   }
 }
 
-// Columns [begin, end) of one product; x as fp32.
+// Computes columns [begin, end) of one product; x is widened to fp32.
 void product_part(const FewRowsProduct& p, const float* x, std::int64_t x_stride,
                   std::int64_t begin, std::int64_t end) {
   const std::int64_t rows = p.x.rows(), k = p.x.columns(), columns = end - begin;
@@ -56,7 +56,8 @@ void product_part(const FewRowsProduct& p, const float* x, std::int64_t x_stride
   });
 }
 
-// By hand where the processor has AVX-512 and Highway's target for it is in use.
+// Whether to use the hand-written kernels: the processor has AVX-512 and Highway's target for it is
+// in use.
 inline bool by_avx512(const FewRowsProduct& p) {
 #if HWY_TARGET <= HWY_AVX3 && defined(__x86_64__)
   return p.transposed && p.x.dtype() == p.w.dtype() && has_avx512_dots(p.w.dtype());
@@ -112,7 +113,7 @@ void FewRows(std::span<const FewRowsProduct> products) {
         continue;
       }
       const std::int64_t rows = p.x.rows(), k = p.x.columns();
-      if (held != p.x.data() || held_columns != k) {  // a call's products have one number of rows
+      if (held != p.x.data() || held_columns != k) {  // all products have the same row count
         widened.resize(static_cast<std::size_t>(rows * k));
         for (std::int64_t r = 0; r < rows; ++r) {
           const BFloat16* in = p.x.as<BFloat16>() + r * p.x.stride();
@@ -144,8 +145,8 @@ void softmax(float* scores, std::int64_t count, float scale) {
     store(hn::Mul(load(scores + c, count - c), inverse), scores + c, count - c);
 }
 
-// Heads [begin, end) of one sequence. Keys are taken by their slots: the oldest that is seen and
-// what follows to the ring's end, then from its beginning.
+// Attention for heads [begin, end) of one sequence. Keys are read in slot order: from the oldest
+// that is attended to up to the ring's end, then from its beginning.
 template <class T>
 void attend(const T* q, const KeyRing& ring, std::int64_t dim, std::int64_t begin, std::int64_t end,
             T* out, std::vector<float>& memory) {
@@ -187,7 +188,7 @@ void attend(const T* q, const KeyRing& ring, std::int64_t dim, std::int64_t begi
 void AttentionStep(const Tensor& q, std::span<const KeyRing> rings, std::int64_t heads,
                    const Tensor& out) {
   const std::int64_t dim = q.columns() / heads, sequences = q.rows();
-  // One sequence's heads are cut only where there are fewer sequences than threads.
+  // The heads of a sequence are split only if there are fewer sequences than threads.
   const std::int64_t groups = std::clamp<std::int64_t>(
       (thread_count() + sequences - 1) / std::max<std::int64_t>(sequences, 1), 1, heads);
   with_type(q, [&](auto* queries) {

@@ -1,5 +1,5 @@
-// matmul: products split among the threads by output rows, each made by the library that suits the
-// processor.
+// matmul: the output rows of a product are split among the threads, and the library that suits the
+// processor computes each part.
 #include "tensor/ops/matmul.h"
 
 #include <fmt/format.h>
@@ -30,8 +30,8 @@ void make_product(const Product& product) {
 
 namespace {
 
-// oneDNN's sums of a transposed a change with its columns' number and stride (other kernels, other
-// blocks of K): it is cut where its size says, whatever the number of threads.
+// With a transposed a, oneDNN's sums change with the number and stride of its columns (other
+// kernels, other blocks of K). So it is split by its size alone, whatever the number of threads.
 void transposed_product(const Product& product) {
   const std::int64_t m = product.out.rows();
   const std::int64_t tile = std::clamp<std::int64_t>((m / 8 + 63) / 64 * 64, 64, 512);
@@ -41,7 +41,7 @@ void transposed_product(const Product& product) {
   });
 }
 
-// K = 0, which the libraries do not take: the bias, zeros, or with `accumulate` what was there.
+// K = 0, which the libraries do not accept: the bias, zeros, or with `accumulate` the old values.
 void sum_of_nothing(const Tensor& out, bool accumulate, const Tensor& bias) {
   std::vector<float> zeros(static_cast<std::size_t>(out.columns()), 0.0f);
   const Tensor zero(zeros.data(), DType::kFloat32, 1, out.columns());
@@ -94,7 +94,7 @@ double measure_matmul_peak(DType dtype, std::int64_t size, int repeats) {
   const Tensor left(a.data(), dtype, size, size), right(b.data(), dtype, size, size);
   const Tensor result(out.data(), DType::kFloat32, size, size);
   double best = std::numeric_limits<double>::infinity();
-  for (int i = 0; i <= repeats; ++i) {  // the first warms up
+  for (int i = 0; i <= repeats; ++i) {  // the first one is a warm-up
     const auto start = std::chrono::steady_clock::now();
     matmul(left, right, result);
     const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;

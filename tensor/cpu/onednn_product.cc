@@ -15,7 +15,7 @@ namespace {
 
 using Dims = dnnl::memory::dims;
 
-// oneDNN's own threading stays off: products run in our threads, one each.
+// Turns off oneDNN's own threading: each of our threads runs its own products.
 class OneThread {
  public:
   OneThread() : before_(omp_get_max_threads()) {
@@ -30,7 +30,7 @@ class OneThread {
 };
 
 const dnnl::engine& engine() {
-  // Beside ours oneDNN keeps a cache of its own, of 1,024 primitives: the same ones a second time.
+  // oneDNN's own cache, of 1,024 primitives, would hold the same ones as ours a second time.
   static const dnnl::engine engine = [] {
     dnnl::set_primitive_cache_capacity(0);
     return dnnl::engine(dnnl::engine::kind::cpu, 0);
@@ -47,7 +47,7 @@ struct Primitive {
   dnnl::memory a, b, out, bias;
 };
 
-// M, N, K, three strides, and all flags in one number.
+// M, N, K, three strides, and one number with all flags.
 using Key = std::array<std::int64_t, 7>;
 
 Primitive make_primitive(const Key& key, const Product& p) {
@@ -75,8 +75,8 @@ Primitive make_primitive(const Key& key, const Product& p) {
           memory(bias)};
 }
 
-// The last used come first. Attention has as many shapes as documents have lengths, and each
-// primitive holds code of its own: without a bound the memory would grow with the steps.
+// The most recently used come first. Attention has as many shapes as there are document lengths,
+// and each primitive holds its own code: without a bound, memory would grow from step to step.
 struct Cache {
   std::list<std::pair<Key, Primitive>> entries;
   std::map<Key, std::list<std::pair<Key, Primitive>>::iterator> places;
@@ -109,10 +109,11 @@ Primitive& primitive_for(const Product& p) {
   return entries.front().second;
 }
 
-// The smallest products that oneDNN gives to AMX are of kRowTile rows, so many columns, and sums.
+// The smallest products that oneDNN computes with AMX have kRowTile rows, kAmxColumns columns and
+// sums of length kAmxInner.
 constexpr std::int64_t kAmxColumns = 16, kAmxInner = 32;
 
-// Of what ONEDNN_MAX_CPU_ISA allows and the processor has. The instruction sets are bits.
+// Whether ONEDNN_MAX_CPU_ISA allows `isa` and the processor has it. Instruction sets are bit masks.
 bool may_use(dnnl::cpu_isa isa) {
   const auto bits = [](dnnl::cpu_isa of) { return static_cast<unsigned>(of); };
   return (bits(dnnl::get_effective_cpu_isa()) & bits(isa)) == bits(isa);
@@ -135,7 +136,7 @@ void run(const Product& product) {
   }
 }
 
-// x with rows and columns of zeros after its own; as far apart as they are, where they are strided.
+// x with rows and columns of zeros appended. A strided x keeps its stride.
 Tensor widen(const Tensor& x, std::int64_t rows, std::int64_t columns, std::vector<float>& memory) {
   if (x.rows() == rows && x.columns() == columns) return x;
   const std::int64_t stride = x.stride() == x.columns() ? columns : x.stride();
@@ -145,7 +146,8 @@ Tensor widen(const Tensor& x, std::int64_t rows, std::int64_t columns, std::vect
   return wide;
 }
 
-// The product as a part of one of rows x columns, summed over `inner`; `a` is not transposed.
+// Computes the product inside a larger one of rows x columns with sums of length `inner`, padded
+// with zeros; `a` is not transposed.
 void among_zeros(const Product& p, std::int64_t rows, std::int64_t columns, std::int64_t inner) {
   thread_local std::vector<float> a_memory, b_memory, out_memory, bias_memory;
   Product wide = p;
@@ -178,10 +180,10 @@ bool bf16_products_by_onednn() {
 
 std::size_t onednn_primitives() { return cache().entries.size(); }
 
-// The bits of a row must not depend on how many rows there are, nor those of an attention score on
-// how many keys. oneDNN has kernels of their own, with other sums, for few rows where rows are
-// strided, and with AMX for small products of bf16: these are computed among zeros. Products of a
-// transposed a and strided ones that accumulate are left as they are: training alone makes them, of
+// The bits of a row must not depend on the number of rows, nor those of an attention score on the
+// number of keys. oneDNN uses different kernels, with different sums, for few rows if rows are
+// strided, and with AMX for small bf16 products: these products are padded with zeros. Products of
+// a transposed a and strided ones that accumulate are not padded: only training computes them, on
 // batches of fixed sizes.
 void onednn_product(const Product& p) {
   OneThread guard;

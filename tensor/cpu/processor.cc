@@ -1,4 +1,4 @@
-// Describes the processor by what the libraries found on it.
+// Describes the processor by what the libraries detected.
 #include "tensor/processor.h"
 
 #include <fmt/format.h>

@@ -1,7 +1,7 @@
 // One matrix product on the calling thread, by the library that suits the processor. oneDNN has
-// fast kernels for AVX-512 (and products of bf16 for its bf16 part) alone; before AVX-512 its
-// kernels give a row other bits when the number of rows or the layout of the weights is another, so
-// BLIS makes the products there.
+// fast kernels only for AVX-512 (and bf16 products only for AVX-512 BF16). Without AVX-512, the
+// bits of a row from oneDNN change with the number of rows and the layout of the weights, so BLIS
+// computes the products there.
 #pragma once
 
 #include <cstdint>
@@ -11,39 +11,39 @@
 namespace eyrie::tensor {
 
 struct Product {
-  Tensor a, b, out;  // shapes as matmul's; none is empty
+  Tensor a, b, out;  // shapes as in matmul(); none is empty
   MatmulOptions options;
-  Tensor bias;     // or none
-  std::int64_t k;  // what is summed over, at least 1
+  Tensor bias;     // may be empty
+  std::int64_t k;  // the length of the sums, at least 1
 
   // The same product for `count` rows of out from `first` on.
   Product rows(std::int64_t first, std::int64_t count) const;
 };
 
-// Rows that are multiplied together; split among threads at its multiples. A multiple of what the
-// kernels of both libraries take at a time, and more than oneDNN takes for few.
+// Rows that are multiplied together: threads split rows at multiples of it. It is a multiple of
+// what both libraries' kernels take at a time, and above what oneDNN treats as few rows.
 constexpr std::int64_t kRowTile = 24;
 
-// By the library that suits the processor.
+// Calls the function below that suits the processor.
 void make_product(const Product& product);
 
-// Whether oneDNN makes the products, and those of bf16: whether it may use AVX-512, or its bf16
-// part (ONEDNN_MAX_CPU_ISA counts).
+// Whether oneDNN computes the products, and the bf16 products: whether it may use AVX-512, or
+// AVX-512 BF16 (ONEDNN_MAX_CPU_ISA is respected).
 bool products_by_onednn();
 bool bf16_products_by_onednn();
 
-// Of a transposed `a` the sums depend on how it is cut: the caller cuts it where its size says.
-// Each thread keeps the kMostPrimitives primitives that it used last: of 20 to 200 kB, and to make
-// one takes up to 2 ms (AMX).
+// With a transposed `a` the sums depend on how it is split, so the caller splits it by its size
+// alone. Each thread caches the kMostPrimitives primitives that it used last. One takes 20 to 200
+// kB and up to 2 ms to create (AMX).
 constexpr std::size_t kMostPrimitives = 128;
 void onednn_product(const Product& product);
-std::size_t onednn_primitives();  // kept by this thread
+std::size_t onednn_primitives();  // cached by this thread
 
-// An element of out is the sum over k in order, in blocks of a fixed size: its bits depend on its
-// row of a, its column of b and k alone. fp32 only.
+// Each element of out is the sum over k in order, in blocks of a fixed size: its bits depend only
+// on its row of a, its column of b and k. fp32 only.
 void blis_product(const Product& product);
 
-// A product of bf16 by products of the same values in fp32, widened piece by piece.
+// A bf16 product computed in fp32: the operands are widened to fp32 piece by piece.
 void widened_product(const Product& product);
 
 }  // namespace eyrie::tensor

@@ -20,15 +20,15 @@ namespace {
 
 constexpr std::int64_t kChannelTile = 64;
 
-// −8 softplus(p): log a for r = 1; and σ(p), its slope over −8.
+// Returns −8 softplus(p), which is log a for r = 1. Its derivative is −8 σ(p).
 HWY_INLINE V log_decay(V p) {
   // softplus without overflow: max(p, 0) + log1p(e^−|p|).
   const V tail = hn::Log1p(kF, exponential(hn::Neg(hn::Abs(p))));
   return hn::Mul(set(-kRgLruC), hn::Add(hn::Max(set(0.0f), p), tail));
 }
 
-// Calls body(c, part) for every vector of channels, of which `part` are left, shared out over
-// threads.
+// Splits the channels among the threads and calls body(c, part) for every vector of channels, where
+// `part` channels are left from c on.
 template <class Body>
 void for_channels(std::int64_t channels, const Body& body) {
   parallel_for((channels + kChannelTile - 1) / kChannelTile, 1,

@@ -1,5 +1,5 @@
-// From a run-time number of rows to a constant: with_row_count(3, [](auto rows) { kernel<rows>(…);
-// }).
+// Turns a run-time number of rows into a constant:
+// with_row_count(3, [](auto rows) { kernel<rows>(…); }).
 #pragma once
 
 #include <cstdint>
@@ -7,8 +7,7 @@
 
 namespace eyrie::tensor {
 
-constexpr std::int64_t kRowsAtOnce =
-    8;  // that go through a kernel together: their sums stay in registers
+constexpr std::int64_t kRowsAtOnce = 8;  // rows per kernel call: their sums stay in registers
 
 template <class Body>
 void with_row_count(std::int64_t rows, Body&& body) {  // 1 … kRowsAtOnce

@@ -1,5 +1,5 @@
-// Loads and stores of fp32 and bf16 as fp32 vectors, whole or in part, and the functions that
-// several kernels share. Included once per SIMD target, inside of Highway's foreach_target.
+// Loads and stores of fp32 and bf16 as fp32 vectors, whole or partial, and functions that several
+// kernels share. Included once per SIMD target, inside Highway's foreach_target.
 #if defined(EYRIE_TENSOR_CPU_SIMD_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef EYRIE_TENSOR_CPU_SIMD_INL_H
 #undef EYRIE_TENSOR_CPU_SIMD_INL_H
@@ -49,8 +49,8 @@ HWY_INLINE void store(V v, BFloat16* p) {
   hn::StoreU(half, d16, reinterpret_cast<std::uint16_t*>(p));
 }
 
-// `count` lanes (1 … lanes()); the others are zero, and go through the same arithmetic as whole
-// vectors do.
+// Partial vectors of `count` lanes (1 … lanes()). The other lanes are zero and go through the same
+// arithmetic as in whole vectors.
 template <class T>
 HWY_INLINE V load(const T* p, std::int64_t count) {
   if (HWY_LIKELY(count >= lanes())) return load(p);
@@ -69,17 +69,17 @@ HWY_INLINE void store(V v, T* p, std::int64_t count) {
 HWY_INLINE V set(float value) { return hn::Set(kF, value); }
 HWY_INLINE float sum(V v) { return hn::GetLane(hn::SumOfLanes(kF, v)); }
 
-// Highway's Exp makes 0 of NaN; a NaN must come out, or a broken step goes on unseen.
+// Highway's Exp turns NaN into 0; NaN must be kept, or a broken step would go unnoticed.
 HWY_INLINE V exponential(V x) { return hn::IfThenElse(hn::IsNaN(x), x, hn::Exp(kF, x)); }
 
 HWY_INLINE V sigmoid(V x) {
-  // Beyond ±88 e^−x leaves fp32; the limits are reached long before. In this order of arguments NaN
-  // goes through.
+  // Beyond ±88, e^−x leaves the range of fp32; sigmoid reaches its limits long before. This order
+  // of arguments keeps NaN.
   const V clamped = hn::Max(set(-88.0f), hn::Min(set(88.0f), x));
   return hn::Div(set(1.0f), hn::Add(set(1.0f), exponential(hn::Neg(clamped))));
 }
 
-// gelu_tanh and its derivative; the caller drops what it does not need.
+// gelu_tanh and its derivative; the caller ignores what it does not need.
 struct Gelu {
   V value, derivative;
 };

@@ -1,5 +1,5 @@
-// Products of bf16 on a processor that has none: of the same values in fp32, widened piece by
-// piece.
+// bf16 products on a processor without bf16 instructions: the same values are multiplied in fp32,
+// widened piece by piece.
 #include <algorithm>
 #include <vector>
 
@@ -9,8 +9,8 @@
 namespace eyrie::tensor {
 namespace {
 
-// Of what is widened at a time: 9 MB per thread at the most. The sums are cut at kInner, whatever
-// the product's other sizes.
+// The largest piece that is widened at a time: at most 9 MB per thread. Sums are split at kInner,
+// whatever the product's other sizes.
 constexpr std::int64_t kRows = 512, kColumns = 512, kInner = 2048;
 
 // [row, row + rows) x [column, column + columns) of op(x), laid out as x is.

@@ -1,5 +1,5 @@
-// Element-wise operations and the sums over rows that go with them. Tensors are (rows, columns);
-// "any" means fp32 or bf16, with arithmetic in fp32 and one rounding at the store.
+// Element-wise operations and related sums over rows. Tensors are (rows, columns); "any" means fp32
+// or bf16. Arithmetic is in fp32, with one rounding at the store.
 #pragma once
 
 #include "tensor/tensor.h"
@@ -8,10 +8,10 @@ namespace eyrie::tensor {
 
 void convert(const Tensor& from, const Tensor& to);  // any to any, same shape
 
-// Bytes as they are; one dtype and shape, both without gaps.
+// Copies bytes. Both tensors have the same dtype and size and are contiguous.
 void copy(const Tensor& from, const Tensor& to);
 
-// (r, c) fp32 to (c, r) any; both may be parts of wider matrices.
+// (r, c) fp32 to (c, r) any; both may be strided.
 void transpose(const Tensor& from, const Tensor& to);
 
 void add(const Tensor& x, const Tensor& y);  // y += x; x any, y fp32
@@ -20,12 +20,12 @@ void add(const Tensor& x, const Tensor& y);  // y += x; x any, y fp32
 // `overwrite`, out = the sum.
 void column_sum(const Tensor& x, const Tensor& out, bool overwrite);
 
-// out = gelu_tanh(gate) * value. GeGLU (Shazeer 2020) of the MLP, and the gated output of the
+// out = gelu_tanh(gate) * value: GeGLU (Shazeer 2020) of the MLP, and the gated output of the
 // recurrent block. gate, value, out (n, C) any. gelu_tanh(x) = x · sigmoid(2 √(2/π) (x + 0.044715
 // x³)).
 void gelu_gate(const Tensor& gate, const Tensor& value, const Tensor& out);
 
-// From dout (n, C) any: dgate and dvalue, any.
+// Computes dgate and dvalue, any, from dout (n, C) any.
 void gelu_gate_backward(const Tensor& dout, const Tensor& gate, const Tensor& value,
                         const Tensor& dgate, const Tensor& dvalue);
 

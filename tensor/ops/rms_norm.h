@@ -7,15 +7,15 @@ namespace eyrie::tensor {
 
 constexpr float kRmsNormEpsilon = 1e-6f;
 
-// x (n, D) fp32; scale (1, D) fp32; y (n, D) any; inverse_rms (1, n) fp32, kept for the backward
-// pass. With `delta` (n, D) fp32 first sum = x + delta (the residual stream), and the norm is of
-// the sum.
+// x (n, D) fp32; scale (1, D) fp32; y (n, D) fp32 or bf16; inverse_rms (1, n) fp32, kept for the
+// backward pass. With `delta` (n, D) fp32, first computes sum = x + delta (the residual stream),
+// then normalises the sum.
 void rms_norm(const Tensor& x, const Tensor& scale, const Tensor& y, const Tensor& inverse_rms);
 void add_rms_norm(const Tensor& x, const Tensor& delta, const Tensor& sum, const Tensor& scale,
                   const Tensor& y, const Tensor& inverse_rms);
 
-// dx (n, D) fp32 += the gradient through the norm of dy (n, D) fp32. dscale (1, D) fp32 = its own;
-// rows added in order.
+// dx (n, D) fp32 += the gradient of dy (n, D) fp32 through the norm. dscale (1, D) fp32 = the
+// gradient of scale; rows are added in order.
 void rms_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& scale,
                        const Tensor& inverse_rms, const Tensor& dx, const Tensor& dscale);
 

@@ -16,9 +16,13 @@ namespace {
 
 // Floors on one line do not see each other.
 const std::map<std::string, std::set<std::string>> kBelow = [] {
-  const std::vector<std::vector<std::string>> floors = {
-      {"base"}, {"tensor"}, {"parallel", "text"}, {"model", "data_pipeline"}, {"eval", "trainer"},
-      {"cli"}};
+  const std::vector<std::vector<std::string>> floors = {{"base"},
+                                                        {"tensor"},
+                                                        {"parallel", "text"},
+                                                        {"model", "data_pipeline"},
+                                                        {"generation", "checkpoint"},
+                                                        {"eval", "trainer"},
+                                                        {"cli"}};
   std::map<std::string, std::set<std::string>> below;
   std::set<std::string> so_far;
   for (const auto& floor : floors) {
@@ -96,8 +100,24 @@ TEST(Includes, OnlyFloorsBelow) {
   }
 }
 
+// Communication knows nothing of sharding and of health, and these two do not know each other.
+TEST(Includes, RoomsOfParallel) {
+  const std::string communication = "parallel/communication/";
+  for (const Source& source : sources()) {
+    if (source.folder != "parallel") continue;
+    const std::string room = source.path.substr(0, source.path.rfind('/') + 1);
+    for (const std::string& name : source.includes) {
+      if (!name.starts_with("parallel/")) continue;
+      EXPECT_TRUE(name.starts_with(room) || name.starts_with(communication))
+          << source.path << " includes " << name;
+    }
+  }
+}
+
 // The implementation over MPI has headers of its own, which nothing else includes.
-bool is_over_mpi(const std::string& path) { return path.starts_with("parallel/mpi_"); }
+bool is_over_mpi(const std::string& path) {
+  return path.starts_with("parallel/communication/mpi_");
+}
 
 TEST(Includes, MpiStaysInItsFiles) {
   int files = 0;

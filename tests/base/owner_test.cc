@@ -39,7 +39,7 @@ class Owners : public testing::Test {
   }
   std::string refusal() const {
     try {
-      const Owner owner(run_, quick());
+      const FolderOwner owner(run_, quick());
     } catch (const InputError& error) {
       return error.what();
     }
@@ -51,7 +51,7 @@ class Owners : public testing::Test {
     EXPECT_EQ(::pipe(ready), 0);
     const pid_t pid = ::fork();
     if (pid == 0) {
-      const Owner owner(run_, quick());
+      const FolderOwner owner(run_, quick());
       (void)!::write(ready[1], "x", 1);
       while (true) ::pause();
     }
@@ -87,7 +87,7 @@ class Owners : public testing::Test {
 
 TEST_F(Owners, OneAtATime) {
   {
-    const Owner owner(run_, quick());
+    const FolderOwner owner(run_, quick());
     owner.check();
     check_owner(run_, owner.mark());
     EXPECT_NE(owner_of(run_), std::nullopt);
@@ -101,7 +101,7 @@ TEST_F(Owners, OneAtATime) {
   // It leaves nothing, and takes the folder that it made with it.
   EXPECT_FALSE(std::filesystem::exists(run_));
   std::filesystem::create_directory(run_);
-  { const Owner owner(run_, quick()); }
+  { const FolderOwner owner(run_, quick()); }
   EXPECT_TRUE(marks().empty());
   EXPECT_EQ(owner_of(run_), std::nullopt);
 }
@@ -117,7 +117,7 @@ TEST_F(Owners, OfAProcessThatWasKilledIsTakenOverAtOnce) {
   siginfo_t info;
   ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT), 0);
   {
-    const Owner owner(run_, {.patience = std::chrono::hours(1)});
+    const FolderOwner owner(run_, {.patience = std::chrono::hours(1)});
     owner.check();
     EXPECT_EQ(marks(), std::vector<std::string>{".owner-2"});
   }
@@ -153,7 +153,7 @@ TEST_F(Owners, TheOtherRanksOfAJobMustBeGoneToo) {
   if (rank0 == 0) {
     OwnerOptions options = quick();
     options.processes = {to_line(this_process()), to_line(other)};
-    const Owner owner(run_, options);
+    const FolderOwner owner(run_, options);
     (void)!::write(ready[1], "x", 1);
     while (true) ::pause();
   }
@@ -162,7 +162,7 @@ TEST_F(Owners, TheOtherRanksOfAJobMustBeGoneToo) {
   end(rank0);
   std::atomic<bool> taken = false;
   std::thread taker([&] {
-    const Owner owner(run_, quick());
+    const FolderOwner owner(run_, quick());
     taken = true;
   });
   std::this_thread::sleep_for(milliseconds(500));
@@ -177,7 +177,7 @@ TEST_F(Owners, OnAnotherMachineTheCounterTells) {
   move_to_another_machine(".owner-1");  // and it counts on
   EXPECT_NE(refusal(), "");
   end(pid);
-  const Owner owner(run_, quick());
+  const FolderOwner owner(run_, quick());
   EXPECT_EQ(marks(), std::vector<std::string>{".owner-2"});
 }
 
@@ -192,7 +192,7 @@ TEST_F(Owners, OneThatComesBackWritesNothingMore) {
   const std::string late = "1 " + nonce;
   check_owner(run_, late);
   {
-    const Owner owner(run_, quick());
+    const FolderOwner owner(run_, quick());
     for (const bool while_owned : {true, false}) {
       (void)while_owned;
       EXPECT_THROW(check_owner(run_, late), Error);
@@ -204,7 +204,7 @@ TEST_F(Owners, OneThatComesBackWritesNothingMore) {
 }
 
 TEST_F(Owners, TheLateOneSeesItByItself) {
-  auto late = std::make_unique<Owner>(run_, quick());
+  auto late = std::make_unique<FolderOwner>(run_, quick());
   std::filesystem::copy(run_ / ".owner-1", run_ / ".owner-2");
   for (int i = 0; i < 500; ++i) {
     try {
@@ -229,7 +229,7 @@ TEST_F(Owners, ALaterStartOfTheSameSlurmJobTakesOverAtOnce) {
   ::setenv("SLURM_CLUSTER_NAME", "other", 1);
   EXPECT_NE(refusal(), "");
   ::unsetenv("SLURM_CLUSTER_NAME");
-  { const Owner owner(run_, quick()); }
+  { const FolderOwner owner(run_, quick()); }
   end(pid);
 }
 
@@ -243,7 +243,7 @@ TEST_F(Owners, OfManyTakersOneWins) {
     for (int i = 0; i < kTakers; ++i)
       takers.emplace_back([&] {
         try {
-          const Owner owner(run_, quick());
+          const FolderOwner owner(run_, quick());
           ++owners;
           ++ended;
           while (ended < kTakers) std::this_thread::sleep_for(milliseconds(1));

@@ -38,7 +38,7 @@ expect_status 0 "a run with evaluations on tensor and context ranks"
 [ "$(grep -c '"acc,none": ' "$folder/mesh/eval/second/results.json")" -ge 16 ] || fail "no evaluation on tensor and context ranks"
 
 say "eyrie eval on the checkpoints of the stages' ends"
-tasks=(--tasks piqa,hellaswag,mmlu_humanities --limit 2 --log-samples)
+tasks=(--tasks "piqa,hellaswag,mmlu_humanities" --limit 2 --log-samples)
 run "$eyrie" eval "$(checkpoint_of run 4)" "${tasks[@]}" --threads 2 --output "$folder/one"
 expect_status 0 "eyrie eval with two threads"
 expect_same_results "$folder/one" first "with two threads"

@@ -56,7 +56,7 @@ expect_same_run killed whole "after a rank was killed"
 say "all ranks killed at moments when checkpoints are being written"
 RANDOM=7
 for round in 1 2 3; do
-  # A checkpoint a step: nearly all of the time goes into writing them.
+  # One checkpoint per step: nearly all of the time goes into writing them.
   start_on 2 train "$folder/whole.yaml" "directory=$folder/often" checkpoint.every=1 checkpoint.keep=2
   wait_until has_lines often $((round * 8))
   sleep "0.0$((RANDOM % 90 + 10))"

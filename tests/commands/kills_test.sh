@@ -55,7 +55,7 @@ for ((round = 1; round <= kills; ++round)); do
     for pid in $pids; do kill -KILL "$pid" 2>/dev/null || true; done
     killed_all=$((killed_all + 1))
   else
-    victims=($pids)
+    read -ra victims <<<"${pids//$'\n'/ }"
     [ ${#victims[@]} -eq 0 ] || kill -KILL "${victims[RANDOM % ${#victims[@]}]}" 2>/dev/null || true
     killed_one=$((killed_one + 1))
   fi
@@ -63,7 +63,7 @@ for ((round = 1; round <= kills; ++round)); do
   for checkpoint in "$folder"/often/checkpoints/step-*; do
     [ -d "$checkpoint" ] || continue
     [ -e "$checkpoint/manifest.json" ] || unfinished=$((unfinished + 1))
-    ls -A "$checkpoint" | grep -q '^\..*\.tmp-' && half_written=$((half_written + 1))
+    ! compgen -G "$checkpoint/.*.tmp-*" >/dev/null || half_written=$((half_written + 1))
   done
   if [ -d "$folder/often/checkpoints" ] && ls "$folder"/often/checkpoints/step-*/manifest.json >/dev/null 2>&1; then
     run "$eyrie" checkpoint verify "$folder/often"

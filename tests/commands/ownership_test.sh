@@ -34,12 +34,12 @@ job=$first
 wait_for_job
 expect_status 0 "the first job"
 expect_same_run run whole "a run that another start was refused beside"
-ls -A "$folder/run" | grep -q '^\.owner' && fail "the mark is left behind"
+! compgen -G "$folder/run/.owner*" >/dev/null || fail "the mark is left behind"
 
 say "a killed job's run is free at once"
 start_on 2 train "$folder/whole.yaml" "directory=$folder/killed" checkpoint.every=2
 wait_until has_lines killed 5
-kill -KILL $(pid_of_rank 0) $(pid_of_rank 1)
+kill -KILL "$(pid_of_rank 0)" "$(pid_of_rank 1)"
 wait_for_job
 train_on 2 whole "directory=$folder/killed" checkpoint.every=2
 expect_status 0 "the start after a kill"

@@ -29,7 +29,7 @@ say "a mesh, without any data"
 planned "$folder/run.yaml" --machine "$folder/machine.yaml"
 expect_in_output "data 1 × context 1 × tensor 1, ZeRO 1: 1 rank" "activations" "tokens/s" "cluster of tests" "as described"
 planned "$folder/run.yaml" --mesh data=2,tensor=2,sequence,zero=3 --machine "$folder/machine.yaml"
-expect_in_output "data 2 × context 1 × tensor 2, sequence, ZeRO 3: 4 ranks" "units lent" "data, sharing" "exchange_bytes"
+expect_in_output "data 2 × context 1 × tensor 2, sequence, ZeRO 3: 4 ranks" "gathered units" "data, sharing" "exchange_bytes"
 planned "$folder/run.yaml" threads=1
 expect_in_output "measured on 1 thread of" "are defaults"
 

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # A small benchmark of its own for tests of evaluation; sourced after support.sh. write_quiz makes its task file and data,
 # which the commands then find through the environment.
 export EYRIE_TASKS=$folder/tasks EYRIE_EVAL_DATA=$folder/eval

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the tests of the eyrie command share; sourced with the path of the command. Gives a folder that is removed at
 # exit, a tiny data set and run in it, and functions that run the command and look at what it did. Needs nothing but
 # bash and what every Debian has.

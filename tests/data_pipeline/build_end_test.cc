@@ -103,7 +103,7 @@ TEST_F(BuildEnd, AMarkWithoutAFailureIsAnError) {
 
 TEST_F(BuildEnd, OneJobAtATime) {
   {
-    const base::Owner owner(shards_, {});
+    const base::FolderOwner owner(shards_, {});
     try {
       build(2);
       FAIL() << "two jobs in one folder";
@@ -115,7 +115,7 @@ TEST_F(BuildEnd, OneJobAtATime) {
   }
   EXPECT_EQ(build(2).sources[0].counts.read, kDocuments);
   // Finished shards may be asked for while somebody works there.
-  const base::Owner owner(shards_, {});
+  const base::FolderOwner owner(shards_, {});
   EXPECT_EQ(build(1).sources[0].counts.read, kDocuments);
   EXPECT_THROW(build(1, "validation: 0.5"), base::InputError);
 }

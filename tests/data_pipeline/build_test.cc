@@ -8,7 +8,7 @@
 #include <sstream>
 
 #include "base/error.h"
-#include "data_pipeline/part_builder.h"
+#include "data_pipeline/block_builder.h"
 #include "data_pipeline/shard.h"
 #include "data_pipeline/words.h"
 #include "support/scratch_folder.h"

@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "data_pipeline/block_builder.h"
 #include "data_pipeline/build.h"
-#include "data_pipeline/part_builder.h"
 #include "data_pipeline/shard.h"
 #include "data_pipeline/words.h"
 #include "support/scratch_folder.h"

@@ -190,7 +190,7 @@ TEST(BatchStream, MixtureCountsRows) {
   Shards shards;
   fill(shards);
   const auto set = shards.open();
-  const BatchStream stream(set, config_of(1, 10, 1));  // a row is a token
+  const BatchStream stream(set, config_of(1, 10, 1));  // one token per row
   std::map<std::string, int> rows;
   for (int step = 0; step < 50; ++step)
     for (const std::int32_t id : stream.micro_shard(step, 0).tokens)
@@ -208,7 +208,7 @@ TEST(BatchStream, BestDrawsOnTheHighestScores) {
   const auto set = shards.open();
   StreamConfig config = config_of(4, 4, 1);
   config.mixture = {{"web", 1}};
-  config.best = 0.3;  // of 19 documents: 6
+  config.quality_fraction = 0.3;  // of 19 documents: 6
   const BatchStream stream(set, config);
   std::set<std::int32_t> seen;
   for (int step = 0; step < 10; ++step)
@@ -240,7 +240,7 @@ TEST(BatchStream, RefusesWhatDoesNotFit) {
                 c.mixture = {{"held", 1}};
               }),
               HasSubstr("no documents to train on"));
-  EXPECT_THAT(message([](auto& c) { c.best = 0; }), HasSubstr("best 0"));
+  EXPECT_THAT(message([](auto& c) { c.quality_fraction = 0; }), HasSubstr("best 0"));
   EXPECT_THAT(message([](auto& c) { c.sequence_length = 0; }), HasSubstr("sequence_length 0"));
   EXPECT_EQ(message([](auto& c) { c.mixture = {{"web", 1}, {"held", 0}}; }), "nothing was thrown");
 }

@@ -56,7 +56,7 @@ TEST(Quality, OrdersDocumentsAsTheRuleSays) {
   EXPECT_LE(good, 1.0f);
   EXPECT_LT(quality_score(boilerplate, static_cast<std::int64_t>(boilerplate.size()) / 5), 0.1f);
   EXPECT_LT(quality_score(prose, static_cast<std::int64_t>(prose.size())),
-            good / 2);  // a token a byte
+            good / 2);  // one token per byte
   EXPECT_LT(quality_score("two words", 2), 0.1f);
   EXPECT_EQ(quality_score("", 0), 0.0f);
   EXPECT_EQ(quality_score("?!", 2), 0.0f);

@@ -13,7 +13,7 @@
 #include "base/error.h"
 #include "eval/identity.h"
 #include "eval/report.h"
-#include "parallel/stop.h"
+#include "parallel/health/stop.h"
 #include "small_task.h"
 
 namespace eyrie::eval {
@@ -266,16 +266,16 @@ TEST(Identity, NamesWhateverDecidesANumber) {
 }
 
 TEST(Identity, AFolderHoldsOneEvaluation) {
-  using Kind = OutputThere::Kind;
+  using Kind = ExistingOutput::Kind;
   Folder folder;
   const auto results = [&] {
     test::HashModel model;
     return evaluate(model, bytes(), *parallel::open_single(), folder.options);
   };
   const Results first = results();
-  EXPECT_EQ(look_into(folder.out(), first.identity).kind, Kind::kNothing);
+  EXPECT_EQ(inspect_output(folder.out(), first.identity).kind, Kind::kNothing);
   write_results(first, folder.out(), true);
-  EXPECT_EQ(look_into(folder.out(), first.identity).kind, Kind::kSame);
+  EXPECT_EQ(inspect_output(folder.out(), first.identity).kind, Kind::kSame);
   EXPECT_EQ(
       nlohmann::json::parse(base::read_file(folder.out() / "results.json"))["evaluated"]["step"],
       5);
@@ -283,25 +283,25 @@ TEST(Identity, AFolderHoldsOneEvaluation) {
   folder.options.subject.step = 6;
   folder.options.tasks = {"plain"};
   const Results second = results();
-  const OutputThere there = look_into(folder.out(), second.identity);
+  const ExistingOutput there = inspect_output(folder.out(), second.identity);
   EXPECT_EQ(there.kind, Kind::kOther);
   EXPECT_NE(there.what.find("step 5, now 6"), std::string::npos) << there.what;
   // Written all the same (a stage of a run): nothing of the first stays.
   write_results(second, folder.out(), true);
-  EXPECT_EQ(look_into(folder.out(), second.identity).kind, Kind::kSame);
+  EXPECT_EQ(inspect_output(folder.out(), second.identity).kind, Kind::kSame);
   EXPECT_TRUE(fs::exists(folder.out() / "samples_plain.jsonl"));
   EXPECT_FALSE(fs::exists(folder.out() / "samples_drawn.jsonl"));
 
   // Samples that results.json does not account for, and what does not say what it is of.
   base::write_file(folder.out() / "samples_drawn.jsonl", "");
-  EXPECT_EQ(look_into(folder.out(), second.identity).kind, Kind::kOther);
+  EXPECT_EQ(inspect_output(folder.out(), second.identity).kind, Kind::kOther);
   fs::remove(folder.out() / "samples_drawn.jsonl");
   base::write_file(folder.out() / "results.json", "{\"results\": {}}");
-  EXPECT_EQ(look_into(folder.out(), second.identity).kind, Kind::kOther);
+  EXPECT_EQ(inspect_output(folder.out(), second.identity).kind, Kind::kOther);
   base::write_file(folder.out() / "results.json", "{\"resul");
-  EXPECT_EQ(look_into(folder.out(), second.identity).kind, Kind::kOther);
+  EXPECT_EQ(inspect_output(folder.out(), second.identity).kind, Kind::kOther);
   fs::remove(folder.out() / "results.json");
-  EXPECT_EQ(look_into(folder.out(), second.identity).kind, Kind::kOther);
+  EXPECT_EQ(inspect_output(folder.out(), second.identity).kind, Kind::kOther);
 }
 
 }  // namespace

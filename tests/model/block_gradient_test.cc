@@ -1,10 +1,11 @@
 // Values and gradients of every layer against finite differences of a forward pass in double: odd
-// sizes, the shortest sequences, packed documents.
+// dims, the shortest sequences, packed documents.
 #include <gtest/gtest.h>
 
 #include <functional>
 
 #include "model/layers.h"
+#include "model/training_parameters.h"
 #include "support/odd_model.h"
 #include "tensor/ops/attention.h"
 
@@ -48,16 +49,16 @@ void check_block(const GriffinConfig& config, const Rows& rows,
                  std::size_t samples = 16) {
   SCOPED_TRACE(text_of(rows));
   parallel::Unit unit{.name = "unit"};
-  const Sizes sizes(config, 0, 1);
+  const LocalDims dims(config, 0, 1);
   const auto make = [&] {
     if constexpr (std::is_same_v<Block, MlpBlock>) {
-      return Block(config, sizes, "block", unit);
+      return Block(config, dims, "block", unit);
     } else {
-      return Block(config, sizes, "block", 0, unit);
+      return Block(config, dims, "block", 0, unit);
     }
   };
   const Block block = make();
-  Parameters parameters({unit}, DType::kFloat32);
+  TrainingParameters parameters({unit}, DType::kFloat32);
   Weights weights = fill(parameters);
 
   const std::int64_t n = rows.tokens();
@@ -96,9 +97,9 @@ void check_block(const GriffinConfig& config, const Rows& rows,
   test::expect_near(y, exact(model, input).v, kValueTolerance, "y");
   const auto loss = [&] { return test::weighted_sum(upstream, exact(model, input).v); };
   double most = largest_of(floats_of(dx));
-  for (const auto& row : unit.rows) most = std::max(most, largest_of(part(gradients, row)));
+  for (const auto& row : unit.parameters) most = std::max(most, largest_of(part(gradients, row)));
   expect_gradient(input.v, floats_of(dx), most, loss, "x", 2 * samples);
-  for (const auto& row : unit.rows)
+  for (const auto& row : unit.parameters)
     expect_gradient(weights.at(row.name), part(gradients, row), most, loss, row.name, samples);
 }
 
@@ -161,9 +162,9 @@ TEST(BlockGradients, Linear) {
       for (const auto& [in, out] : {std::pair{20, 21}, std::pair{13, 1}, std::pair{1, 5}}) {
         SCOPED_TRACE(std::to_string(in) + " to " + std::to_string(out));
         parallel::Unit unit{.name = "unit"};
-        const Linear linear("linear", Dimension(in), Dimension(out), 1, bias, Sizes(config, 0, 1),
-                            unit);
-        Parameters parameters({unit}, DType::kFloat32);
+        const Linear linear("linear", ShardedDim(in), ShardedDim(out), 1, bias,
+                            LocalDims(config, 0, 1), unit);
+        TrainingParameters parameters({unit}, DType::kFloat32);
         Weights weights = fill(parameters);
         std::vector<float> gradients = unwritten(unit.size);
         const UnitView view{parameters, 0, gradients.data()};
@@ -183,9 +184,10 @@ TEST(BlockGradients, Linear) {
         const Values upstream = dy.values();
         const auto loss = [&] { return test::weighted_sum(upstream, exact()); };
         double most = largest_of(floats_of(dx));
-        for (const auto& row : unit.rows) most = std::max(most, largest_of(part(gradients, row)));
+        for (const auto& row : unit.parameters)
+          most = std::max(most, largest_of(part(gradients, row)));
         expect_gradient(input.v, floats_of(dx), most, loss, "x");
-        for (const auto& row : unit.rows)
+        for (const auto& row : unit.parameters)
           expect_gradient(weights.at(row.name), part(gradients, row), most, loss, row.name);
         Values sum = before.values();
         for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += dx.values()[i];

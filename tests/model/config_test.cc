@@ -21,7 +21,7 @@ struct Counts {
 Counts counts_of(const GriffinConfig& config) {
   const Griffin griffin(config);
   const std::int64_t all = parameter_count(griffin.units());
-  return {all, all - griffin.units().front().rows.front().count()};
+  return {all, all - griffin.units().front().parameters.front().count()};
 }
 
 std::int64_t without_embedding(const std::string& name) {

@@ -1,6 +1,7 @@
 // Whole models against the official code's numbers: logits, loss, every gradient, AdamW steps,
 // packed documents, bf16, decoding past the window.
 #include "model/griffin.h"
+#include "model/training_parameters.h"
 
 #include <gtest/gtest.h>
 
@@ -59,7 +60,7 @@ TEST_P(Fixtures, ForwardLossGradientsAndAdamW) {
   const Fixture file(fixtures() / GetParam());
   const Fixture weights(fixtures() / (file.has("params") ? GetParam() : "griffin_tiny.h5"));
   const Griffin griffin(config_of(file));
-  Parameters parameters(griffin.units(), DType::kFloat32);
+  TrainingParameters parameters(griffin.units(), DType::kFloat32);
   load(weights, "params", parameters);
   const Batch batch(file);
   Workspace workspace;
@@ -87,7 +88,7 @@ TEST_P(Fixtures, ForwardLossGradientsAndAdamW) {
     if (step == 1) {
       EXPECT_EQ(now, loss);  // the same forward, bit for bit
       for (std::size_t u = 0; u < griffin.units().size(); ++u) {
-        for (const auto& row : griffin.units()[u].rows) {
+        for (const auto& row : griffin.units()[u].parameters) {
           const auto expected = file.floats("grads/" + row.name);
           const float tolerance = 2e-5f * largest(expected);
           float worst = 0;
@@ -106,7 +107,7 @@ TEST_P(Fixtures, ForwardLossGradientsAndAdamW) {
     EXPECT_NEAR(now, file.floats("adamw/losses")[static_cast<std::size_t>(step - 1)], 2e-5);
     if (step == 4) break;
     for (std::size_t u = 0; u < griffin.units().size(); ++u) {
-      for (const auto& row : griffin.units()[u].rows) {
+      for (const auto& row : griffin.units()[u].parameters) {
         const auto at = static_cast<std::size_t>(row.offset),
                    count = static_cast<std::size_t>(row.count());
         tensor::adamw({parameters.master(u) + at, count}, {gradients.buffers[u].data() + at, count},
@@ -119,7 +120,7 @@ TEST_P(Fixtures, ForwardLossGradientsAndAdamW) {
   double squares = 0,
          count = 0;  // over all parameters: single elements with a gradient near 0 go either way
   for (std::size_t u = 0; u < griffin.units().size(); ++u) {
-    for (const auto& row : griffin.units()[u].rows) {
+    for (const auto& row : griffin.units()[u].parameters) {
       const auto expected = file.floats("adamw/params/" + row.name);
       double worst = 0;
       count += static_cast<double>(expected.size());
@@ -142,7 +143,7 @@ INSTANTIATE_TEST_SUITE_P(Official, Fixtures,
 TEST(Griffin, ReadGivesTheOfficialLogitsInAnyPieces) {
   const Fixture file(fixtures() / "griffin_tiny.h5");
   const Griffin griffin(config_of(file));
-  Parameters parameters(griffin.units(), DType::kFloat32);
+  TrainingParameters parameters(griffin.units(), DType::kFloat32);
   load(file, "params", parameters);
   const Batch batch(file);
   const auto expected = file.floats("logits");
@@ -183,7 +184,7 @@ TEST(Griffin, ReadGivesTheOfficialLogitsInAnyPieces) {
 TEST(Griffin, Bf16StaysWithinTheOfficialSpread) {
   const Fixture file(fixtures() / "griffin_tiny.h5"), bf16(fixtures() / "bf16.h5");
   const Griffin griffin(config_of(file));
-  Parameters parameters(griffin.units(), DType::kBFloat16);
+  TrainingParameters parameters(griffin.units(), DType::kBFloat16);
   load(file, "params", parameters);
   const Batch batch(file);
   Workspace workspace;
@@ -210,7 +211,7 @@ TEST(Griffin, Bf16StaysWithinTheOfficialSpread) {
 TEST(Griffin, AChangeInOneDocumentDoesNotReachAnother) {
   const Fixture file(fixtures() / "packed.h5"), weights(fixtures() / "griffin_tiny.h5");
   const Griffin griffin(config_of(file));
-  Parameters parameters(griffin.units(), DType::kFloat32);
+  TrainingParameters parameters(griffin.units(), DType::kFloat32);
   load(weights, "params", parameters);
   Batch batch(file);
   Workspace workspace;
@@ -235,7 +236,7 @@ TEST(Griffin, TokensOutsideOfTheVocabularyAreNotLookedUp) {
   config.heads = config.gate_blocks = 2;
   config.layers = "RA";
   const Griffin griffin(config);
-  Parameters parameters(griffin.units(), DType::kFloat32);
+  TrainingParameters parameters(griffin.units(), DType::kFloat32);
   parameters.initialise(1);
   Workspace workspace;
   std::vector<std::int32_t> tokens = {1, 2, 3, 4}, targets = {2, 3, 4, 0}, positions = {0, 1, 2, 3};

@@ -1,5 +1,6 @@
 // Single layers through their classes against the official numbers, forward and backward.
 #include "model/layers.h"
+#include "model/training_parameters.h"
 
 #include <gtest/gtest.h>
 
@@ -24,8 +25,8 @@ class LayerRun {
   LayerRun(const std::string& group, DType compute)
       : fixture(group),
         config(config_of(fixture)),
-        sizes(config, 0, 1),
-        block(make(config, sizes, group, unit_)),
+        dims(config, 0, 1),
+        block(make(config, dims, group, unit_)),
         parameters({unit_}, compute),
         gradients(static_cast<std::size_t>(unit_.size), std::nanf("")),
         sequences(fixture.shape("in/x")[0]),
@@ -35,7 +36,7 @@ class LayerRun {
                       ? fixture.ints("in/segment_pos")
                       : std::vector<std::int32_t>(static_cast<std::size_t>(sequences * length))),
         compute_(compute) {
-    for (const auto& row : unit_.rows) {
+    for (const auto& row : unit_.parameters) {
       const auto values = fixture.file().floats(row.name);
       EXPECT_EQ(fixture.file().shape(row.name), row.shape) << row.name;
       std::copy(values.begin(), values.end(), parameters.master(0) + row.offset);
@@ -90,7 +91,7 @@ class LayerRun {
   }
 
   void expect_gradients(double tolerance) {
-    for (const auto& row : unit_.rows) {
+    for (const auto& row : unit_.parameters) {
       std::string name = row.name;
       name.replace(name.find("/params/"), 8, "/grads/params/");
       const auto expected = fixture.file().floats(name);
@@ -108,9 +109,9 @@ class LayerRun {
 
  public:
   GriffinConfig config;
-  Sizes sizes;
+  LocalDims dims;
   Block block;
-  Parameters parameters;
+  TrainingParameters parameters;
   std::vector<float> gradients;
   std::int64_t sequences, length;
   Array x;
@@ -131,12 +132,12 @@ class LayerRun {
       config.mlp_width = fixture.shape("params/ffw_down/kernel")[0];
     return config;
   }
-  static Block make(const GriffinConfig& config, const Sizes& sizes, const std::string& group,
+  static Block make(const GriffinConfig& config, const LocalDims& dims, const std::string& group,
                     parallel::Unit& unit) {
     if constexpr (std::is_same_v<Block, MlpBlock>) {
-      return Block(config, sizes, group + "/params", unit);
+      return Block(config, dims, group + "/params", unit);
     } else {
-      return Block(config, sizes, group + "/params", 0, unit);
+      return Block(config, dims, group + "/params", 0, unit);
     }
   }
   // From the official mask: every query sees one run of keys that ends with its own.

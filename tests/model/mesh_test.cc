@@ -10,6 +10,7 @@
 #include <mutex>
 
 #include "model/griffin.h"
+#include "model/training_parameters.h"
 #include "support/odd_model.h"
 
 namespace eyrie::model {
@@ -66,9 +67,9 @@ struct Result {
 
 // Adds this rank's terms of the gradient of the whole tensors.
 void add_gradients(const Griffin& griffin, const Sink& sink, Gradients& all) {
-  const bool first = griffin.share().tensor_rank() == 0;
+  const bool first = griffin.parallel_context().tensor_rank() == 0;
   for (std::size_t u = 0; u < griffin.units().size(); ++u) {
-    for (const auto& row : griffin.units()[u].rows) {
+    for (const auto& row : griffin.units()[u].parameters) {
       std::vector<double>& whole = all[row.name];
       whole.resize(static_cast<std::size_t>(row.whole_count()));
       // What all tensor ranks have in full and alike counts once.
@@ -81,12 +82,12 @@ void add_gradients(const Griffin& griffin, const Sink& sink, Gradients& all) {
   }
 }
 
-// The same weights on any share.
-void fill_share(Parameters& parameters, const Parameters& whole) {
+// The same weights, sliced for any mesh.
+void fill_slices(TrainingParameters& parameters, const TrainingParameters& whole) {
   for (std::size_t u = 0; u < parameters.units().size(); ++u) {
-    for (std::size_t r = 0; r < parameters.units()[u].rows.size(); ++r) {
-      const auto& row = parameters.units()[u].rows[r];
-      const float* from = whole.master(u) + whole.units()[u].rows[r].offset;
+    for (std::size_t r = 0; r < parameters.units()[u].parameters.size(); ++r) {
+      const auto& row = parameters.units()[u].parameters[r];
+      const float* from = whole.master(u) + whole.units()[u].parameters[r].offset;
       for (std::int64_t i = 0; i < row.count(); ++i)
         parameters.master(u)[row.offset + i] = from[parallel::global_index(row, i)];
     }
@@ -109,17 +110,17 @@ Result run(const Problem& problem, int context, int tensor, bool sequence) {
     weight.push_back(random.uniform(static_cast<std::uint64_t>(t)) < 0.2 ? 0.0f : 1.0f);
   }
   const Griffin whole_griffin(config);
-  Parameters whole(whole_griffin.units(), problem.compute);
+  TrainingParameters whole(whole_griffin.units(), problem.compute);
   fill(whole);
   Result result;
   std::mutex mutex;
   std::vector<std::map<int, Sink>> by_rank(1);
   parallel::run_in_process(context * tensor, [&](parallel::Communicator& world) {
     const parallel::Mesh mesh(world, {.context = context, .tensor = tensor, .sequence = sequence});
-    Griffin griffin(config, Share::of(mesh));
+    Griffin griffin(config, ParallelContext::of(mesh));
     griffin.set_recompute(problem.recompute);
-    Parameters parameters(griffin.units(), problem.compute);
-    fill_share(parameters, whole);
+    TrainingParameters parameters(griffin.units(), problem.compute);
+    fill_slices(parameters, whole);
     Sink sink(griffin.units());
     Workspace workspace;
     const BatchView batch{problem.rows.sequences, problem.rows.length,           tokens.data(),
@@ -136,12 +137,12 @@ Result run(const Problem& problem, int context, int tensor, bool sequence) {
   // What every tensor rank holds alike must be so bit for bit.
   parallel::run_in_process(context * tensor, [&](parallel::Communicator& world) {
     const parallel::Mesh mesh(world, {.context = context, .tensor = tensor, .sequence = sequence});
-    const Griffin griffin(config, Share::of(mesh));
+    const Griffin griffin(config, ParallelContext::of(mesh));
     const std::lock_guard lock(mutex);
     const Sink& own = by_rank[0].at(world.rank());
     const Sink& first = by_rank[0].at(world.rank() - mesh.tensor_rank());
     for (std::size_t u = 0; u < griffin.units().size(); ++u) {
-      for (const auto& row : griffin.units()[u].rows) {
+      for (const auto& row : griffin.units()[u].parameters) {
         if (!row.replicated() || row.tensor_gradient != parallel::TensorGradient::kOwn) continue;
         for (std::int64_t i = row.offset; i < row.offset + row.count(); ++i) {
           const auto at = static_cast<std::size_t>(i);

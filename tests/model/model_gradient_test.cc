@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "model/griffin.h"
+#include "model/training_parameters.h"
 #include "support/odd_model.h"
 
 namespace eyrie::model {
@@ -84,7 +85,7 @@ struct ModelRun {
 
   GriffinConfig config;
   Griffin griffin;
-  Parameters parameters;
+  TrainingParameters parameters;
   Weights weights;
   Sink sink;
   Workspace workspace;
@@ -110,11 +111,11 @@ void check_model(const ModelCase& c) {
   double most = 0;
   const auto& units = run.griffin.units();
   for (std::size_t u = 0; u < units.size(); ++u) {
-    for (const auto& row : units[u].rows)
+    for (const auto& row : units[u].parameters)
       most = std::max(most, largest_of(part(run.sink.buffers[u], row)));
   }
   for (std::size_t u = 0; u < units.size(); ++u) {
-    for (const auto& row : units[u].rows)
+    for (const auto& row : units[u].parameters)
       expect_gradient(run.weights.at(row.name), part(run.sink.buffers[u], row), most, loss,
                       row.name, c.samples);
   }
@@ -179,7 +180,7 @@ TEST(ModelGradients, AllMaskedIsExactlyZero) {
       const auto& units = run.griffin.units();
       EXPECT_EQ(run.sink.order.size(), units.size());
       for (std::size_t u = 0; u < units.size(); ++u) {
-        for (const auto& row : units[u].rows) {
+        for (const auto& row : units[u].parameters) {
           for (const float v : part(run.sink.buffers[u], row)) ASSERT_EQ(v, 0) << row.name;
         }
       }

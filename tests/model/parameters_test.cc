@@ -1,6 +1,7 @@
 // Initialisation: the law of every kind of parameter, and that a value is a function of seed, name
 // and element alone.
-#include "model/parameters.h"
+#include "model/inference_parameters.h"
+#include "model/training_parameters.h"
 
 #include <gtest/gtest.h>
 
@@ -36,11 +37,11 @@ GriffinConfig config_of(const std::string& layers, const std::string& init = "of
 
 std::map<std::string, Values> initial(const GriffinConfig& config, std::uint64_t seed) {
   const Griffin griffin(config);
-  Parameters parameters(griffin.units(), tensor::DType::kFloat32);
+  TrainingParameters parameters(griffin.units(), tensor::DType::kFloat32);
   parameters.initialise(seed);
   std::map<std::string, Values> all;
   for (std::size_t u = 0; u < griffin.units().size(); ++u) {
-    for (const auto& row : griffin.units()[u].rows) {
+    for (const auto& row : griffin.units()[u].parameters) {
       const float* first = parameters.master(u) + row.offset;
       all[row.name] = Values(first, first + row.count());
     }
@@ -224,15 +225,14 @@ TEST(Initialisation, ParametersAreNotCorrelated) {
 TEST(Parameters, InferenceKeepsTrainingsWeights) {
   const Griffin griffin(config_of("RAG"));
   for (const tensor::DType dtype : {tensor::DType::kFloat32, tensor::DType::kBFloat16}) {
-    Parameters training(griffin.units(), dtype);
+    TrainingParameters training(griffin.units(), dtype);
     training.initialise(5);
     for (const bool transposed : {true, false}) {
-      auto stored = Parameters::for_inference(griffin.units(), dtype, transposed);
-      auto mapped = Parameters::for_inference(griffin.units(), dtype);
-      EXPECT_FALSE(stored.has_masters());
+      InferenceParameters stored(griffin.units(), dtype, transposed);
+      InferenceParameters mapped(griffin.units(), dtype);
       for (std::size_t u = 0; u < griffin.units().size(); ++u) {
-        for (std::size_t r = 0; r < griffin.units()[u].rows.size(); ++r) {
-          const auto& row = griffin.units()[u].rows[r];
+        for (std::size_t r = 0; r < griffin.units()[u].parameters.size(); ++r) {
+          const auto& row = griffin.units()[u].parameters[r];
           const auto number = static_cast<int>(r);
           const float* values = training.master(u) + row.offset;
           // In two pieces where a row need not come by whole parts.

@@ -1,6 +1,7 @@
 // The walk of pass_size() against what passes really take and send, to the byte, on one rank and
 // on context and tensor ranks; and what the context axis is for: a long sequence's memory.
 #include "model/pass_size.h"
+#include "model/training_parameters.h"
 
 #include <gtest/gtest.h>
 
@@ -59,9 +60,9 @@ std::vector<Measured> measure(const Case& c, bool seamless, int passes = 3) {
   std::vector<Measured> all(static_cast<std::size_t>(shape.ranks()));
   parallel::run_in_process(shape.ranks(), [&](parallel::Communicator& world) {
     const parallel::Mesh mesh(world, shape);
-    Griffin griffin(c.config, Share::of(mesh));
+    Griffin griffin(c.config, ParallelContext::of(mesh));
     griffin.set_recompute(c.recompute);
-    Parameters parameters(griffin.units(), c.compute);
+    TrainingParameters parameters(griffin.units(), c.compute);
     parameters.initialise(1);
     const auto n = static_cast<std::size_t>(c.sequences * c.length);
     std::vector<std::int32_t> tokens(n, 3), positions(n);

@@ -1,6 +1,7 @@
 // Scores: equal to the loss of the same tokens, and the same bits whatever else is scored beside
 // them.
 #include "model/scorer.h"
+#include "model/training_parameters.h"
 
 #include <gtest/gtest.h>
 
@@ -29,7 +30,7 @@ struct Model {
     parameters.initialise(3);
   }
   Griffin griffin;
-  Parameters parameters;
+  TrainingParameters parameters;
 };
 
 std::vector<std::int32_t> tokens(const char* purpose, std::int64_t count) {

@@ -46,7 +46,7 @@ class Model {
       : griffin(small(layers)),
         masters(griffin.units(), dtype),
         parameters(masters_filled(dtype)) {}
-  Parameters masters_filled(DType dtype) {
+  InferenceParameters masters_filled(DType dtype) {
     masters.initialise(3);
     return test::for_inference(masters, dtype);
   }
@@ -69,7 +69,8 @@ class Model {
     return logits(griffin.step(parameters, tokens, state, workspace), true);
   }
   Griffin griffin;
-  Parameters masters, parameters;
+  TrainingParameters masters;
+  InferenceParameters parameters;
   Workspace workspace;
 };
 
@@ -252,7 +253,7 @@ std::string message_of(const std::function<void()>& action) {
   return "nothing was thrown";
 }
 
-// A file whose checksum and seal are right, and whose content cannot be.
+// A file whose checksums are right, and whose content cannot be.
 TEST(State, WhatCannotBeIsRefused) {
   const test::ScratchFolder folder;
   Model model("RRAR", DType::kFloat32);

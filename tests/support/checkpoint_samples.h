@@ -11,12 +11,14 @@
 #include <fmt/format.h>
 
 #include "base/file.h"
-#include "parallel/communicator.h"
+#include "checkpoint/format.h"
+#include "checkpoint/list.h"
+#include "checkpoint/reader.h"
+#include "checkpoint/save.h"
+#include "parallel/communication/communicator.h"
 #include "support/scratch_folder.h"
-#include "trainer/checkpoint.h"
-#include "trainer/checkpoint_format.h"
 
-namespace eyrie::trainer {
+namespace eyrie::checkpoint {
 
 using base::InputError;
 using base::Path;
@@ -164,4 +166,4 @@ class CheckpointFolder : public testing::Test {
   const Path step2_ = checkpoint_path(run_, 2);
 };
 
-}  // namespace eyrie::trainer
+}  // namespace eyrie::checkpoint

@@ -9,8 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/list.h"
+#include "checkpoint/reader.h"
 #include "support/tiny_run.h"
-#include "trainer/checkpoint.h"
 #include "trainer/trainer.h"
 
 namespace eyrie::test {
@@ -41,7 +42,7 @@ inline std::string failure_of(int ranks, const trainer::RunConfig& config,
 // The steps of its checkpoints.
 inline std::vector<std::int64_t> checkpoints_of(const trainer::RunConfig& run) {
   std::vector<std::int64_t> steps;
-  for (const auto& info : trainer::list_checkpoints(base::Path(run.directory) / "checkpoints"))
+  for (const auto& info : checkpoint::list_checkpoints(base::Path(run.directory) / "checkpoints"))
     steps.push_back(info.step);
   return steps;
 }
@@ -67,7 +68,7 @@ inline Ending ending_of(const trainer::RunConfig& config, std::int64_t step) {
     if (object.contains("loss") && object["loss"].is_number())
       ending.losses.push_back(object["loss"]);
   }
-  const trainer::CheckpointReader reader(trainer::checkpoint_path(config.directory, step));
+  const checkpoint::CheckpointReader reader(checkpoint::checkpoint_path(config.directory, step));
   for (const std::string& name : reader.names()) {
     std::int64_t count = 1;
     for (const std::int64_t size : reader.shape(name)) count *= size;

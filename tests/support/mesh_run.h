@@ -57,7 +57,7 @@ namespace mesh_run {
 // This rank's part of a unit's buffer into the whole tensors.
 inline void put(const parallel::Unit& unit, const float* part, std::int64_t begin, std::int64_t end,
                 WholeTensors& whole) {
-  for (const parallel::ParameterRow& row : unit.rows) {
+  for (const parallel::ParameterInfo& row : unit.parameters) {
     std::vector<float>& values = whole[row.name];
     values.resize(static_cast<std::size_t>(row.whole_count()), std::nanf(""));
     for (std::int64_t at = std::max(begin, row.offset);
@@ -88,8 +88,8 @@ inline MeshResult run_mesh(const TinyRun& data, const MeshProblem& problem,
   std::mutex mutex;
   parallel::run_in_process(shape.ranks(), [&](parallel::Communicator& world) {
     const parallel::Mesh mesh(world, shape);
-    const model::Griffin griffin(tiny_model(problem.which), model::Share::of(mesh));
-    model::Parameters parameters = trainer::make_parameters(
+    const model::Griffin griffin(tiny_model(problem.which), model::ParallelContext::of(mesh));
+    model::TrainingParameters parameters = trainer::make_parameters(
         griffin, problem.bf16 ? tensor::DType::kBFloat16 : tensor::DType::kFloat32, mesh);
     trainer::Optimizer optimizer({}, parameters, mesh);
     optimizer.initialise(7);

@@ -7,6 +7,8 @@
 #include <string>
 
 #include "model/griffin.h"
+#include "model/inference_parameters.h"
+#include "model/training_parameters.h"
 #include "support/fixture.h"
 
 namespace eyrie::test {
@@ -29,9 +31,10 @@ inline model::GriffinConfig config_of(const Fixture& file) {
   return config;
 }
 
-inline void load(const Fixture& file, const std::string& group, model::Parameters& parameters) {
+inline void load(const Fixture& file, const std::string& group,
+                 model::TrainingParameters& parameters) {
   for (std::size_t u = 0; u < parameters.units().size(); ++u) {
-    for (const auto& row : parameters.units()[u].rows) {
+    for (const auto& row : parameters.units()[u].parameters) {
       const auto values = file.floats(group + "/" + row.name);
       ASSERT_EQ(static_cast<std::int64_t>(values.size()), row.count()) << row.name;
       ASSERT_EQ(file.shape(group + "/" + row.name), row.shape) << row.name;
@@ -42,11 +45,12 @@ inline void load(const Fixture& file, const std::string& group, model::Parameter
 }
 
 // The same weights as inference keeps them.
-inline model::Parameters for_inference(const model::Parameters& from, tensor::DType compute) {
-  auto parameters = model::Parameters::for_inference(from.units(), compute);
+inline model::InferenceParameters for_inference(const model::TrainingParameters& from,
+                                                tensor::DType compute) {
+  model::InferenceParameters parameters(from.units(), compute);
   for (std::size_t u = 0; u < from.units().size(); ++u) {
-    for (std::size_t r = 0; r < from.units()[u].rows.size(); ++r) {
-      const auto& row = from.units()[u].rows[r];
+    for (std::size_t r = 0; r < from.units()[u].parameters.size(); ++r) {
+      const auto& row = from.units()[u].parameters[r];
       parameters.store(u, static_cast<int>(r), 0,
                        {from.master(u) + row.offset, static_cast<std::size_t>(row.count())});
     }

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "model/parameters.h"
+#include "model/training_parameters.h"
 #include "support/arrays.h"
 #include "support/double_griffin.h"
 #include "support/gradient_check.h"
@@ -44,7 +44,7 @@ inline model::GriffinConfig odd_config(const std::string& layers, std::int64_t h
 
 // Numbers of a size that leaves no term out of sight, as fp32 holds them. Decays stay away from 1,
 // where the product bounds the derivative of √(1 − a²).
-inline Values fill(const parallel::ParameterRow& row) {
+inline Values fill(const parallel::ParameterInfo& row) {
   const base::Philox random(17, row.name);
   const bool product = row.product && row.shape.size() > 1;
   const double deviation =
@@ -61,10 +61,10 @@ inline Values fill(const parallel::ParameterRow& row) {
   return values;
 }
 
-inline Weights fill(model::Parameters& parameters) {
+inline Weights fill(model::TrainingParameters& parameters) {
   Weights weights;
   for (std::size_t u = 0; u < parameters.units().size(); ++u) {
-    for (const auto& row : parameters.units()[u].rows) {
+    for (const auto& row : parameters.units()[u].parameters) {
       const Values values = weights[row.name] = fill(row);
       for (std::size_t i = 0; i < values.size(); ++i)
         parameters.master(u)[static_cast<std::size_t>(row.offset) + i] =
@@ -115,7 +115,7 @@ inline void expect_gradient(Values& values, const std::vector<float>& got, doubl
 }
 
 inline std::vector<float> part(const std::vector<float>& buffer,
-                               const parallel::ParameterRow& row) {
+                               const parallel::ParameterInfo& row) {
   const auto first = buffer.begin() + row.offset;
   return {first, first + row.count()};
 }
@@ -133,7 +133,7 @@ inline std::vector<float> unwritten(std::int64_t count) {
 }
 
 // Batches that a layer must get right: one token; fewer than the convolution reaches; documents of
-// one token; several documents a sequence and sequences of one.
+// one token; several documents per sequence and sequences of one.
 inline const std::vector<Rows>& all_rows() {
   static const std::vector<Rows> rows = {
       {1, 1, positions_of({1})},

@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/philox.h"
 #include "data_pipeline/build.h"
-#include "parallel/communicator.h"
+#include "parallel/communication/communicator.h"
 #include "support/scratch_folder.h"
 #include "trainer/run_config.h"
 

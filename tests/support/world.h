@@ -1,7 +1,7 @@
 // The communicator of a test program that runs under MPI (its main is support/mpi_main.cc).
 #pragma once
 
-#include "parallel/communicator.h"
+#include "parallel/communication/communicator.h"
 
 namespace eyrie::test_support {
 

@@ -42,8 +42,7 @@ std::string name_of_case(const Case& c) {
   return std::to_string(c.m) + "x" + std::to_string(c.n) + "x" + std::to_string(c.k) + " " +
          name_of(c.in) + " to " + name_of(c.out) + (c.options.transpose_a ? " aT" : "") +
          (c.options.transpose_b ? " bT" : "") + (c.options.accumulate ? " +=" : "") +
-         (c.bias ? " bias" : "") + " extra " +
-         std::to_string(c.extra);
+         (c.bias ? " bias" : "") + " extra " + std::to_string(c.extra);
 }
 
 void check(const Case& c) {

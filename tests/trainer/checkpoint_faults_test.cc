@@ -12,15 +12,20 @@
 
 #include "base/error.h"
 #include "base/hdf5_file.h"
+#include "checkpoint/list.h"
+#include "checkpoint/reader.h"
+#include "checkpoint/retention.h"
+#include "checkpoint/save.h"
+#include "checkpoint/writer.h"
 #include "data_pipeline/shard.h"
 #include "support/checkpoint_samples.h"
 #include "support/tiny_run.h"
-#include "trainer/checkpoint_retention.h"
-#include "trainer/checkpoint_writer.h"
 #include "trainer/trainer.h"
 
 namespace eyrie::trainer {
 namespace {
+
+using namespace checkpoint;
 
 class CheckpointFaults : public CheckpointFolder {};
 
@@ -212,8 +217,9 @@ TEST_F(CheckpointFaults, FlippedBitsSendTheRunToTheOlderOne) {
       ASSERT_EQ(newest_valid_checkpoint(run_, &why_not), step1_) << file << " " << at;
       ASSERT_EQ(why_not.size(), 1u);
       ASSERT_NE(why_not[0].find((step2_ / file).string() + ": "), std::string::npos) << why_not[0];
-      for (const char* what : {"manifest is damaged", "data is damaged", "match its seal",
-                               "fit its size", "without the seal"})
+      for (const char* what :
+           {"manifest is damaged", "data is damaged", "match its checksum footer", "fit its size",
+            "without the checksum footer"})
         if (why_not[0].find(what) != std::string::npos) ++cases[what];
       test::flip_bit(step2_ / file, at, at % 8);
     }

@@ -2,13 +2,16 @@
 // one that a roll-back would go to; and what was found unsound counts for nothing.
 #include <gtest/gtest.h>
 
+#include "checkpoint/list.h"
+#include "checkpoint/reader.h"
+#include "checkpoint/retention.h"
 #include "support/checkpoint_samples.h"
 #include "support/crossing.h"
-#include "trainer/checkpoint_retention.h"
 
 namespace eyrie::trainer {
 namespace {
 
+using namespace checkpoint;
 using test::train_on;
 
 std::vector<std::int64_t> steps_in(const base::Path& run) {
@@ -60,7 +63,7 @@ TEST_F(Kept, PassedOverOnesCountForNothing) {
                fmt::format(R"({{"validation_loss": {}}})", loss));
   const auto why = [&](const Retention& retention, const InUse& in_use) {
     std::vector<std::string> all;
-    for (const RetentionRow& row : apply_retention(run_, retention, false, in_use))
+    for (const RetentionDecision& row : apply_retention(run_, retention, false, in_use))
       all.push_back(row.kept_for);
     return all;
   };

@@ -1,4 +1,4 @@
-// Every mesh's checkpoint continued on every other one, and on its own: prints a line a pair.
+// Every mesh's checkpoint continued on every other one, and on its own: prints one line per pair.
 // Status 1 where five steps differ from the writer's own continuation by more than 1e-5 (losses
 // relatively, parameters and moments of their tensor's largest value), or at all on the same mesh.
 #include <cstdio>

@@ -2,12 +2,13 @@
 // there.
 #include <gtest/gtest.h>
 
+#include "checkpoint/checkpoint_weights.h"
+#include "checkpoint/list.h"
+#include "checkpoint/open_model.h"
+#include "checkpoint/reader.h"
 #include "model/weights/fingerprint.h"
 #include "model/weights/initial_weights.h"
 #include "support/mesh_run.h"
-#include "trainer/checkpoint.h"
-#include "trainer/checkpoint_weights.h"
-#include "trainer/open_model.h"
 #include "trainer/trainer.h"
 #include "trainer/training_model.h"
 
@@ -43,19 +44,20 @@ TEST(WeightsFingerprint, OfACheckpointIsThatOfTheRun) {
   int ends = 0;
   train(run, *parallel::open_single(), {}, [&](const StageEnd&) { return ++ends > 0; });
   EXPECT_EQ(ends, 0) << "a stage without tasks is not evaluated";
-  OpenModelOptions options;
+  checkpoint::OpenModelOptions options;
   options.fingerprint = true;
-  const OpenedModel opened = open_model(run.directory, options);
+  const checkpoint::OpenedModel opened = open_model(run.directory, options);
   EXPECT_EQ(opened.step, run.total_steps());
   parallel::run_in_process(2, [&](parallel::Communicator& world) {
     TrainingModel model(run, world, {.data = 2, .zero = 3});
-    const CheckpointReader reader(checkpoint_path(run.directory, run.total_steps()));
+    const checkpoint::CheckpointReader reader(
+        checkpoint::checkpoint_path(run.directory, run.total_steps()));
     model.optimizer().load(reader);
-    model.share();
+    model.all_gather_parameters();
     EXPECT_EQ(model.weights_fingerprint(), opened.fingerprint);
   });
-  EXPECT_NE(opened.fingerprint,
-            model::fingerprint(CheckpointWeights(checkpoint_path(run.directory, 3))));
+  EXPECT_NE(opened.fingerprint, model::fingerprint(checkpoint::CheckpointWeights(
+                                    checkpoint::checkpoint_path(run.directory, 3))));
 }
 
 }  // namespace

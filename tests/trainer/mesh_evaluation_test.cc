@@ -4,7 +4,7 @@
 
 #include <mutex>
 
-#include "model/generate.h"
+#include "generation/decoder.h"
 #include "model/scorer.h"
 #include "support/mesh_run.h"
 #include "trainer/run_data.h"
@@ -52,7 +52,7 @@ Numbers numbers_on(const RunConfig& run, const MeshShape& shape) {
     TrainingModel model(run, world, shape);
     model.optimizer().initialise(5);
     // The last reader has nothing to do, the first the most.
-    const parallel::Communicator& readers = model.mesh().columns();
+    const parallel::Communicator& readers = model.mesh().data_context();
     std::vector<model::ScoreRequest> mine;
     std::vector<std::size_t> places;
     for (std::size_t i = 0; i < all.size(); ++i) {
@@ -61,11 +61,11 @@ Numbers numbers_on(const RunConfig& run, const MeshShape& shape) {
       mine.push_back(all[i]);
       places.push_back(i);
     }
-    model::Scorer scorer(model.reader(), model.parameters(), 64);
+    model::Scorer scorer(model.evaluation_model(), model.parameters(), 64);
     const auto scores = scorer.score(mine, {});
     const ValidationLoss validation =
-        validation_loss(model.reader(), model.parameters(), *data.held_out[0], 5,
-                        model.mesh().columns(), model.workspace());
+        validation_loss(model.evaluation_model(), model.parameters(), *data.held_out[0], 5,
+                        model.mesh().data_context(), model.workspace());
     const std::lock_guard lock(mutex);
     for (std::size_t i = 0; i < mine.size(); ++i) {
       numbers.scores[places[i]] = scores[i].log_likelihood;
@@ -113,7 +113,7 @@ std::pair<std::vector<std::int32_t>, std::vector<float>> generated_on(const RunC
   parallel::run_in_process(shape.ranks(), [&](parallel::Communicator& world) {
     TrainingModel model(run, world, shape);
     model.initialise(5);
-    model::Decoder decoder(model.reader(), model.parameters(), 258);
+    generation::Decoder decoder(model.evaluation_model(), model.parameters(), 258);
     model::State state = decoder.empty_state(1);
     const std::vector<std::int32_t> prompt = {1, 70, 30, 99, 12, 5, 200};
     std::span<float> logits = decoder.read(prompt, state);

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "checkpoint/tensor_piece.h"
 #include "model/griffin.h"
 #include "support/mesh_run.h"
 #include "trainer/optimizer.h"
@@ -26,8 +27,8 @@ std::vector<Measured> run(const model::GriffinConfig& config, const StepShape& s
   std::vector<Measured> all(static_cast<std::size_t>(shape.mesh.ranks()));
   parallel::run_in_process(shape.mesh.ranks(), [&](parallel::Communicator& world) {
     const parallel::Mesh mesh(world, shape.mesh);
-    const model::Griffin griffin(config, model::Share::of(mesh));
-    model::Parameters parameters = make_parameters(griffin, shape.compute, mesh);
+    const model::Griffin griffin(config, model::ParallelContext::of(mesh));
+    model::TrainingParameters parameters = make_parameters(griffin, shape.compute, mesh);
     Optimizer optimizer({}, parameters, mesh);
     optimizer.initialise(7);
     model::Workspace workspace;
@@ -53,17 +54,18 @@ std::vector<Measured> run(const model::GriffinConfig& config, const StepShape& s
       one.sent = optimizer.bytes_sent() - before;
     }
     const Optimizer::Bytes own = optimizer.bytes();
-    const model::Parameters::Bytes weights = parameters.bytes();
+    const model::TrainingParameters::Bytes weights = parameters.bytes();
     one.memory.masters = weights.masters;
     one.memory.copies = weights.copies;
     one.memory.rows = weights.rows;
-    one.memory.lent = own.lent;
+    one.memory.gathered = own.gathered;
     one.memory.gradients = own.gradients;
     one.memory.moments = own.moments;
     one.memory.exchange = own.exchange;
     one.memory.activations = static_cast<std::int64_t>(workspace.saved.touched_bytes());
     one.memory.scratch = static_cast<std::int64_t>(workspace.scratch.touched_bytes());
-    for (const TensorPiece& piece : optimizer.pieces()) one.memory.snapshot += piece.flat_count * 4;
+    for (const checkpoint::TensorPiece& piece : optimizer.pieces())
+      one.memory.snapshot += piece.flat_count * 4;
   });
   return all;
 }
@@ -79,8 +81,8 @@ void expect_alike(const model::GriffinConfig& config, const StepShape& shape) {
     SCOPED_TRACE(testing::Message() << "rank " << rank);
     const auto& [sent, held] = measured[static_cast<std::size_t>(rank)];
     const AxisBytes expected = plan.sent(rank);
-    EXPECT_EQ(expected.sharing, sent.sharing);
-    EXPECT_EQ(expected.replicas, sent.replicas);
+    EXPECT_EQ(expected.shard, sent.shard);
+    EXPECT_EQ(expected.replicate, sent.replicate);
     EXPECT_EQ(expected.context, sent.context);
     EXPECT_EQ(expected.tensor, sent.tensor);
     all += sent.all();
@@ -88,7 +90,7 @@ void expect_alike(const model::GriffinConfig& config, const StepShape& shape) {
     EXPECT_EQ(memory.masters, held.masters);
     EXPECT_EQ(memory.copies, held.copies);
     EXPECT_EQ(memory.rows, held.rows);
-    EXPECT_EQ(memory.lent, held.lent);
+    EXPECT_EQ(memory.gathered, held.gathered);
     EXPECT_EQ(memory.gradients, held.gradients);
     EXPECT_EQ(memory.moments, held.moments);
     EXPECT_EQ(memory.activations, held.activations);

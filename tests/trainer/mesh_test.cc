@@ -4,7 +4,7 @@
 
 #include "base/hash.h"
 #include "support/mesh_run.h"
-#include "trainer/fit_mesh.h"
+#include "trainer/resolve_mesh.h"
 
 namespace eyrie::trainer {
 namespace {
@@ -144,7 +144,7 @@ TEST(MeshTraining, GradientsInBfloat16) {
 
 std::string refusal(const std::vector<std::string>& changes, int ranks, int hosts = 1) {
   try {
-    fit_mesh(data().config("refused", changes), ranks, hosts);
+    resolve_mesh(data().config("refused", changes), ranks, hosts);
   } catch (const base::InputError& error) {
     return error.what();
   }
@@ -172,7 +172,7 @@ TEST(FitMesh, RefusesWithTheNumbersAndTheNearest) {
 }
 
 TEST(FitMesh, PutsInWhatIsLeftOpen) {
-  const MeshShape shape = fit_mesh(
+  const MeshShape shape = resolve_mesh(
       data().config("open", {"mesh.tensor=2", "mesh.replicas=nodes", "mesh.zero=3"}), 8, 2);
   EXPECT_EQ(parallel::describe(shape), "data 4 × context 1 × tensor 2, ZeRO 3 in 2 replicas");
 }

@@ -10,20 +10,20 @@ namespace eyrie::trainer {
 namespace {
 
 // A window of 8 accepted steps around loss 2 and norm 1.
-Outliers seen_eight(OutlierConfig config) {
-  Outliers outliers(config);
+OutlierDetector seen_eight(OutlierConfig config) {
+  OutlierDetector outliers(config);
   for (int i = 0; i < 8; ++i) EXPECT_EQ(outliers.judge(2 + 0.1 * (i % 2), 1 + 0.2 * (i % 2)), "");
   return outliers;
 }
 
 TEST(Outliers, NothingIsJudgedBeforeTheWindowIsFull) {
-  Outliers outliers({.z_score = 4, .window = 8});
+  OutlierDetector outliers({.z_score = 4, .window = 8});
   for (int i = 0; i < 7; ++i) EXPECT_EQ(outliers.judge(2 + 0.1 * (i % 2), 1), "");
   EXPECT_EQ(outliers.judge(100, 1), "");
 }
 
 TEST(Outliers, FarAboveTheMeanIsSkippedBelowIsNot) {
-  Outliers outliers = seen_eight({.z_score = 4, .window = 8});  // deviations 0.05 and 0.1
+  OutlierDetector outliers = seen_eight({.z_score = 4, .window = 8});  // deviations 0.05 and 0.1
   EXPECT_EQ(outliers.judge(-5, 0.001), "");
   outliers = seen_eight({.z_score = 4, .window = 8});
   EXPECT_EQ(outliers.judge(2.24, 1.49), "");
@@ -37,17 +37,18 @@ TEST(Outliers, FarAboveTheMeanIsSkippedBelowIsNot) {
 }
 
 TEST(Outliers, NoNumbersAreAlwaysSkipped) {
-  Outliers outliers({.z_score = 0, .window = 8, .roll_back_after = 2});
+  OutlierDetector outliers({.z_score = 0, .window = 8, .roll_back_after = 2});
   EXPECT_EQ(outliers.judge(std::nan(""), 1), "the loss is not a number");
   EXPECT_FALSE(outliers.roll_back());
-  EXPECT_EQ(outliers.judge(1, std::numeric_limits<double>::infinity()), "the gradient norm is infinite");
+  EXPECT_EQ(outliers.judge(1, std::numeric_limits<double>::infinity()),
+            "the gradient norm is infinite");
   EXPECT_TRUE(outliers.roll_back());
   outliers.forget_row();
   EXPECT_FALSE(outliers.roll_back());
 }
 
 TEST(Outliers, TheWindowGoesOnFromItsState) {
-  Outliers one = seen_eight({.z_score = 4, .window = 8}), other({.z_score = 4, .window = 8});
+  OutlierDetector one = seen_eight({.z_score = 4, .window = 8}), other({.z_score = 4, .window = 8});
   one.judge(std::nan(""), 1);
   other.set_state(one.state());
   EXPECT_EQ(other.state(), one.state());

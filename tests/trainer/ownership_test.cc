@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/owner.h"
+#include "checkpoint/list.h"
 #include "support/crossing.h"
 
 namespace eyrie::trainer {
@@ -19,7 +20,7 @@ TEST(Ownership, ASecondStartIsRefusedAndNamesTheOwner) {
   const test::TinyRun tiny;
   const auto run = tiny.config("run");
   {
-    const base::Owner owner(run.directory, {});
+    const base::FolderOwner owner(run.directory, {});
     for (const int ranks : {1, 2}) {
       const std::string refused = failure_of(ranks, run);
       EXPECT_TRUE(refused.starts_with("input: ")) << refused;
@@ -48,7 +49,8 @@ TEST(Ownership, WhoLostTheRunCommitsNothing) {
       // While step 4 is computed another job takes the run.
       options.gain = [&](std::int64_t batch) {
         const std::lock_guard lock(mutex);
-        while (batch == 3 && !std::filesystem::exists(checkpoint_path(folder, 2) / "manifest.json"))
+        while (batch == 3 &&
+               !std::filesystem::exists(checkpoint::checkpoint_path(folder, 2) / "manifest.json"))
           std::this_thread::sleep_for(std::chrono::milliseconds(5));  // written behind the training
         if (batch == 3 && !std::filesystem::exists(folder / ".owner-2"))
           std::filesystem::copy(folder / ".owner-1", folder / ".owner-2");
@@ -57,7 +59,7 @@ TEST(Ownership, WhoLostTheRunCommitsNothing) {
       const std::string failure = failure_of(ranks, run, options);
       EXPECT_NE(failure.find("was taken over by"), std::string::npos) << failure;
       EXPECT_EQ(checkpoints_of(run), std::vector<std::int64_t>{2});
-      EXPECT_FALSE(std::filesystem::exists(checkpoint_path(folder, 4)));
+      EXPECT_FALSE(std::filesystem::exists(checkpoint::checkpoint_path(folder, 4)));
       EXPECT_TRUE(std::filesystem::exists(folder / ".owner-2"));
     }
   }

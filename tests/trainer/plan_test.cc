@@ -11,8 +11,8 @@
 #include "model/pass_size.h"
 #include "support/tiny_run.h"
 #include "trainer/bytes.h"
-#include "trainer/fit_mesh.h"
 #include "trainer/memory_limit.h"
+#include "trainer/resolve_mesh.h"
 #include "trainer/trainer.h"
 
 namespace eyrie::trainer {
@@ -300,7 +300,7 @@ TEST(Plan, TimeFollowsTheMachine) {
   EXPECT_DOUBLE_EQ(after.context, before.context / 2);
   EXPECT_DOUBLE_EQ(after.gather, before.gather / 2);
   EXPECT_EQ(after.tensor, 0);
-  machine.ranks_a_node = 1;  // all goes over the network
+  machine.ranks_per_node = 1;  // all goes over the network
   EXPECT_GT(step_time(run, plan, machine).context, after.context);
 }
 
@@ -313,7 +313,7 @@ TEST(Plan, TheBestMeshesFitTheLimitAndAreSorted) {
   std::int64_t least = all[0].memory, most = 0;
   for (std::size_t i = 0; i < all.size(); ++i) {
     EXPECT_EQ(all[i].mesh.ranks(), 4);
-    EXPECT_EQ(misfit(run, all[i].mesh), "");
+    EXPECT_EQ(mesh_error(run, all[i].mesh), "");
     EXPECT_GE(all[i].time.all(), all[i == 0 ? 0 : i - 1].time.all());
     least = std::min(least, all[i].memory);
     most = std::max(most, all[i].memory);

@@ -6,6 +6,9 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "checkpoint/list.h"
+#include "checkpoint/reader.h"
+#include "checkpoint/save.h"
 #include "support/checkpoint_samples.h"
 #include "support/tiny_run.h"
 #include "trainer/trainer.h"
@@ -13,6 +16,7 @@
 namespace eyrie::trainer {
 namespace {
 
+using namespace checkpoint;
 using nlohmann::json;
 
 // Everything that a checkpoint holds, to be changed and written again with checksums that hold.

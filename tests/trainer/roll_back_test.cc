@@ -4,6 +4,8 @@
 
 #include <limits>
 
+#include "checkpoint/list.h"
+#include "checkpoint/reader.h"
 #include "support/crossing.h"
 
 namespace eyrie::trainer {
@@ -48,7 +50,8 @@ TEST(RollBack, ToBeforeTheRowWhereCheckpointsLieInIt) {
   EXPECT_EQ(train_on(1, other, with_bad(bad)), Outcome::kDone);
   // Both went back to step 3, whatever lay between.
   EXPECT_EQ(ending_of(run, 16).bits, ending_of(other, 16).bits);
-  EXPECT_EQ(json::parse(CheckpointReader(checkpoint_path(run.directory, 16)).state())["updates"],
+  EXPECT_EQ(json::parse(checkpoint::CheckpointReader(checkpoint::checkpoint_path(run.directory, 16))
+                            .state())["updates"],
             15);  // the second stage's batch 3 alone is skipped
 }
 

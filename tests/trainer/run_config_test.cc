@@ -56,7 +56,7 @@ TEST_F(RunFile, Checkpoints) {
                                 "checkpoint.keep_every=50"});
   EXPECT_FALSE(other.checkpoint_async);
   std::ofstream(folder_ / "resolved.yaml") << other.resolved;
-  const Retention retention = read_retention(folder_ / "resolved.yaml");
+  const checkpoint::Retention retention = read_retention(folder_ / "resolved.yaml");
   EXPECT_EQ(retention.keep, 2);
   EXPECT_EQ(retention.keep_every, 50);
   EXPECT_EQ(retention.best, 4);
@@ -95,7 +95,7 @@ TEST_F(RunFile, AssignmentsOverrideTheFile) {
 TEST_F(RunFile, TokensBecomeSteps) {
   std::string text = kRun;
   text.replace(text.find("steps: 10"), 9, "tokens: 1025");
-  EXPECT_EQ(read({}, text).stages[0].steps, 3);  // 512 tokens a step
+  EXPECT_EQ(read({}, text).stages[0].steps, 3);  // 512 tokens per step
   EXPECT_NE(refusal({"stages.0.steps=3"}, text).find("either steps or tokens"), std::string::npos);
 }
 
@@ -175,7 +175,7 @@ TEST_F(RunFile, NonsenseIsRefusedByKey) {
       refused(key, value);
   }
   for (const std::string& key : integers) {
-    // 9e18 documents a task are all of them; a seed may be any number.
+    // 9e18 documents per task are all of them; a seed may be any number.
     if (key != "seed" && !key.ends_with("mmlu")) refused(key, "9000000000000000000");
   }
   for (const std::string& key : numbers) {

@@ -1,4 +1,5 @@
-// A training of two steps a checkpoint whose first rank has a slow disk. Arguments: RUN.yaml, and
+// A training run with two steps per checkpoint whose first rank has a slow disk. Arguments:
+// RUN.yaml, and
 //   slow SECONDS  syncing the first rank's shard takes so long, three times
 //   fail SECONDS  the same, and the last rank fails while the first is in it
 #include <atomic>
@@ -10,17 +11,17 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "parallel/guard.h"
-#include "parallel/stop.h"
+#include "parallel/communication/run_guarded.h"
+#include "parallel/health/stop.h"
 #include "trainer/trainer.h"
 
 int main(int argc, char** argv) {
   using namespace eyrie;
-  parallel::take_stop_signals();
+  parallel::start_signal_thread();
   const auto world = parallel::open_world(argc, argv);
   const std::string file = argv[1], what = argv[2];
   const std::chrono::milliseconds syncing(static_cast<int>(1000 * std::atof(argv[3])));
-  return parallel::guard(*world, [&] {
+  return parallel::run_guarded(*world, [&] {
     static std::atomic<int> syncs = 0;
     base::set_fault_hook([&](std::string_view operation, const base::Path& path) {
       if (operation == "sync" && path.string().find("shard-0000") != std::string::npos &&

@@ -4,9 +4,8 @@
 
 #include <chrono>
 
-#include "parallel/job.h"
+#include "parallel/health/job.h"
 #include "support/tiny_run.h"
-#include "trainer/checkpoint.h"
 
 namespace eyrie::trainer {
 namespace {

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "checkpoint/list.h"
+#include "checkpoint/reader.h"
 #include "support/crossing.h"
 
 namespace eyrie::trainer {
@@ -52,7 +54,7 @@ TEST(Steadiness, ABatchThatIsNoNumberIsSkippedOnAnyMesh) {
       EXPECT_EQ(steps[i]["loss"].is_null(), bad) << i;
       EXPECT_EQ(steps[i].contains("skipped"), bad) << i;
     }
-    const CheckpointReader last(checkpoint_path(run.directory, 9));
+    const checkpoint::CheckpointReader last(checkpoint::checkpoint_path(run.directory, 9));
     EXPECT_EQ(json::parse(last.state())["updates"], 7);
     std::vector<float> weights;
     for (const std::string& name : last.names()) {

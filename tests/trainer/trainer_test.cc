@@ -9,8 +9,9 @@
 #include <set>
 #include <sstream>
 
+#include "checkpoint/list.h"
+#include "checkpoint/reader.h"
 #include "support/tiny_run.h"
-#include "trainer/checkpoint.h"
 
 namespace eyrie::trainer {
 namespace {
@@ -41,7 +42,7 @@ std::vector<std::string> lines_of(const RunConfig& config) {
 }
 
 std::vector<float> weights_of(const RunConfig& config, std::int64_t step) {
-  const CheckpointReader reader(checkpoint_path(config.directory, step));
+  const checkpoint::CheckpointReader reader(checkpoint::checkpoint_path(config.directory, step));
   std::vector<float> all;
   for (const std::string& name : reader.names()) {
     std::int64_t count = 1;
@@ -123,7 +124,7 @@ TEST(Trainer, ACrashLosesOnlyWhatCameAfterTheCheckpoint) {
   EXPECT_EQ(run_on(2, crashed, {.stop_after = 7}), Outcome::kStopped);
   // As if it had died in step 8 without saving: the newest checkpoint is gone, lines of later steps
   // are there.
-  std::filesystem::remove_all(checkpoint_path(crashed.directory, 7));
+  std::filesystem::remove_all(checkpoint::checkpoint_path(crashed.directory, 7));
   std::ofstream(crashed.directory + "/metrics.jsonl", std::ios::app)
       << "{\"step\":8,\"loss\":1}\n{\"step\":9,\"lo";
   EXPECT_EQ(run_on(4, crashed), Outcome::kDone);
@@ -156,10 +157,11 @@ TEST(Trainer, TheNewestAndTheBestStay) {
   std::set<std::int64_t> expected = {9}, left;
   for (auto best = validated.begin(); best != std::next(validated.begin(), 2); ++best) {
     expected.insert(best->second);
-    const CheckpointReader reader(checkpoint_path(run.directory, best->second));
+    const checkpoint::CheckpointReader reader(
+        checkpoint::checkpoint_path(run.directory, best->second));
     EXPECT_EQ(json::parse(reader.state()).at("validation_loss"), best->first);
   }
-  for (const auto& info : list_checkpoints(base::Path(run.directory) / "checkpoints"))
+  for (const auto& info : checkpoint::list_checkpoints(base::Path(run.directory) / "checkpoints"))
     left.insert(info.step);
   EXPECT_EQ(left, expected);
 }

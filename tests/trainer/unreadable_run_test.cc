@@ -1,8 +1,9 @@
 // A run that cannot be read for a moment is neither new nor damaged: it is left as it is.
 #include <gtest/gtest.h>
 
+#include "checkpoint/list.h"
+#include "checkpoint/retention.h"
 #include "support/crossing.h"
-#include "trainer/checkpoint_retention.h"
 
 namespace eyrie::trainer {
 namespace {
@@ -17,7 +18,7 @@ TEST(UnreadableRun, IsLeftAsItIs) {
   const test::TinyRun tiny;
   const auto run = tiny.config("run", {"checkpoint.keep=1"});
   ASSERT_EQ(train_on(1, run, {.stop_after = 4}), Outcome::kStopped);
-  const fs::path folder = run.directory, newest = checkpoint_path(folder, 4);
+  const fs::path folder = run.directory, newest = checkpoint::checkpoint_path(folder, 4);
   const std::string metrics = base::read_file(folder / "metrics.jsonl");
   for (const fs::path& at : {folder / "checkpoints", newest, newest / "manifest.json",
                              newest / "shard-0000.h5", folder / "metrics.jsonl"}) {
@@ -33,12 +34,12 @@ TEST(UnreadableRun, IsLeftAsItIs) {
           EXPECT_FALSE(failure.starts_with("input")) << failure;
         }
       }
-      EXPECT_ANY_THROW(prune_checkpoints(folder, {1, 0, 0}, true);
+      EXPECT_ANY_THROW(checkpoint::prune_checkpoints(folder, {1, 0, 0}, true);
                        base::read_file(folder / "metrics.jsonl"));
       fs::remove(at);
       fs::rename(aside, at);
       EXPECT_EQ(base::read_file(folder / "metrics.jsonl"), metrics) << at;
-      EXPECT_TRUE(fs::exists(checkpoint_path(folder, 3))) << at;
+      EXPECT_TRUE(fs::exists(checkpoint::checkpoint_path(folder, 3))) << at;
     }
   }
   EXPECT_EQ(train_on(2, run), Outcome::kDone);

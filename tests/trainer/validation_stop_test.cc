@@ -6,9 +6,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "parallel/stop.h"
+#include "checkpoint/list.h"
+#include "checkpoint/reader.h"
+#include "parallel/health/stop.h"
 #include "support/tiny_run.h"
-#include "trainer/checkpoint.h"
 #include "trainer/trainer.h"
 
 namespace eyrie::trainer {
@@ -32,7 +33,8 @@ std::vector<json> lines_of(const RunConfig& run) {
 }
 
 json state_of(const RunConfig& run, std::int64_t step) {
-  json state = json::parse(CheckpointReader(checkpoint_path(run.directory, step)).state());
+  json state = json::parse(
+      checkpoint::CheckpointReader(checkpoint::checkpoint_path(run.directory, step)).state());
   for (const char* key : {"run", "mesh", "ranks", "threads"}) state.erase(key);
   return state;
 }

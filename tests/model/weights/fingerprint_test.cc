@@ -12,13 +12,13 @@
 namespace eyrie::model {
 namespace {
 
-parallel::ParameterRow row_of(std::vector<std::int64_t> shape) {
+parallel::ParameterInfo row_of(std::vector<std::int64_t> shape) {
   parallel::Unit unit{"unit"};
-  parallel::ParameterRow row;
+  parallel::ParameterInfo row;
   row.name = "blocks.0/w";
   row.shape = std::move(shape);
   unit.add(row);
-  return unit.rows[0];
+  return unit.parameters[0];
 }
 
 std::vector<float> values_of(std::int64_t count) {
@@ -29,7 +29,7 @@ std::vector<float> values_of(std::int64_t count) {
 }
 
 TEST(Fingerprint, SumsOfPiecesAddUpToTheWhole) {
-  const parallel::ParameterRow whole = row_of({60, 4, 700});
+  const parallel::ParameterInfo whole = row_of({60, 4, 700});
   const auto values = values_of(whole.count());
   const std::uint64_t expected = weight_sum(whole, 0, whole.count(), values.data());
   for (const std::int64_t piece : {1000, 4096, 65536, 99999}) {
@@ -42,7 +42,7 @@ TEST(Fingerprint, SumsOfPiecesAddUpToTheWhole) {
   for (std::size_t axis = 0; axis < 3; ++axis) {
     std::uint64_t sum = 0;
     for (int rank = 0; rank < 2; ++rank) {
-      parallel::ParameterRow slice = whole;
+      parallel::ParameterInfo slice = whole;
       slice.extent[axis] /= 2;
       slice.start[axis] = rank * slice.extent[axis];
       std::vector<float> own;
@@ -57,7 +57,7 @@ TEST(Fingerprint, SumsOfPiecesAddUpToTheWhole) {
 }
 
 TEST(Fingerprint, AnyChangeGivesAnother) {
-  const parallel::ParameterRow row = row_of({40, 50});
+  const parallel::ParameterInfo row = row_of({40, 50});
   auto values = values_of(row.count());
   std::set<std::uint64_t> sums = {weight_sum(row, 0, row.count(), values.data())};
   for (std::size_t i = 0; i < values.size(); i += 37) {
@@ -67,7 +67,7 @@ TEST(Fingerprint, AnyChangeGivesAnother) {
   }
   std::swap(values[3], values[4]);
   EXPECT_TRUE(sums.insert(weight_sum(row, 0, row.count(), values.data())).second);
-  parallel::ParameterRow other = row;
+  parallel::ParameterInfo other = row;
   other.name = "blocks.1/w";
   EXPECT_TRUE(sums.insert(weight_sum(other, 0, row.count(), values.data())).second);
 }

@@ -1,6 +1,7 @@
 // Weights that are no finite numbers: refused by their tensor's name and number, wherever they come
 // in.
 #include "model/weights/finite.h"
+#include "model/inference_parameters.h"
 
 #include <gtest/gtest.h>
 
@@ -48,7 +49,7 @@ class Damaged final : public WeightSource {
   const GriffinConfig& config() const override { return inner_.config(); }
   StoredType type() const override { return StoredType::kFloat32; }
   std::string description() const override { return "damaged"; }
-  void read(const parallel::ParameterRow& row, std::int64_t first, std::int64_t count,
+  void read(const parallel::ParameterInfo& row, std::int64_t first, std::int64_t count,
             float* out) const override {
     inner_.read(row, first, count, out);
     if (row.name != row_) return;
@@ -109,7 +110,7 @@ TEST(Finite, ADirectoryIsRefusedHoweverItIsRead) {
         std::filesystem::remove_all(scratch / "out");
         for (const tensor::DType compute : {tensor::DType::kFloat32, tensor::DType::kBFloat16}) {
           const Griffin griffin(weights.config());
-          auto parameters = Parameters::for_inference(griffin.units(), compute);
+          InferenceParameters parameters(griffin.units(), compute);
           EXPECT_EQ(message_of<base::InputError>([&] { weights.map(parameters); }).find(expected),
                     0u)
               << one.tensor << " in " << name_of(compute);
@@ -124,9 +125,9 @@ TEST(Finite, ValuesBeyondBf16AreRefusedThere) {
   write_hugging_face(Damaged(small(), kCases[1].row, 3.4e38f, 1), scratch / "in", {});
   const HuggingFaceWeights weights(scratch / "in");
   const Griffin griffin(weights.config());
-  auto wide = Parameters::for_inference(griffin.units(), tensor::DType::kFloat32);
+  InferenceParameters wide(griffin.units(), tensor::DType::kFloat32);
   EXPECT_EQ(message_of<base::InputError>([&] { weights.map(wide); }), "nothing was thrown");
-  auto narrow = Parameters::for_inference(griffin.units(), tensor::DType::kBFloat16);
+  InferenceParameters narrow(griffin.units(), tensor::DType::kBFloat16);
   EXPECT_NE(message_of<base::InputError>([&] {
               weights.map(narrow);
             }).find("linear_x/kernel has a value that is too large for bf16"),

@@ -1,6 +1,7 @@
 // A Hugging Face directory: the logits that transformers and the official code give for it, and
 // what is refused.
 #include "model/weights/hugging_face.h"
+#include "model/inference_parameters.h"
 
 #include <gtest/gtest.h>
 
@@ -27,7 +28,7 @@ using test::fixtures;
 
 std::vector<float> logits_of(const GriffinConfig& config, const Fixture& expected) {
   const Griffin griffin(config);
-  auto parameters = Parameters::for_inference(griffin.units(), DType::kFloat32);
+  InferenceParameters parameters(griffin.units(), DType::kFloat32);
   HuggingFaceWeights(fixtures() / "hf_tiny").map(parameters);
   const auto tokens = expected.ints("tokens");
   const std::int64_t sequences = expected.shape("tokens")[0], length = expected.shape("tokens")[1];
@@ -84,7 +85,7 @@ TEST(HuggingFace, WhatDoesNotFitIsNamed) {
   };
   const auto load = [&] {
     const Griffin griffin(read_hugging_face_config(folder));
-    auto parameters = Parameters::for_inference(griffin.units(), DType::kFloat32);
+    InferenceParameters parameters(griffin.units(), DType::kFloat32);
     HuggingFaceWeights(folder).map(parameters);
   };
   EXPECT_NE(message_of(load).find("config.json"), std::string::npos);

@@ -1,5 +1,6 @@
 // Sources of weights: official releases, initialisation, and models adapted to transformers.
 #include "model/weights/weight_source.h"
+#include "model/training_parameters.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -25,7 +26,7 @@ using test::Fixture;
 using test::fixtures;
 using test::message_of;
 
-std::vector<float> all_of(const WeightSource& source, const parallel::ParameterRow& row) {
+std::vector<float> all_of(const WeightSource& source, const parallel::ParameterInfo& row) {
   std::vector<float> values(static_cast<std::size_t>(row.count()));
   source.read(row, 0, row.count(), values.data());
   return values;
@@ -34,9 +35,9 @@ std::vector<float> all_of(const WeightSource& source, const parallel::ParameterR
 std::vector<float> logits_of(const WeightSource& source, const std::vector<std::int32_t>& tokens) {
   const GriffinConfig& config = source.config();
   const Griffin griffin(config);
-  Parameters parameters(griffin.units(), DType::kFloat32);
+  TrainingParameters parameters(griffin.units(), DType::kFloat32);
   for (std::size_t u = 0; u < griffin.units().size(); ++u) {
-    for (const auto& row : griffin.units()[u].rows)
+    for (const auto& row : griffin.units()[u].parameters)
       source.read(row, 0, row.count(), parameters.master(u) + row.offset);
   }
   parameters.refresh_all();
@@ -183,13 +184,13 @@ TEST(InitialWeights, AreThoseOfAnInitialisationInAnyPieceAndOnAnyThreads) {
   config.vocabulary = 500;
   const InitialWeights source(config, 7);
   const Griffin griffin(config);
-  Parameters parameters(griffin.units(), DType::kFloat32);
+  TrainingParameters parameters(griffin.units(), DType::kFloat32);
   const int threads = tensor::thread_count();
   tensor::set_thread_count(3);
   parameters.initialise(7);
   tensor::set_thread_count(1);
   for (std::size_t u = 0; u < griffin.units().size(); ++u) {
-    for (const auto& row : griffin.units()[u].rows) {
+    for (const auto& row : griffin.units()[u].parameters) {
       const float* expected = parameters.master(u) + row.offset;
       const auto whole = all_of(source, row);
       ASSERT_TRUE(std::equal(whole.begin(), whole.end(), expected)) << row.name;

@@ -1,0 +1,26 @@
+// Looks above the executable.
+#include "base/resource.h"
+
+#include <filesystem>
+#include <system_error>
+#include <vector>
+
+#include "base/listing.h"
+
+namespace eyrie::base {
+
+Path find_resource(const std::string& in_tree, const std::string& installed) {
+  const std::string beside = "share/eyrie/" + installed;
+  if (is_folder(in_tree)) return in_tree;
+  if (is_folder(beside)) return beside;
+  std::error_code ignored;
+  for (Path at = std::filesystem::read_symlink("/proc/self/exe", ignored);
+       at.has_relative_path();) {
+    at = at.parent_path();
+    if (is_folder(at / in_tree)) return at / in_tree;
+    if (is_folder(at / beside)) return at / beside;
+  }
+  return {};
+}
+
+}  // namespace eyrie::base

@@ -1,0 +1,50 @@
+// Reads weights from checkpoints.
+#include "checkpoint/checkpoint_weights.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "model/weights/finite.h"
+
+namespace eyrie::checkpoint {
+
+CheckpointWeights::CheckpointWeights(const base::Path& checkpoint) : reader_(checkpoint) {
+  try {
+    const auto state = nlohmann::json::parse(reader_.state());
+    config_ = model::from_json(state.at("model").dump());
+    type_ = model::stored_type(state.at("precision").get<std::string>());
+    tokenizer_ = state.at("tokenizer").get<std::string>();
+    tokenizer_hash_ = state.at("tokenizer_hash").get<std::string>();
+    run_ = state.value("run", "");
+  } catch (const nlohmann::json::exception&) {
+    throw base::InputError(
+        fmt::format("{}: its state is not that of a training run", checkpoint.string()));
+  }
+}
+
+void CheckpointWeights::read(const parallel::ParameterInfo& row, std::int64_t first,
+                             std::int64_t count, float* out) const {
+  const std::string name = "parameters/" + row.name;
+  if (!verified_.contains(name)) {
+    if (reader_.shape(name) != row.shape) {
+      throw base::InputError(fmt::format("{}: tensor {} has not the shape of the model",
+                                         reader_.directory().string(), name));
+    }
+    reader_.verify(name);
+    verified_.insert(name);
+  }
+  const auto read_part = [&](std::int64_t begin, std::int64_t some, float* to) {
+    reader_.read_verified(
+        name, {std::vector<std::int64_t>(row.shape.size()), row.shape, begin, some}, to);
+  };
+  read_part(first, count, out);
+  model::check_finite(description(), name, out, count, row.count(), [&] {
+    std::vector<float> whole(static_cast<std::size_t>(row.count()));
+    read_part(0, row.count(), whole.data());
+    return model::count_not_finite(whole.data(), row.count());
+  });
+}
+
+}  // namespace eyrie::checkpoint

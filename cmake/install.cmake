@@ -1,0 +1,26 @@
+# cmake --install: a tree that works wherever it is put; cpack: the same as a Debian package.
+include(GNUInstallDirs)
+
+set(share ${CMAKE_INSTALL_DATADIR}/eyrie)
+install(TARGETS eyrie RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(DIRECTORY eval/tasks DESTINATION ${share})
+install(DIRECTORY data/eval/ DESTINATION ${share}/evaluation_data)
+install(DIRECTORY data/tokenizers configs DESTINATION ${share})
+install(PROGRAMS slurm/train.sbatch DESTINATION ${share}/slurm)
+install(FILES docs/eyrie.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES README.md CHANGELOG.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs PATTERN "eyrie.1" EXCLUDE)
+
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME eyrie)
+set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
+set(CPACK_PACKAGE_CONTACT "The Eyrie developers")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "Trains and evaluates Griffin language models on MPI ranks")
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SECTION science)
+# The libraries that the command is linked with, found by dpkg-shlibdeps; mpirun and its plug-ins.
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_DEPENDS openmpi-bin)
+include(CPack)
