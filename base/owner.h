@@ -17,7 +17,7 @@ namespace eyrie::base {
 
 struct OwnerOptions {
   std::string what = "this folder";         // for messages: "this run"
-  std::string instead;                      // for messages: how to work beside the owner
+  std::string instead = {};                 // for messages: how to work beside the owner
   std::vector<std::string> processes = {};  // to_line(this_process()) of every rank; none: this one
   std::chrono::milliseconds beat{5000};     // between two increments
   // An owner on another machine counts as gone if its counter does not move for this long.
