@@ -1,4 +1,5 @@
-// All requests in, all completions out: what evaluation and reinforcement learning call.
+// All requests in, all completions out, for callers that know their requests beforehand
+// (text_generator.h and Generator take them one by one).
 #pragma once
 
 #include <cstdint>
@@ -26,7 +27,8 @@ struct Completion {
   bool is_cut = false;               // it has max_new_tokens, and nothing else ended it
 };
 
-// Generates `samples` completions of every request. Returns them by request and sample. They depend
+// Generates `samples` completions of every request; the requests' numbers must differ. Returns them
+// by request and sample. They depend
 // on the request, the sampling options and the request's `number` alone, not on the batch.
 std::vector<std::vector<Completion>> generate(Decoder& decoder,
                                               std::span<const GenerationRequest> requests,

@@ -1,4 +1,4 @@
-// Requests to stop: a signal sets a flag, and the ranks agree on it at the end of a step. A signal
+// Requests to stop: a signal sets a flag, and the ranks agree on it in every step. A signal
 // to one rank is enough, since launchers do not all forward the same signals to the same ranks.
 //
 // No signal handler may run on a computing thread: oneDNN's kernels use the stack pointer as an

@@ -58,11 +58,11 @@ std::array<std::int64_t, 3> slot_sizes(const std::vector<Unit>& units);
 // Used by one thread besides the queue's.
 class GradientSum {
  public:
-  // `queue` works on mesh.shard_group() and mesh.replicate_group(), in this order. `units` and
-  // `mesh` must outlive the object; the queue must be destroyed before it, since it uses the
-  // buffers here.
+  // `units` and `mesh` must outlive the object.
   GradientSum(const std::vector<Unit>& units, const Mesh& mesh);
   ~GradientSum();
+  // Before the first step: a queue that works on mesh.shard_group() and mesh.replicate_group(), in
+  // this order. It must be destroyed before this object, whose buffers it uses.
   void attach(ExchangeQueue& queue) { queue_ = &queue; }
 
   void begin(const StepPlan& plan);  // starts a step

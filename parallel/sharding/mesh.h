@@ -68,7 +68,8 @@ class Mesh {
   Communicator& data_context() const { return *data_context_; }
   // The ranks of data_context() that shard parameters, gradients and moments among them.
   Communicator& shard_group() const { return *shard_group_; }
-  // The ranks at the same place in every replica group; ordered by group.
+  // The ranks at the same place in every replica group, which hold the same part of the parameters;
+  // ordered by group.
   Communicator& replicate_group() const { return *replicate_group_; }
 
  private:
