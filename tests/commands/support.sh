@@ -51,6 +51,7 @@ run_on() {
 start_on() {
   local ranks=$1
   shift
+  : >"$output"  # now, so that nobody takes the last command's words for this one's
   scripts/mpi "$ranks" "$eyrie" "$@" >"$output" 2>&1 </dev/null &
   job=$!
 }
