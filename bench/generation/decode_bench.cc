@@ -9,6 +9,7 @@
 
 #include "base/philox.h"
 #include "generation/decoder.h"
+#include "generation/sampling.h"
 #include "model/inference_parameters.h"
 #include "model/training_parameters.h"
 #include "model/weights/initial_weights.h"
@@ -86,7 +87,7 @@ void Decode(benchmark::State& state) {
     const auto logits = decoder.step(next, all);
     for (std::int64_t s = 0; s < sequences; ++s) {
       next[static_cast<std::size_t>(s)] =
-          model::sample(decoder.row(logits, s), {.temperature = 0}, random, 0);
+          generation::sample(decoder.row(logits, s), {.temperature = 0}, random, 0);
     }
   }
   const auto steps = static_cast<double>(state.iterations());

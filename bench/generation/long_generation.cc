@@ -13,6 +13,7 @@
 
 #include "base/philox.h"
 #include "generation/decoder.h"
+#include "generation/sampling.h"
 #include "model/inference_parameters.h"
 #include "model/weights/initial_weights.h"
 #include "tensor/threads.h"
@@ -49,7 +50,7 @@ int main(int argc, char** argv) {
   std::uint64_t made = 0;
   const auto next = [&](model::State& state) {
     const auto logits = decoder.step({&token, 1}, state);
-    token = model::sample(decoder.row(logits, 0), sampling, random, made++);
+    token = generation::sample(decoder.row(logits, 0), sampling, random, made++);
   };
   model::State state = decoder.empty_state(1), near_state = decoder.empty_state(1);
   double near_memory = 0;

@@ -57,7 +57,7 @@ int main(int argc, char** argv) try {
                                      stage.micro_shards,
                                      static_cast<std::uint64_t>(run.seed),
                                      stage.name,
-                                     "documents"};
+                                     data_pipeline::Packing::kDocuments};
   const data_pipeline::BatchStream stream(shards, config);
   std::string batches;  // per step: tokens, targets, positions (int32), loss mask (float32), each
                         // batch_sequences × sequence_length
