@@ -40,7 +40,7 @@ void AttentionStep(benchmark::State& state) {
   use_threads(state);
   Matrices memory;
   const DType dtype = dtype_of(state);
-  const std::int64_t max_batch = 1024, dim = 64, heads = 8, copies = 32;
+  const std::int64_t slots = 1024, dim = 64, heads = 8, copies = 32;
   const Tensor q = memory.filled(dtype, 1, heads * dim), out = memory.zeros(dtype, 1, heads * dim);
   const Tensor keys = memory.filled(dtype, copies * slots, dim),
                values = memory.filled(dtype, copies * slots, dim);
