@@ -20,8 +20,8 @@
 #include "model/model_statistics.h"
 #include "model/weights/hugging_face.h"
 #include "parallel/sharding/gradient_tree.h"
+#include "planning/plan.h"
 #include "trainer/bytes.h"
-#include "trainer/plan.h"
 #include "trainer/run_config.h"
 
 namespace eyrie::cli {
@@ -47,7 +47,7 @@ every token. Memory: what a training rank holds, see docs/model.md.
 // memory estimate, `shape.micro_shards` is the number per rank.
 struct Described {
   model::GriffinConfig config;
-  trainer::StepShape shape;
+  planning::StepShape shape;
 };
 
 DType dtype_of(const std::string& precision) {
@@ -108,7 +108,7 @@ struct Sizes {
   model::ParameterKinds parameters;
   model::StateBytes fp32, bf16;
   model::TokenFlops flops;
-  trainer::RankMemory memory;
+  planning::RankMemory memory;
 };
 
 std::string grouped(std::int64_t value) {
@@ -118,10 +118,10 @@ std::string grouped(std::int64_t value) {
   return text;
 }
 
-trainer::RankMemory memory_of(const Described& described) {
-  trainer::StepShape shape = described.shape;
+planning::RankMemory memory_of(const Described& described) {
+  planning::StepShape shape = described.shape;
   shape.micro_shards *= shape.mesh.data;
-  return trainer::MeshPlan(described.config, shape).memory(0);
+  return planning::MeshPlan(described.config, shape).memory(0);
 }
 
 void print_json(const Described& described, const Sizes& sizes) {
@@ -129,7 +129,7 @@ void print_json(const Described& described, const Sizes& sizes) {
   const auto state = [](const model::StateBytes& bytes) {
     return json{{"bytes", bytes.fixed}, {"bytes_per_token", bytes.per_token}};
   };
-  const trainer::StepShape& shape = described.shape;
+  const planning::StepShape& shape = described.shape;
   const json all = {{"config", json::parse(model::to_json(described.config))},
                     {"parameters",
                      {{"total", parameters.all()},
@@ -213,7 +213,7 @@ void print_text(const Described& described, const Sizes& sizes) {
     base::print("\n");
   }
 
-  const trainer::StepShape& shape = described.shape;
+  const planning::StepShape& shape = described.shape;
   base::print("\nMFLOPs a token, forward and backward, sequences of {}\n", shape.length);
   const auto share = [](const char* what, double value, const char* note = "") {
     base::print("  {:<22}{:>16.3f}{}\n", what, value * 1e-6, note);
@@ -232,7 +232,7 @@ void print_text(const Described& described, const Sizes& sizes) {
     if (value > 0) base::print("  {:<22}{:>16}  {}\n", what, trainer::bytes_text(value), note);
   };
   amount("total", memory.all(), "");
-  for (const trainer::MemoryPart& part : trainer::memory_parts(memory))
+  for (const planning::MemoryPart& part : planning::memory_parts(memory))
     amount(part.name.c_str(), part.bytes, part.note);
 }
 
@@ -267,7 +267,7 @@ int run_model_info(int argc, char** argv) {
   });
   if (const auto end = parse(app, argc, argv)) return *end;
   Described described = preset.empty() ? describe(place) : Described{model::preset(preset), {}};
-  trainer::StepShape& shape = described.shape;
+  planning::StepShape& shape = described.shape;
   shape.mesh.data = static_cast<int>(ranks);
   if (micro_shards) {
     shape.micro_shards = *micro_shards;

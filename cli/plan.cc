@@ -13,9 +13,9 @@
 #include "base/output.h"
 #include "cli/command.h"
 #include "cli/flags.h"
+#include "planning/plan.h"
 #include "tensor/threads.h"
 #include "trainer/bytes.h"
-#include "trainer/plan.h"
 #include "trainer/resolve_mesh.h"
 
 namespace eyrie::cli {
@@ -61,7 +61,7 @@ double tokens_per_step(const trainer::StageConfig& stage) {
   return static_cast<double>(stage.batch_sequences * stage.sequence_length);
 }
 
-void print_machine(const trainer::Machine& machine, const trainer::RunConfig& run, bool measured) {
+void print_machine(const planning::Machine& machine, const trainer::RunConfig& run, bool measured) {
   const auto compute = run.bf16 ? tensor::DType::kBFloat16 : tensor::DType::kFloat32;
   base::print(
       "machine    {}: a rank {:.1f} GFLOP/s in {} ({}), of which products reach {:.0f} %; "
@@ -81,25 +81,25 @@ void print_machine(const trainer::Machine& machine, const trainer::RunConfig& ru
 }
 
 void print_mesh(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
-                const trainer::Machine& machine) {
+                const planning::Machine& machine) {
   base::print("mesh       {}: {}\n", parallel::describe(mesh), base::counted(mesh.ranks(), "rank"));
-  const trainer::RankMemory memory = trainer::memory_needed(run, mesh);
+  const planning::RankMemory memory = planning::memory_needed(run, mesh);
   base::print(
       "\nmemory of the rank that needs most{}\n",
       run.memory_limit > 0 ? fmt::format(" (memory_limit {})", bytes_text(run.memory_limit)) : "");
   base::print("  {:<16}{:>12}{}\n", "total", bytes_text(memory.all()),
               run.memory_limit > 0 && memory.all() > run.memory_limit ? "  ABOVE THE LIMIT" : "");
-  for (const trainer::MemoryPart& part : trainer::memory_parts(memory))
+  for (const planning::MemoryPart& part : planning::memory_parts(memory))
     base::print("  {:<16}{:>12}  {}\n", part.name, bytes_text(part.bytes), part.note);
   double all_seconds = 0, all_tokens = 0;
   for (const trainer::StageConfig& stage : run.stages) {
-    const trainer::MeshPlan plan(run.model, trainer::step_shape(run, stage, mesh));
+    const planning::MeshPlan plan(run.model, planning::step_shape(run, stage, mesh));
     base::print(
         "\nstage {}: a step of {} sequences of {} tokens in {} micro-shards, {} of a rank\n",
         stage.name, stage.batch_sequences, stage.sequence_length, stage.micro_shards,
         plan.micro_shards_per_rank());
-    base::print("  {:<16}{:>12.3g}\n", "FLOPs", trainer::step_flops(run, plan.shape()));
-    const parallel::AxisBytes sent = trainer::most_sent(plan);
+    base::print("  {:<16}{:>12.3g}\n", "FLOPs", planning::step_flops(run, plan.shape()));
+    const parallel::AxisBytes sent = planning::most_sent(plan);
     base::print("  bytes that a rank sends (the one that sends most)\n");
     const auto amount = [](const char* what, std::int64_t bytes) {
       if (bytes > 0) base::print("    {:<14}{:>12}\n", what, bytes_text(bytes));
@@ -111,7 +111,7 @@ void print_mesh(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
     amount("in all", sent.all());
     base::print("    {:<14}{:>12}  exchange_bytes of metrics.jsonl\n", "of all ranks",
                 bytes_text(plan.sent_by_all()));
-    const trainer::StepTime time = trainer::step_time(run, plan, machine);
+    const planning::StepTime time = planning::step_time(run, plan, machine);
     base::print("  time of a step\n");
     const auto part = [](const char* what, double seconds, const char* note) {
       if (seconds > 0) base::print("    {:<14}{:>12}  {}\n", what, seconds_text(seconds), note);
@@ -140,22 +140,22 @@ void print_mesh(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
 
 // The same as JSON, for scripts; in bytes and seconds.
 void print_json(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
-                const trainer::Machine& machine) {
+                const planning::Machine& machine) {
   using nlohmann::json;
-  const trainer::RankMemory memory = trainer::memory_needed(run, mesh);
+  const planning::RankMemory memory = planning::memory_needed(run, mesh);
   json all = {{"mesh", parallel::describe(mesh)},
               {"ranks", mesh.ranks()},
               {"memory", {{"all", memory.all()}}},
               {"stages", json::array()}};
-  for (const trainer::MemoryPart& part : trainer::memory_parts(memory))
+  for (const planning::MemoryPart& part : planning::memory_parts(memory))
     all["memory"][part.name] = part.bytes;
   double seconds = 0;
   for (const trainer::StageConfig& stage : run.stages) {
-    const trainer::MeshPlan plan(run.model, trainer::step_shape(run, stage, mesh));
-    const parallel::AxisBytes sent = trainer::most_sent(plan);
-    const trainer::StepTime time = trainer::step_time(run, plan, machine);
+    const planning::MeshPlan plan(run.model, planning::step_shape(run, stage, mesh));
+    const parallel::AxisBytes sent = planning::most_sent(plan);
+    const planning::StepTime time = planning::step_time(run, plan, machine);
     all["stages"].push_back({{"name", stage.name},
-                             {"flops", trainer::step_flops(run, plan.shape())},
+                             {"flops", planning::step_flops(run, plan.shape())},
                              {"sent",
                               {{"sharing", sent.shard},
                                {"replicas", sent.replicate},
@@ -184,13 +184,13 @@ void print_json(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
 }
 
 // Returns the best meshes, the fastest first. Throws InputError if none fits.
-std::vector<trainer::Candidate> best_of(const trainer::RunConfig& run, int ranks,
-                                        const trainer::Machine& machine) {
+std::vector<planning::Candidate> best_of(const trainer::RunConfig& run, int ranks,
+                                         const planning::Machine& machine) {
   constexpr std::size_t kMost = 8;
   const trainer::StageConfig& stage = run.stages.front();
-  auto found = trainer::best_meshes(run, stage, ranks, machine, run.memory_limit);
+  auto found = planning::best_meshes(run, stage, ranks, machine, run.memory_limit);
   if (found.empty()) {
-    const auto any = trainer::best_meshes(run, stage, ranks, machine, 0);
+    const auto any = planning::best_meshes(run, stage, ranks, machine, 0);
     if (any.empty())
       throw base::InputError(fmt::format("no mesh of {} fits this run; start another number",
                                          base::counted(ranks, "rank")));
@@ -204,7 +204,7 @@ std::vector<trainer::Candidate> best_of(const trainer::RunConfig& run, int ranks
   return found;
 }
 
-void print_best(const trainer::RunConfig& run, int ranks, const trainer::Machine& machine) {
+void print_best(const trainer::RunConfig& run, int ranks, const planning::Machine& machine) {
   const trainer::StageConfig& stage = run.stages.front();
   const auto found = best_of(run, ranks, machine);
   base::print(
@@ -222,7 +222,7 @@ void print_best(const trainer::RunConfig& run, int ranks, const trainer::Machine
   }
 }
 
-void print_best_json(const trainer::RunConfig& run, int ranks, const trainer::Machine& machine) {
+void print_best_json(const trainer::RunConfig& run, int ranks, const planning::Machine& machine) {
   using nlohmann::json;
   const trainer::StageConfig& stage = run.stages.front();
   json all = {{"ranks", ranks}, {"stage", stage.name}, {"meshes", json::array()}};
@@ -260,10 +260,10 @@ int run_plan(int argc, char** argv) {
   if (base::is_folder(file)) file += "/run.yaml";  // the configuration as it ran
   const trainer::RunConfig run = trainer::read_run(file, assignments);
   if (run.threads > 0) tensor::set_thread_count(static_cast<int>(run.threads));
-  const trainer::Machine machine =
+  const planning::Machine machine =
       machine_file.empty()
-          ? trainer::measure_machine(run.bf16 ? tensor::DType::kBFloat16 : tensor::DType::kFloat32)
-          : trainer::read_machine(machine_file);
+          ? planning::measure_machine(run.bf16 ? tensor::DType::kBFloat16 : tensor::DType::kFloat32)
+          : planning::read_machine(machine_file);
   const bool search = ranks && mesh.empty();
   const int filled =
       ranks.value_or(std::max(run.mesh.data, 1) * run.mesh.context * run.mesh.tensor);

@@ -17,6 +17,7 @@
 #include "parallel/communication/launch.h"
 #include "parallel/communication/run_guarded.h"
 #include "parallel/health/stop.h"
+#include "planning/memory_limit.h"
 #include "trainer/trainer.h"
 
 namespace eyrie::cli {
@@ -118,6 +119,7 @@ int run_train(int argc, char** argv) {
                "train on this one rank, though the batch system's allocation is for several");
   if (const auto end = parse(app, argc, argv, world->rank() == 0)) return *end;
   options.stop_after = stop_after.value_or(0);
+  options.plan_memory = planning::plan_memory;
   if (options.check) parallel::restore_stop_signals();  // there is nothing to save
   return parallel::run_guarded(*world, [&] {
     const parallel::UnusedAllocation unused = parallel::unused_allocation();

@@ -1,7 +1,6 @@
 // The attention block: whole sequences, chunks that continue a state, and single tokens.
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <vector>
 
 #include "model/layers.h"
@@ -41,8 +40,10 @@ AttentionBlock::AttentionBlock(const GriffinConfig& config, const LocalDims& dim
 
 namespace {
 
-tensor::AttentionShape shape_of(const LocalDims& dims, const Pass& pass, std::int64_t past) {
-  return {pass.sequences, pass.length, past + pass.length, dims.heads.local(), dims.head_dim};
+tensor::AttentionShape shape_of(const LocalDims& dims, const Pass& pass, std::int64_t past,
+                                std::int64_t reach) {
+  return {pass.sequences,     pass.length,   past + pass.length,
+          dims.heads.local(), dims.head_dim, reach};
 }
 
 }  // namespace
@@ -111,7 +112,8 @@ void AttentionBlock::attend(Pass& pass, const Saved& saved) const {
     state.put(layer_, s, fresh(saved.k, pass.length_of(s)), fresh(saved.v, pass.length_of(s)));
   }
   tensor::attention(saved.q, all_keys, all_values, bounds(pass).first_key,
-                    shape_of(dims_, pass, past), saved.out, saved.log_sum, pass.scratch);
+                    shape_of(dims_, pass, past, config_.reach(layer_)), saved.out, saved.log_sum,
+                    pass.scratch);
 }
 
 // One token per sequence: its key joins the ring, and its query sees the keys there.
@@ -119,8 +121,8 @@ void AttentionBlock::attend_one(Pass& pass, const Saved& saved) const {
   std::vector<tensor::KeyRing> rings;
   for (std::int64_t s = 0; s < pass.sequences; ++s) {
     pass.state->put(layer_, s, saved.k.row_range(s, 1), saved.v.row_range(s, 1));
-    const std::int64_t place = pass.positions.as<std::int32_t>()[s];
-    rings.push_back(pass.state->ring(layer_, s, std::min(place, config_.reach(layer_))));
+    const std::int64_t before = std::min(pass.state->position(s), config_.reach(layer_));
+    rings.push_back(pass.state->ring(layer_, s, before));
   }
   tensor::attention_step(saved.q, rings, dims_.heads.local(), saved.out);
 }
@@ -139,9 +141,9 @@ void AttentionBlock::backward(const Tensor& dy, const Tensor& x, const UnitView&
   const Tensor dout = compute(width), dq = fp32(n, width);
   Tensor dk = fp32(keys, dim), dv = fp32(keys, dim);
   proj_final_.backward(dy, saved.out, view, dout, false);
-  tensor::attention_backward(dout, saved.q, saved.k, saved.v, saved.out, saved.log_sum,
-                             bounds(pass).first_key, shape_of(dims_, pass, past), dq, dk, dv,
-                             pass.scratch);
+  tensor::attention_backward(
+      dout, saved.q, saved.k, saved.v, saved.out, saved.log_sum, bounds(pass).first_key,
+      shape_of(dims_, pass, past, config_.reach(layer_)), dq, dk, dv, pass.scratch);
   if (pass.context != nullptr) {
     for (Tensor* all : {&dk, &dv}) {
       const Tensor own = past > 0 ? fp32(n, dim) : *all;

@@ -2,7 +2,6 @@
 #include "model/context.h"
 
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include "base/error.h"
@@ -20,10 +19,6 @@ parallel::Part piece_of(std::int64_t length, const parallel::Communicator* conte
 }
 
 namespace {
-
-void clear(const Tensor& x) {
-  std::memset(x.data(), 0, static_cast<std::size_t>(x.count() * size_of(x.dtype())));
-}
 
 // Rows [first, first + count) of every sequence of x, one after the other.
 Tensor pack(const Tensor& x, std::int64_t sequences, std::int64_t first, std::int64_t count,
@@ -47,7 +42,7 @@ void rows_before(parallel::Communicator& context, const Tensor& rows, std::int64
   if (context.rank() > 0) {
     receives.push_back({context.rank() - 1, before});
   } else {
-    clear(before);
+    tensor::zero(before);
   }
   parallel::send_and_receive(context, sends, receives);
 }
@@ -62,7 +57,7 @@ void rows_after(parallel::Communicator& context, const Tensor& rows, std::int64_
   if (context.rank() + 1 < context.size()) {
     receives.push_back({context.rank() + 1, after});
   } else {
-    clear(after);
+    tensor::zero(after);
   }
   parallel::send_and_receive(context, sends, receives);
 }
@@ -76,12 +71,11 @@ void fold_pieces(parallel::Communicator& context, const Tensor& product, const T
   tensor::copy(rest, own.row_range(1, 1));
   const Tensor all = scratch.allocate(tensor::DType::kFloat32, context.size(), 2 * count);
   parallel::all_gather_rows(context, own.reshaped(1, 2 * count), all);
-  clear(start);
-  float* state = start.f32();
+  tensor::zero(start);
   const int last = context.size() - 1;
   for (int i = 0; i < (from_end ? last - context.rank() : context.rank()); ++i) {
-    const float* map = all.row_range(from_end ? last - i : i, 1).f32();
-    for (std::int64_t c = 0; c < count; ++c) state[c] = map[c] * state[c] + map[count + c];
+    const Tensor map = all.row_range(from_end ? last - i : i, 1);
+    tensor::affine(map.column_range(0, count), map.column_range(count, count), start);
   }
 }
 

@@ -29,6 +29,11 @@ int add_scale(const std::string& name, std::int64_t width, const ParallelContext
        .tensor_gradient = sum ? parallel::TensorGradient::kSum : parallel::TensorGradient::kOwn});
 }
 
+// Tokens or positions as the caller gave them, in host memory; empty if there are none.
+Tensor host_ints(std::span<const std::int32_t> ints) {
+  return {const_cast<std::int32_t*>(ints.data()), DType::kInt32, 1, std::ssize(ints)};
+}
+
 }  // namespace
 
 Griffin::Block::Block(const GriffinConfig& config, const ParallelContext& parallel_context,
@@ -78,11 +83,11 @@ Tensor Griffin::read(const Parameters& parameters, std::span<const std::int32_t>
                    static_cast<std::int64_t>(options.lengths.size()) == state.sequences()),
               "read: tokens for every sequence");
   workspace.restart();
-  Pass pass =
-      begin_pass(parameters, state.sequences(), length, options.positions, &state, workspace);
+  Pass pass = begin_pass(parameters, state.sequences(), length, host_ints(options.positions),
+                         &state, workspace);
   pass.lengths = options.lengths;
-  set_attention_bounds(pass, nullptr, 0);
-  return read_pass(pass, tokens.data(), state);
+  set_attention_bounds(pass, {}, 0);
+  return read_pass(pass, tokens, options.positions, state);
 }
 
 Tensor Griffin::step(const Parameters& parameters, std::span<const std::int32_t> tokens,
@@ -90,24 +95,28 @@ Tensor Griffin::step(const Parameters& parameters, std::span<const std::int32_t>
   EYRIE_CHECK(static_cast<std::int64_t>(tokens.size()) == state.sequences(),
               "step: a token for every sequence");
   workspace.restart();
-  Pass pass = begin_pass(parameters, state.sequences(), 1, nullptr, &state, workspace);
+  Pass pass = begin_pass(parameters, state.sequences(), 1, {}, &state, workspace);
   pass.decode = true;
-  set_attention_bounds(pass, nullptr, 0);
-  return read_pass(pass, tokens.data(), state);
+  set_attention_bounds(pass, {}, 0);
+  return read_pass(pass, tokens, {}, state);
 }
 
-Tensor Griffin::read_pass(Pass& pass, const std::int32_t* tokens, State& state) const {
+Tensor Griffin::read_pass(Pass& pass, std::span<const std::int32_t> tokens,
+                          std::span<const std::int32_t> positions, State& state) const {
   std::vector<BlockActivations> block_activations;
-  Tensor hidden = run(pass, tokens, block_activations, false);
+  Tensor hidden = run(pass, pass.saved.on_device(host_ints(tokens)), block_activations, false);
   if (parallel_context_.sequence && parallel_context_.tensor_ranks() > 1) {
     const Tensor all = pass.keep(config_.width);
     parallel::all_gather_rows(*parallel_context_.tensor, hidden, all);
     hidden = all;
   }
-  const auto* place = pass.positions.as<std::int32_t>();
   for (std::int64_t s = 0; s < pass.sequences; ++s) {
     const std::int64_t count = pass.length_of(s);
-    if (count > 0) state.advance(s, count, place[s * pass.length + count - 1] + 1);
+    if (count == 0) continue;
+    const std::int64_t next =
+        positions.empty() ? state.position(s) + count
+                          : positions[static_cast<std::size_t>(s * pass.length + count - 1)] + 1;
+    state.advance(s, count, next);
   }
   return hidden;
 }
@@ -125,38 +134,27 @@ void Griffin::logits(const Parameters& parameters, const Tensor& hidden, const T
 // All-gathers every rank's columns one after the other, then copies them side by side.
 void Griffin::split_logits(const Parameters& parameters, const Tensor& hidden, const Tensor& out,
                            bool decode) const {
-  const std::int64_t rows = hidden.rows();
-  const std::int64_t widest = LocalDims(config_, 0, parallel_context_.tensor_ranks())
-                                  .vocabulary.local();  // the first slice is the longest
-  std::vector<float> mine(static_cast<std::size_t>(rows * widest)),
-      all(mine.size() * static_cast<std::size_t>(parallel_context_.tensor_ranks()));
-  const Tensor own(mine.data(), DType::kFloat32, rows, dims_.vocabulary.local());
+  const std::int64_t rows = hidden.rows(), ranks = parallel_context_.tensor_ranks();
+  const auto part_of = [&](int rank) {
+    return LocalDims(config_, rank, parallel_context_.tensor_ranks()).vocabulary.part;
+  };
+  const std::int64_t each = rows * part_of(0).count;  // the first slice is the longest
+  const tensor::Buffer memory(static_cast<std::size_t>((ranks + 1) * each) * sizeof(float),
+                              hidden.device());
+  const Tensor all = memory.view(DType::kFloat32, ranks, each);
+  const Tensor mine = memory.row().column_range(ranks * each, each);
+  const auto columns = [&](const Tensor& row, std::int64_t count) {
+    return row.column_range(0, rows * count).reshaped(rows, count);
+  };
+  const Tensor own = columns(mine, dims_.vocabulary.local());
   if (own.columns() > 0)
     make_products({{hidden, {parameters.weight(0, 0), true}, {}, own}}, decode);
-  parallel::all_gather_rows(
-      *parallel_context_.tensor, {mine.data(), DType::kFloat32, 1, rows * widest},
-      {all.data(), DType::kFloat32, parallel_context_.tensor_ranks(), rows * widest});
-  for (int rank = 0; rank < parallel_context_.tensor_ranks(); ++rank) {
-    const parallel::Part part =
-        LocalDims(config_, rank, parallel_context_.tensor_ranks()).vocabulary.part;
-    const float* from = all.data() + rank * rows * widest;
-    for (std::int64_t r = 0; r < rows; ++r)
-      std::copy_n(from + r * part.count, part.count, out.f32() + r * out.stride() + part.begin);
+  parallel::all_gather_rows(*parallel_context_.tensor, mine, all);
+  for (int rank = 0; rank < ranks; ++rank) {
+    const parallel::Part part = part_of(rank);
+    tensor::copy(columns(all.row_range(rank, 1), part.count),
+                 out.column_range(part.begin, part.count));
   }
-}
-
-double Griffin::flops_per_token(std::int64_t length) const {
-  const auto embedding = static_cast<double>(config_.vocabulary * config_.width);
-  const double rest = static_cast<double>(whole_parameter_count(units_)) - embedding;
-  double keys = 0;  // summed over attention layers and positions
-  for (std::size_t layer = 0; layer < config_.layers.size(); ++layer) {
-    if (!config_.is_attention(layer)) continue;
-    for (std::int64_t t = 1; t <= length; ++t)
-      keys += static_cast<double>(std::min(t, config_.reach(layer) + 1));
-  }
-  return 6 * rest + 6 * embedding +
-         12 * static_cast<double>(config_.width) * keys /
-             static_cast<double>(std::max<std::int64_t>(length, 1));
 }
 
 }  // namespace eyrie::model

@@ -13,24 +13,24 @@
 
 namespace eyrie::model {
 
-// One micro-shard, or any batch: `sequences` rows of `length` tokens. The caller owns the memory.
+// One micro-shard, or any batch: `sequences` rows of `length` tokens. The tensors are (1, sequences
+// · length), on the device of the parameters. The caller owns the memory.
 struct BatchView {
   std::int64_t sequences, length;
-  const std::int32_t* tokens;  // in [0, vocabulary)
-  const std::int32_t*
-      targets;  // the token to predict at each position; ignored where the weight is 0
-  const std::int32_t* positions;  // position in the token's document; 0 starts a document
-  const float* weight;            // 0 or 1: the loss mask
+  tensor::Tensor tokens;     // int32, in [0, vocabulary)
+  tensor::Tensor targets;    // int32: the token to predict at each position; ignored where masked
+  tensor::Tensor positions;  // int32: position in the token's document; 0 starts a document
+  tensor::Tensor loss_mask;  // fp32, 0 or 1
 };
 
 // Receives the gradients of one micro-shard. For each unit, gradient() is called once to get the
 // buffer to write, and finished() once when it is complete, in this order: final norm, last block …
-// first block, embedding. Buffers hold unit.size fp32; gaps between parameters are not written
+// first block, embedding. Buffers are (1, unit.size) fp32; gaps between parameters are not written
 // (keep them zero).
 class GradientSink {
  public:
   virtual ~GradientSink() = default;
-  virtual float* gradient(std::size_t unit) = 0;
+  virtual tensor::Tensor gradient(std::size_t unit) = 0;
   virtual void finished(std::size_t unit) = 0;
 };
 
@@ -41,8 +41,11 @@ constexpr std::int64_t logit_rows(std::int64_t vocabulary) {
   return std::clamp<std::int64_t>((std::int64_t{4} << 20) / vocabulary, 128, 512);
 }
 
-// Memory of a pass; reused from pass to pass.
+// Memory of a pass, on the device of the parameters; reused from pass to pass.
 struct Workspace {
+  explicit Workspace(tensor::Device device = tensor::Device::kCpu,
+                     std::size_t chunk_bytes = tensor::Arena::kChunkBytes)
+      : saved(chunk_bytes, device), scratch(chunk_bytes, device) {}
   tensor::Arena saved, scratch;
   void restart() {  // before a pass: frees what the last pass kept
     saved.release({});
@@ -54,9 +57,9 @@ struct ReadOptions {
   // Per sequence, how many of its `length` tokens are real (0 … length); the rest is padding, whose
   // outputs are meaningless. Empty: all are real.
   std::span<const std::int64_t> lengths = {};
-  // The position of every token in its document; 0 starts a document. Null: positions continue from
-  // the state.
-  const std::int32_t* positions = nullptr;
+  // The position of every token in its document; 0 starts a document. Empty: positions continue
+  // from the state.
+  std::span<const std::int32_t> positions = {};
 };
 
 // Thread-compatible: one pass at a time per Workspace. Not movable (layers refer to the
@@ -101,10 +104,6 @@ class Griffin {
   void logits(const Parameters& parameters, const tensor::Tensor& hidden, const tensor::Tensor& out,
               bool capped = true, bool decode = false) const;
 
-  // FLOPs per token, forward and backward, by the formula in docs/training.md; attention is counted
-  // for sequences of `length` tokens.
-  double flops_per_token(std::int64_t length) const;
-
   // The configuration to create a State with: rnn_width counts this tensor rank's channels only.
   const GriffinConfig& state_config() const { return state_config_; }
 
@@ -115,9 +114,9 @@ class Griffin {
   void forward_block(std::size_t i, Stream& stream, Pass& pass, BlockActivations& activations,
                      bool keeps) const;
   Pass begin_pass(const Parameters& parameters, std::int64_t sequences, std::int64_t length,
-                  const std::int32_t* positions, State* state, Workspace& workspace) const;
+                  const tensor::Tensor& positions, State* state, Workspace& workspace) const;
   BatchView own_piece(const BatchView& batch, Workspace& workspace) const;
-  void set_attention_bounds(Pass& pass, const std::int32_t* positions, std::int64_t begin) const;
+  void set_attention_bounds(Pass& pass, const tensor::Tensor& positions, std::int64_t begin) const;
   // Conversions between the residual stream, which tensor ranks may split along the sequence, and
   // the blocks, which read all rows and write partial sums.
   std::int64_t stream_rows(const Pass& pass) const;
@@ -125,11 +124,12 @@ class Griffin {
   tensor::Tensor block_output(const tensor::Tensor& own, Pass& pass) const;
   void from_block(const tensor::Tensor& partial_sums, const tensor::Tensor& own, Pass& pass,
                   tensor::DType comm_dtype) const;
-  tensor::Tensor read_pass(Pass& pass, const std::int32_t* tokens, State& state) const;
-  tensor::Tensor run(Pass& pass, const std::int32_t* tokens,
+  tensor::Tensor read_pass(Pass& pass, std::span<const std::int32_t> tokens,
+                           std::span<const std::int32_t> positions, State& state) const;
+  tensor::Tensor run(Pass& pass, const tensor::Tensor& tokens,
                      std::vector<BlockActivations>& block_activations, bool training) const;
   double head(Pass& pass, const tensor::Tensor& hidden, const BatchView& batch,
-              float gradient_scale, float* gradients, const tensor::Tensor& dhidden,
+              float gradient_scale, const tensor::Tensor& dtable, const tensor::Tensor& dhidden,
               std::vector<float>* nll) const;
   void cross_entropy(Pass& pass, const tensor::Tensor& logits, const tensor::Tensor& targets,
                      const tensor::Tensor& weight, const tensor::Tensor& nll,

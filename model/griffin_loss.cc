@@ -7,48 +7,47 @@
 #include "tensor/ops/elementwise.h"
 #include "tensor/ops/embedding.h"
 #include "tensor/ops/matmul.h"
+#include "tensor/ops/positions.h"
 #include "tensor/ops/rms_norm.h"
+#include "tensor/ops/sums.h"
+#include "tensor/transfer.h"
 
 namespace eyrie::model {
 
 using tensor::DType;
 using tensor::Tensor;
 
-// Computes the loss chunk by chunk; with `gradients` (the embedding unit's buffer) also its
-// gradient, and in `dhidden` this rank's partial sum of the gradient of `hidden`.
+// Computes the loss chunk by chunk; with `dtable` also its gradient, and in `dhidden` this rank's
+// partial sum of the gradient of `hidden`.
 double Griffin::head(Pass& pass, const Tensor& hidden, const BatchView& batch, float gradient_scale,
-                     float* gradients, const Tensor& dhidden, std::vector<float>* nll_out) const {
+                     const Tensor& dtable, const Tensor& dhidden,
+                     std::vector<float>* nll_out) const {
   tensor::ArenaScope scope(pass.scratch);
   const std::int64_t n = pass.tokens(), vocabulary = dims_.vocabulary.local();
   const std::int64_t rows = std::min(n, logit_rows(config_.vocabulary));
   const Tensor table = pass.parameters.weight(0, 0);
-  const Tensor targets(const_cast<std::int32_t*>(batch.targets), DType::kInt32, 1, n);
-  const Tensor weight(const_cast<float*>(batch.weight), DType::kFloat32, 1, n);
-  for (std::int64_t t = 0; t < n; ++t)
-    EYRIE_CHECK(
-        batch.weight[t] == 0 || (batch.targets[t] >= 0 && batch.targets[t] < config_.vocabulary),
-        "a target outside of the model's vocabulary");
+  EYRIE_CHECK(tensor::all_in_range(batch.targets, config_.vocabulary, batch.loss_mask),
+              "a target outside of the model's vocabulary");
   const Tensor nll = pass.scratch.allocate(DType::kFloat32, 1, n);
   const Tensor logits = pass.scratch.allocate(DType::kFloat32, rows, vocabulary);
   const bool in_place = pass.compute == DType::kFloat32;
-  const Tensor dlogits = gradients == nullptr ? Tensor()
-                         : in_place           ? logits
+  const Tensor dlogits = !dtable    ? Tensor()
+                         : in_place ? logits
                                     : pass.scratch.allocate(pass.compute, rows, vocabulary);
   for (std::int64_t begin = 0; begin < n; begin += rows) {
     const std::int64_t count = std::min(rows, n - begin);
     const Tensor chunk = hidden.row_range(begin, count), out = logits.row_range(0, count);
     tensor::matmul(chunk, table, out, {.transpose_b = true});
-    const Tensor dout = gradients == nullptr ? Tensor() : dlogits.row_range(0, count);
-    cross_entropy(pass, out, targets.column_range(begin, count), weight.column_range(begin, count),
-                  nll.column_range(begin, count), dout, gradient_scale);
-    if (gradients == nullptr) continue;
+    const Tensor dout = !dtable ? Tensor() : dlogits.row_range(0, count);
+    cross_entropy(pass, out, batch.targets.column_range(begin, count),
+                  batch.loss_mask.column_range(begin, count), nll.column_range(begin, count), dout,
+                  gradient_scale);
+    if (!dtable) continue;
     tensor::matmul(dout, table, dhidden.row_range(begin, count));
-    tensor::matmul(dout, chunk, row_of(units_[0].parameters[0], gradients),
-                   {.transpose_a = true, .accumulate = begin > 0});
+    tensor::matmul(dout, chunk, dtable, {.transpose_a = true, .accumulate = begin > 0});
   }
-  double total = 0;
-  for (std::int64_t t = 0; t < n; ++t) total += static_cast<double>(nll.f32()[t]);
-  if (nll_out != nullptr) nll_out->assign(nll.f32(), nll.f32() + n);
+  const double total = tensor::sum(nll);
+  if (nll_out != nullptr) *nll_out = tensor::to_host<float>(nll);
   return total;
 }
 
@@ -79,14 +78,14 @@ double Griffin::run_loss(const Parameters& parameters, const BatchView& batch, W
   pass.whole_length = batch.length;
   set_attention_bounds(pass, batch.positions,
                        piece_of(batch.length, parallel_context_.context).begin);
-  const std::int64_t n = pass.tokens(), width = config_.width, rows = stream_rows(pass);
-  if (n == 0) return 0;
+  const std::int64_t width = config_.width, rows = stream_rows(pass);
+  if (pass.tokens() == 0) return 0;
   std::vector<BlockActivations> block_activations;
   const Tensor hidden = run(pass, piece.tokens, block_activations, sink != nullptr);
   tensor::ArenaScope scope(pass.scratch);
-  if (sink == nullptr) return head(pass, to_block(hidden, pass), piece, 0, nullptr, {}, nll);
+  if (sink == nullptr) return head(pass, to_block(hidden, pass), piece, 0, {}, {}, nll);
 
-  float* embedding_gradient = sink->gradient(0);
+  const Tensor dtable = parameter_in(units_[0].parameters[0], sink->gradient(0));
   // The gradient at the output of a norm, for this rank's rows; the blocks write it as fp32 partial
   // sums of all rows.
   const Tensor dnormed = pass.scratch.allocate(DType::kFloat32, rows, width);
@@ -95,8 +94,7 @@ double Griffin::run_loss(const Parameters& parameters, const BatchView& batch, W
   {
     tensor::ArenaScope head_scope(pass.scratch);
     const Tensor partial_sums = fp32_partial_sums();
-    total = head(pass, to_block(hidden, pass), piece, gradient_scale, embedding_gradient,
-                 partial_sums, nll);
+    total = head(pass, to_block(hidden, pass), piece, gradient_scale, dtable, partial_sums, nll);
     from_block(partial_sums, dnormed, pass, pass.compute);
   }
 
@@ -147,9 +145,7 @@ double Griffin::run_loss(const Parameters& parameters, const BatchView& batch, W
     pass.saved.release(activations.before);
     sink->finished(i + 1);
   }
-  const Tensor ids(const_cast<std::int32_t*>(piece.tokens), DType::kInt32, 1, n);
-  tensor::embed_backward(to_block(d, pass), ids, config_.embedding_scale(),
-                         row_of(units_[0].parameters[0], embedding_gradient),
+  tensor::embed_backward(to_block(d, pass), piece.tokens, config_.embedding_scale(), dtable,
                          dims_.vocabulary.part.begin);
   sink->finished(0);
   return total;

@@ -1,12 +1,14 @@
 // One forward pass: its setup, the residual stream over tensor ranks, the blocks.
 #include <algorithm>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "model/griffin_parts.h"
 #include "tensor/ops/attention.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/ops/embedding.h"
+#include "tensor/ops/positions.h"
 #include "tensor/ops/rms_norm.h"
 
 namespace eyrie::model {
@@ -17,35 +19,38 @@ using tensor::Tensor;
 // Returns this context rank's piece of a batch; with one rank, the batch itself.
 BatchView Griffin::own_piece(const BatchView& batch, Workspace& workspace) const {
   const parallel::Part piece = piece_of(batch.length, parallel_context_.context);
-  if (piece.count == batch.length) return batch;
-  EYRIE_CHECK(piece.count >= kLeastPiece && batch.positions != nullptr,
+  const auto here = [&](const Tensor& x) { return workspace.saved.on_device(x); };
+  if (piece.count == batch.length) {
+    return {batch.sequences,     batch.length,          here(batch.tokens),
+            here(batch.targets), here(batch.positions), here(batch.loss_mask)};
+  }
+  EYRIE_CHECK(piece.count >= kLeastPiece && batch.positions,
               "a context rank's piece of a sequence is too short");
-  const auto cut = [&](const auto* from) {
-    using Value = std::remove_cvref_t<decltype(*from)>;
-    auto* to = workspace.saved.allocate(tensor::dtype_of<Value>(), batch.sequences, piece.count)
-                   .template as<Value>();
-    for (std::int64_t s = 0; s < batch.sequences; ++s)
-      std::copy_n(from + s * batch.length + piece.begin, piece.count, to + s * piece.count);
-    return static_cast<const Value*>(to);
+  const auto cut = [&](const Tensor& all) {
+    const Tensor own = workspace.saved.allocate(all.dtype(), batch.sequences, piece.count);
+    tensor::copy(all.reshaped(batch.sequences, batch.length).column_range(piece.begin, piece.count),
+                 own);
+    return own.reshaped(1, own.count());
   };
   return {batch.sequences,    piece.count,          cut(batch.tokens),
-          cut(batch.targets), cut(batch.positions), cut(batch.weight)};
+          cut(batch.targets), cut(batch.positions), cut(batch.loss_mask)};
 }
 
 // Sets up positions and rotary angles, once per pass.
 Pass Griffin::begin_pass(const Parameters& parameters, std::int64_t sequences, std::int64_t length,
-                         const std::int32_t* positions, State* state, Workspace& workspace) const {
+                         const Tensor& positions, State* state, Workspace& workspace) const {
   const std::int64_t n = sequences * length, pairs = config_.head_dim() / 4;
   const auto ints = [&] { return workspace.saved.allocate(DType::kInt32, 1, n); };
   const auto angles = [&] { return workspace.saved.allocate(DType::kFloat32, n, pairs); };
   Pass pass{parameters, parameters.compute(), sequences,         length, ints(), {}, {}, angles(),
             angles(),   workspace.saved,      workspace.scratch, state};
-  auto* place = pass.positions.as<std::int32_t>();
-  for (std::int64_t at = 0; at < n; ++at) {
-    const std::int64_t s = at / length, t = at % length;
-    place[at] = positions != nullptr ? positions[at]
-                : state != nullptr   ? static_cast<std::int32_t>(state->position(s) + t)
-                                     : static_cast<std::int32_t>(t);
+  if (positions) {
+    tensor::copy(positions, pass.positions);
+  } else {
+    std::vector<std::int64_t> starts(static_cast<std::size_t>(sequences), 0);
+    for (std::int64_t s = 0; state != nullptr && s < sequences; ++s)
+      starts[static_cast<std::size_t>(s)] = state->position(s);
+    tensor::continue_positions(starts, pass.positions);
   }
   if (config_.layers.find_first_of("AG") != std::string::npos) {
     tensor::rope_angles(pass.positions, config_.head_dim(), pass.cosines, pass.sines);
@@ -54,33 +59,26 @@ Pass Griffin::begin_pass(const Parameters& parameters, std::int64_t sequences, s
 }
 
 // Sets which keys each query sees. `begin`: where this piece begins in its sequences.
-void Griffin::set_attention_bounds(Pass& pass, const std::int32_t* whole_positions,
+void Griffin::set_attention_bounds(Pass& pass, const Tensor& whole_positions,
                                    std::int64_t begin) const {
-  const std::int64_t n = pass.tokens(), length = pass.length;
-  const auto* place = pass.positions.as<std::int32_t>();
   const auto look = [&](AttentionBounds& bounds, std::int64_t reach) {
     bounds.past = std::min(begin, reach);
     for (std::int64_t s = 0; pass.state != nullptr && s < pass.sequences; ++s)
       bounds.past = std::max(bounds.past, std::min(pass.state->position(s), reach));
-    bounds.first_key = pass.saved.allocate(DType::kInt32, 1, n);
-    auto* first = bounds.first_key.as<std::int32_t>();
-    for (std::int64_t at = 0; at < n; ++at) {
-      const std::int64_t seen = std::min<std::int64_t>(place[at], reach);
-      EYRIE_CHECK(place[at] >= 0 && bounds.past + at % length - seen >= 0,
-                  "a position before the start of its sequence");
-      first[at] = static_cast<std::int32_t>(bounds.past + at % length - seen);
-    }
+    bounds.first_key = pass.saved.allocate(DType::kInt32, 1, pass.tokens());
+    tensor::first_keys(pass.positions, pass.sequences, bounds.past, reach, bounds.first_key);
   };
   if (config_.layers.find('A') != std::string::npos) look(pass.local, config_.window);
   if (config_.layers.find('G') != std::string::npos) look(pass.global, GriffinConfig::kUnlimited);
   if (pass.context == nullptr) return;
-  constexpr std::int64_t kNext = kLeastPiece;
-  pass.next_positions = pass.saved.allocate(DType::kInt32, 1, pass.sequences * kNext);
-  for (std::int64_t i = 0; i < pass.sequences * kNext; ++i) {
-    const std::int64_t t = begin + length + i % kNext;
-    pass.next_positions.as<std::int32_t>()[i] =
-        t < pass.whole_length ? whole_positions[i / kNext * pass.whole_length + t] : 0;
-  }
+  // The last piece has no next tokens: zeros. All others have at least kLeastPiece.
+  const Tensor next = pass.saved.allocate(DType::kInt32, pass.sequences, kLeastPiece);
+  pass.next_positions = next.reshaped(1, next.count());
+  const std::int64_t end = begin + pass.length;
+  if (end == pass.whole_length) return tensor::zero(next);
+  tensor::copy(
+      whole_positions.reshaped(pass.sequences, pass.whole_length).column_range(end, kLeastPiece),
+      next);
 }
 
 std::int64_t Griffin::stream_rows(const Pass& pass) const {
@@ -121,7 +119,7 @@ void Griffin::from_block(const Tensor& partial_sums, const Tensor& own, Pass& pa
 void Griffin::forward_block(std::size_t i, Stream& stream, Pass& pass,
                             BlockActivations& activations, bool keeps) const {
   const Block& block = *blocks_[i];
-  const UnitView view{pass.parameters, i + 1, nullptr, pass.decode};
+  const UnitView view{pass.parameters, i + 1, {}, pass.decode};
   const std::int64_t width = config_.width, rows = stream_rows(pass);
   const auto normed_sum = [&](int scale, Tensor& normed, Tensor& inverse_rms) {
     normed = pass.saved.allocate(pass.compute, rows, width);
@@ -161,14 +159,12 @@ void Griffin::forward_block(std::size_t i, Stream& stream, Pass& pass,
 // Runs from the embedding to the final norm. A block's activations are kept for the backward pass,
 // or released as soon as the next block has its input: in inference, and in training with
 // recomputation, which keeps only that input.
-Tensor Griffin::run(Pass& pass, const std::int32_t* tokens,
+Tensor Griffin::run(Pass& pass, const Tensor& tokens,
                     std::vector<BlockActivations>& block_activations, bool training) const {
-  const std::int64_t n = pass.tokens(), width = config_.width, rows = stream_rows(pass);
+  const std::int64_t width = config_.width, rows = stream_rows(pass);
   const bool keeps = training && !recompute_;
-  const Tensor ids(const_cast<std::int32_t*>(tokens), DType::kInt32, 1, n);
-  for (std::int64_t t = 0; t < n; ++t)
-    EYRIE_CHECK(tokens[t] >= 0 && tokens[t] < config_.vocabulary,
-                "a token outside of the model's vocabulary");
+  EYRIE_CHECK(tensor::all_in_range(tokens, config_.vocabulary),
+              "a token outside of the model's vocabulary");
   const auto keep = [&](DType dtype) { return pass.saved.allocate(dtype, rows, width); };
   const DType fp32 = DType::kFloat32;
   Stream stream{keep(fp32), keep(fp32), {}, false};
@@ -176,7 +172,7 @@ Tensor Griffin::run(Pass& pass, const std::int32_t* tokens,
   {
     tensor::ArenaScope scope(pass.scratch);
     const Tensor looked_up = block_output(stream.x, pass);
-    tensor::embed(pass.parameters.weight(0, 0), ids, config_.embedding_scale(), looked_up,
+    tensor::embed(pass.parameters.weight(0, 0), tokens, config_.embedding_scale(), looked_up,
                   dims_.vocabulary.part.begin);
     // One tensor rank has the embedding row, the others zeros: in fp32 the sum is exact.
     from_block(looked_up, stream.x, pass, fp32);

@@ -5,7 +5,6 @@
 
 #include "base/error.h"
 #include "tensor/ops/elementwise.h"
-#include "tensor/threads.h"
 
 namespace eyrie::model {
 
@@ -25,8 +24,7 @@ void InferenceParameters::store(std::size_t unit, int row, std::int64_t first,
   Stored& stored = stored_[unit][static_cast<std::size_t>(row)];
   const DType dtype = stored_dtype(unit, row);
   const bool transposed = at.linear && transposed_;
-  const Tensor whole = shaped(at, nullptr, dtype);
-  const std::int64_t rows = whole.rows() / at.parts, columns = whole.columns();
+  const std::int64_t rows = rows_of(at) / at.parts, columns = columns_of(at);
   const auto part_bytes = static_cast<std::size_t>(rows * columns * size_of(dtype));
   if (stored.parts.empty()) {
     stored.memory = tensor::Buffer(part_bytes * static_cast<std::size_t>(at.parts));
@@ -40,11 +38,8 @@ void InferenceParameters::store(std::size_t unit, int row, std::int64_t first,
   const auto count = static_cast<std::int64_t>(values.size());
   EYRIE_CHECK(first >= 0 && first + count <= at.count(), "more elements than the row has");
   if (!transposed) {
-    tensor::parallel_for(count, 65536, [&](std::int64_t begin, std::int64_t end) {
-      const Tensor from(const_cast<float*>(values.data()) + begin, DType::kFloat32, 1, end - begin);
-      std::byte* to = stored.memory.data() + (first + begin) * size_of(dtype);
-      tensor::convert(from, {to, dtype, 1, end - begin});
-    });
+    const Tensor from(const_cast<float*>(values.data()), DType::kFloat32, 1, count);
+    tensor::convert(from, stored.memory.row(dtype).column_range(first, count));
     return;
   }
   EYRIE_CHECK(first % (rows * columns) == 0 && count % (rows * columns) == 0,
@@ -61,8 +56,7 @@ void InferenceParameters::map(std::size_t unit, int row, std::int64_t part, cons
   const ParameterInfo& at = info(unit, row);
   Stored& stored = stored_[unit][static_cast<std::size_t>(row)];
   EYRIE_CHECK(at.product, "only operands of products are mapped");
-  const Tensor whole = shaped(at, nullptr, compute_);
-  const std::int64_t rows = whole.rows() / at.parts, columns = whole.columns();
+  const std::int64_t rows = rows_of(at) / at.parts, columns = columns_of(at);
   stored.parts.resize(static_cast<std::size_t>(at.parts));
   stored.parts[static_cast<std::size_t>(part)] = {
       at.linear ? Tensor(const_cast<void*>(data), compute_, columns, rows)

@@ -42,6 +42,7 @@ struct Pass {
   std::int64_t whole_length = 0;       // of all pieces together
   tensor::Tensor next_positions = {};  // int32 (1, sequences · 3): positions of the next 3 tokens
   std::int64_t tokens() const { return sequences * length; }
+  tensor::Device device() const { return positions.device(); }
   std::int64_t length_of(std::int64_t sequence) const {
     return lengths.empty() ? length : lengths[static_cast<std::size_t>(sequence)];
   }
@@ -53,17 +54,18 @@ struct Pass {
   }
 };
 
-// One unit's weights and, in the backward pass, its gradient buffer (each parameter's gradient is
-// written once, not added to).
+// One unit's weights and, in the backward pass, the row of its gradients (each parameter's gradient
+// is written once, not added to).
 struct UnitView {
   const Parameters& parameters;
   std::size_t unit;
-  float* gradients = nullptr;
+  tensor::Tensor gradients = {};
   bool decode = false;
   tensor::Tensor weight(int row) const { return parameters.weight(unit, row); }
   Weight matrix(int row, std::int64_t part = 0) const { return parameters.matrix(unit, row, part); }
   tensor::Tensor gradient(int row) const {
-    return row_of(parameters.units()[unit].parameters[static_cast<std::size_t>(row)], gradients);
+    return parameter_in(parameters.units()[unit].parameters[static_cast<std::size_t>(row)],
+                        gradients);
   }
 };
 

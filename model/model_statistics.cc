@@ -58,7 +58,7 @@ TokenFlops token_flops(const Griffin& griffin, std::int64_t length) {
   TokenFlops flops;
   for (const parallel::Unit& unit : griffin.units()) {
     for (const parallel::ParameterInfo& row : unit.parameters) {
-      if (row.product) flops.products += 6 * static_cast<double>(row.count());
+      if (row.product) flops.products += 6 * static_cast<double>(row.whole_count());
     }
   }
   for (std::size_t layer = 0; layer < config.layers.size(); ++layer) {

@@ -1,6 +1,5 @@
 // The size of a model, from its configuration alone: parameters by kind, state bytes per sequence,
-// FLOPs per token. Nothing here allocates weights. (For the memory of training see pass_size.h and
-// trainer/mesh_plan.h.)
+// FLOPs per token. Nothing here allocates weights. (For the memory of training see planning/.)
 #pragma once
 
 #include <cstdint>
@@ -27,8 +26,8 @@ struct StateBytes {
 };
 StateBytes state_bytes(const GriffinConfig& config, tensor::DType compute);
 
-// FLOPs per token, forward and backward, in sequences of `length` tokens that are one document
-// each.
+// FLOPs per token of the whole model, forward and backward, in sequences of `length` tokens that
+// are one document each.
 struct TokenFlops {
   // 6 per weight of a matrix product: projections, MLP, gate blocks, and the output layer's table
   // (vocabulary · width; its lookup costs nothing).

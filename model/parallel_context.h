@@ -17,12 +17,7 @@ struct ParallelContext {
   parallel::Communicator* tensor = nullptr;
   parallel::Communicator* context = nullptr;
   bool sequence = false;  // sequence parallel: tensor ranks split norms and the residual stream
-  // For planning, where nothing runs and there are no communicators.
-  int planned_tensor_rank = 0, planned_tensor_ranks = 1;
 
-  static ParallelContext planned(int tensor_rank, int tensor_ranks, bool sequence) {
-    return {nullptr, nullptr, sequence, tensor_rank, tensor_ranks};
-  }
   static ParallelContext of(const parallel::Mesh& mesh) {
     return {&mesh.tensor(), &mesh.context(), mesh.shape().sequence};
   }
@@ -30,8 +25,8 @@ struct ParallelContext {
   static ParallelContext whole_sequences(const parallel::Mesh& mesh) {
     return {&mesh.tensor(), nullptr, mesh.shape().sequence};
   }
-  int tensor_ranks() const { return tensor == nullptr ? planned_tensor_ranks : tensor->size(); }
-  int tensor_rank() const { return tensor == nullptr ? planned_tensor_rank : tensor->rank(); }
+  int tensor_ranks() const { return tensor == nullptr ? 1 : tensor->size(); }
+  int tensor_rank() const { return tensor == nullptr ? 0 : tensor->rank(); }
   int context_ranks() const { return context == nullptr ? 1 : context->size(); }
   int context_rank() const { return context == nullptr ? 0 : context->rank(); }
 };

@@ -4,16 +4,22 @@
 namespace eyrie::model {
 
 using parallel::ParameterInfo;
-using tensor::DType;
 using tensor::Tensor;
 
-Tensor shaped(const ParameterInfo& row, void* data, DType dtype) {
-  const std::int64_t columns = row.extent.empty() ? 1 : row.extent.back();
-  return {data, dtype, columns == 0 ? 0 : row.count() / columns, columns};
+std::int64_t columns_of(const ParameterInfo& info) {
+  return info.extent.empty() ? 1 : info.extent.back();
 }
 
-Tensor row_of(const ParameterInfo& row, float* buffer) {
-  return shaped(row, buffer + row.offset, DType::kFloat32);
+std::int64_t rows_of(const ParameterInfo& info) {
+  return columns_of(info) == 0 ? 0 : info.count() / columns_of(info);
+}
+
+Tensor shaped(const ParameterInfo& info, const Tensor& elements) {
+  return elements.reshaped(rows_of(info), columns_of(info));
+}
+
+Tensor parameter_in(const ParameterInfo& info, const Tensor& unit) {
+  return shaped(info, unit.column_range(info.offset, info.count()));
 }
 
 std::int64_t whole_parameter_count(const std::vector<parallel::Unit>& units) {

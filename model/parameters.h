@@ -27,6 +27,7 @@ class Parameters {
   virtual ~Parameters() = default;
   const std::vector<parallel::Unit>& units() const { return units_; }
   tensor::DType compute() const { return compute_; }
+  virtual tensor::Device device() const { return tensor::Device::kCpu; }
 
   // As (rows, columns): all dimensions but the last, and the last. Operands of matrix products in
   // the compute dtype, the rest in fp32.
@@ -65,11 +66,13 @@ class Parameters {
   tensor::DType compute_;
 };
 
-// A parameter at `data`, as (rows, columns).
-tensor::Tensor shaped(const parallel::ParameterInfo& row, void* data, tensor::DType dtype);
-
-// A parameter in a unit's flat fp32 buffer (gradients, moments), as (rows, columns).
-tensor::Tensor row_of(const parallel::ParameterInfo& row, float* buffer);
+// A parameter's sizes as a matrix: all dimensions of this rank's slice but the last, and the last.
+std::int64_t rows_of(const parallel::ParameterInfo& info);
+std::int64_t columns_of(const parallel::ParameterInfo& info);
+// A parameter as a matrix, from a row of its elements.
+tensor::Tensor shaped(const parallel::ParameterInfo& info, const tensor::Tensor& elements);
+// The same from a row of all elements of its unit (weights, gradients, moments).
+tensor::Tensor parameter_in(const parallel::ParameterInfo& info, const tensor::Tensor& unit);
 
 // Elements of all units, without alignment gaps: of this rank's slices, and of the whole tensors.
 std::int64_t parameter_count(const std::vector<parallel::Unit>& units);

@@ -1,6 +1,5 @@
 // Linear and the recurrent block.
 #include <cmath>
-#include <cstring>
 #include <vector>
 
 #include "model/initialization.h"
@@ -158,10 +157,7 @@ Tensor places_of(const Pass& pass, std::int64_t s, std::int64_t count, std::int6
 void clear_padding(const Pass& pass, const Tensor& t) {
   if (pass.lengths.empty()) return;
   for (std::int64_t s = 0; s < pass.sequences; ++s) {
-    const Tensor padding =
-        t.row_range(s * pass.length + pass.length_of(s), pass.length - pass.length_of(s));
-    std::memset(padding.data(), 0,
-                static_cast<std::size_t>(padding.count() * size_of(padding.dtype())));
+    tensor::zero(t.row_range(s * pass.length + pass.length_of(s), pass.length - pass.length_of(s)));
   }
 }
 

@@ -4,10 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 
 #include "tensor/ops/cross_entropy.h"
+#include "tensor/transfer.h"
 
 namespace eyrie::model {
 
@@ -148,7 +148,7 @@ void Scorer::run(Sequences& sequences, std::span<const ScoreRequest> requests,
 
 bool Scorer::run_group(Group group, std::int64_t prefix, std::span<const ScoreRequest> requests,
                        std::vector<Score>& scores, const ScoreProgress& progress) {
-  State state(griffin_.state_config(), parameters_.compute(), 1);
+  State state(griffin_.state_config(), parameters_.compute(), 1, parameters_.device());
   const std::span<const std::int32_t> tokens = group.front()->tokens;
   for (std::int64_t begin = 0; begin < prefix; begin += kPrefillTokens) {
     const std::int64_t count = std::min(kPrefillTokens, prefix - begin);
@@ -213,25 +213,34 @@ void Scorer::run_batch(Group batch, std::int64_t prefix, const State& state,
   std::int64_t place = batch[0]->first;  // walks these positions again, in the same order
   for (std::int64_t begin = 0; begin < wanted; begin += at_once) {
     const std::int64_t here = std::min(at_once, wanted - begin);
-    for (std::int64_t i = 0; i < here; ++i) {
-      std::memcpy(chosen.row_range(i, 1).data(),
-                  hidden.row_range(rows[static_cast<std::size_t>(begin + i)], 1).data(),
-                  static_cast<std::size_t>(width * size_of(hidden.dtype())));
-    }
+    tensor::gather_rows(
+        hidden,
+        std::span(rows).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(here)),
+        chosen.row_range(0, here));
     const Tensor out = logits.row_range(0, here);
     griffin_.logits(parameters_, chosen.row_range(0, here), out, false);
     tensor::score_logits(out, static_cast<float>(griffin_.config().soft_cap), log_sum, argmax);
+    const auto sums = tensor::to_host<float>(log_sum.column_range(0, here));
+    const auto best = tensor::to_host<std::int32_t>(argmax.column_range(0, here));
+    std::vector<tensor::Element> targets;
+    std::vector<std::size_t> asked;  // which request asks for the target
     for (std::int64_t i = 0; i < here; ++i) {
       while (place == batch[sequence_at]->length()) place = batch[++sequence_at]->first;
       for (const std::size_t r : batch[sequence_at]->requests) {
         const std::int64_t k = place + 1 - static_cast<std::int64_t>(requests[r].context.size());
         if (k < 0) continue;
-        const std::int32_t target = requests[r].continuation[static_cast<std::size_t>(k)];
-        scores[r].log_likelihood += static_cast<double>(out.row_range(i, 1).f32()[target]) -
-                                    static_cast<double>(log_sum.f32()[i]);
-        scores[r].is_greedy = scores[r].is_greedy && argmax.as<std::int32_t>()[i] == target;
+        targets.push_back({i, requests[r].continuation[static_cast<std::size_t>(k)]});
+        asked.push_back(r);
       }
       ++place;
+    }
+    const std::vector<float> target_logits = tensor::to_host(out, targets);
+    for (std::size_t i = 0; i < targets.size(); ++i) {
+      const auto row = static_cast<std::size_t>(targets[i].row);
+      Score& score = scores[asked[i]];
+      score.log_likelihood +=
+          static_cast<double>(target_logits[i]) - static_cast<double>(sums[row]);
+      score.is_greedy = score.is_greedy && best[row] == targets[i].column;
     }
   }
 }

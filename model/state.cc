@@ -2,9 +2,9 @@
 #include "model/state.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "tensor/ops/conv1d.h"
+#include "tensor/ops/elementwise.h"
 
 namespace eyrie::model {
 
@@ -16,17 +16,19 @@ using tensor::Tensor;
 namespace {
 
 // A copy of `from` with room for `size` bytes.
-Buffer resized(const Buffer& from, std::size_t size) {
-  Buffer copy(size);
-  if (from.size() > 0) std::memcpy(copy.data(), from.data(), std::min(size, from.size()));
+Buffer resized(const Buffer& from, std::size_t size, tensor::Device device) {
+  Buffer copy(size, device);
+  copy.copy_from(from, 0, std::min(size, from.size()), 0);
   return copy;
 }
 
 }  // namespace
 
-State::State(const GriffinConfig& config, DType compute, std::int64_t sequences)
+State::State(const GriffinConfig& config, DType compute, std::int64_t sequences,
+             tensor::Device device)
     : config_(config),
       compute_(compute),
+      device_(device),
       marks_(static_cast<std::size_t>(sequences)),
       layers_(config.layers.size()) {
   for (std::size_t i = 0; i < layers_.size(); ++i) {
@@ -35,10 +37,10 @@ State::State(const GriffinConfig& config, DType compute, std::int64_t sequences)
       continue;
     }
     const std::size_t values = marks_.size() * static_cast<std::size_t>(config_.rnn_width);
-    layers_[i].recurrent = Buffer(values * 4);
+    layers_[i].recurrent = Buffer(values * 4, device);
     layers_[i].recurrent.zero();
-    layers_[i].convolution =
-        Buffer(values * (tensor::kConvWidth - 1) * static_cast<std::size_t>(size_of(compute)));
+    layers_[i].convolution = Buffer(
+        values * (tensor::kConvWidth - 1) * static_cast<std::size_t>(size_of(compute)), device);
     layers_[i].convolution.zero();
   }
 }
@@ -53,7 +55,7 @@ std::size_t State::bytes() const {
 }
 
 State State::fork(std::int64_t from, std::int64_t sequences) const {
-  State copy(config_, compute_, 0);
+  State copy(config_, compute_, 0, device_);
   for (std::int64_t s = 0; s < sequences; ++s) copy.append(*this, from);
   return copy;
 }
@@ -66,15 +68,15 @@ void State::append(const State& other, std::int64_t from) {
     const Layer& source = other.layers_[i];
     if (config_.is_attention(i)) {
       const Ring& ring = source.rings[row];
-      layer.rings.push_back({resized(ring.keys, ring.keys.size()),
-                             resized(ring.values, ring.values.size()), ring.slots});
+      layer.rings.push_back({resized(ring.keys, ring.keys.size(), device_),
+                             resized(ring.values, ring.values.size(), device_), ring.slots});
       continue;
     }
     const auto add_row = [&](Buffer& target, const Buffer& all, std::size_t share) {
       const std::size_t before = share * marks_.size();
       // Doubles the room, so that many appends copy little.
-      if (target.size() < before + share) target = resized(target, 2 * before + share);
-      std::memcpy(target.data() + before, all.data() + row * share, share);
+      if (target.size() < before + share) target = resized(target, 2 * before + share, device_);
+      target.copy_from(all, row * share, share, before);
     };
     const auto width = static_cast<std::size_t>(config_.rnn_width);
     add_row(layer.recurrent, source.recurrent, width * 4);
@@ -94,10 +96,11 @@ void State::remove(std::int64_t sequence) {
       layer.rings.pop_back();
       continue;
     }
-    const auto move_row = [&](const Tensor& all, std::size_t rows) {  // `rows` per sequence
-      const auto share = static_cast<std::size_t>(all.columns() * size_of(all.dtype())) * rows;
-      auto* data = static_cast<std::byte*>(all.data());
-      if (row != last) std::memcpy(data + row * share, data + last * share, share);
+    const auto move_row = [&](const Tensor& all, std::int64_t rows) {  // `rows` per sequence
+      const auto of = [&](std::size_t s) {
+        return all.row_range(static_cast<std::int64_t>(s) * rows, rows);
+      };
+      if (row != last) tensor::copy(of(last), of(row));
     };
     move_row(recurrent(i), 1);
     move_row(convolution(i), tensor::kConvWidth - 1);
@@ -107,12 +110,12 @@ void State::remove(std::int64_t sequence) {
 }
 
 Tensor State::recurrent(std::size_t layer) const {
-  return {layers_[layer].recurrent.data(), DType::kFloat32, sequences(), config_.rnn_width};
+  return layers_[layer].recurrent.view(DType::kFloat32, sequences(), config_.rnn_width);
 }
 
 Tensor State::convolution(std::size_t layer) const {
-  return {layers_[layer].convolution.data(), compute_, sequences() * (tensor::kConvWidth - 1),
-          config_.rnn_width};
+  return layers_[layer].convolution.view(compute_, sequences() * (tensor::kConvWidth - 1),
+                                         config_.rnn_width);
 }
 
 std::size_t State::key_bytes() const {
@@ -125,38 +128,58 @@ void State::grow(std::size_t layer, Ring& ring, std::int64_t tokens) const {
   if (ring.slots >= needed) return;
   ring.slots = std::max(needed, std::min(2 * ring.slots, full));
   const std::size_t size = static_cast<std::size_t>(ring.slots) * key_bytes();
-  ring.keys = resized(ring.keys, size);
-  ring.values = resized(ring.values, size);
+  ring.keys = resized(ring.keys, size, device_);
+  ring.values = resized(ring.values, size, device_);
 }
+
+Tensor State::rows_of(const Ring& ring, const Buffer& memory) const {
+  return memory.view(compute_, ring.slots, config_.head_dim());
+}
+
+namespace {
+
+// Calls visit(t, slot, count) for runs of tokens t in [begin, end) whose slots, of which `first` is
+// token 0's, are neighbours.
+template <class Visit>
+void for_runs(std::int64_t slots, std::int64_t first, std::int64_t begin, std::int64_t end,
+              const Visit& visit) {
+  for (std::int64_t t = begin; t < end;) {
+    const std::int64_t slot = (first + t) % slots, count = std::min(end - t, slots - slot);
+    visit(t, slot, count);
+    t += count;
+  }
+}
+
+}  // namespace
 
 void State::put(std::size_t layer, std::int64_t sequence, const Tensor& keys,
                 const Tensor& values) {
   Ring& ring = layers_[layer].rings[static_cast<std::size_t>(sequence)];
   const std::int64_t before = mark(sequence).tokens, n = keys.rows();
   grow(layer, ring, before + n);
-  const std::size_t row = key_bytes();
-  for (std::int64_t t = std::max<std::int64_t>(0, n - ring.slots); t < n; ++t) {
-    const std::size_t at = static_cast<std::size_t>((before + t) % ring.slots) * row;
-    std::memcpy(ring.keys.data() + at, keys.row_range(t, 1).data(), row);
-    std::memcpy(ring.values.data() + at, values.row_range(t, 1).data(), row);
-  }
+  const Tensor all_keys = rows_of(ring, ring.keys), all_values = rows_of(ring, ring.values);
+  for_runs(ring.slots, before, std::max<std::int64_t>(0, n - ring.slots), n,
+           [&](std::int64_t t, std::int64_t slot, std::int64_t count) {
+             tensor::copy(keys.row_range(t, count), all_keys.row_range(slot, count));
+             tensor::copy(values.row_range(t, count), all_values.row_range(slot, count));
+           });
 }
 
 void State::last(std::size_t layer, std::int64_t sequence, const Tensor& keys,
                  const Tensor& values) const {
   const Ring& ring = layers_[layer].rings[static_cast<std::size_t>(sequence)];
   const std::int64_t before = mark(sequence).tokens, n = keys.rows();
-  const std::size_t row = key_bytes();
-  for (std::int64_t t = 0; t < n; ++t) {
-    const std::size_t at = static_cast<std::size_t>((before - n + t) % ring.slots) * row;
-    std::memcpy(keys.row_range(t, 1).data(), ring.keys.data() + at, row);
-    std::memcpy(values.row_range(t, 1).data(), ring.values.data() + at, row);
-  }
+  const Tensor all_keys = rows_of(ring, ring.keys), all_values = rows_of(ring, ring.values);
+  for_runs(ring.slots, before - n, 0, n,
+           [&](std::int64_t t, std::int64_t slot, std::int64_t count) {
+             tensor::copy(all_keys.row_range(slot, count), keys.row_range(t, count));
+             tensor::copy(all_values.row_range(slot, count), values.row_range(t, count));
+           });
 }
 
 KeyRing State::ring(std::size_t layer, std::int64_t sequence, std::int64_t seen) const {
   const Ring& ring = layers_[layer].rings[static_cast<std::size_t>(sequence)];
-  return {ring.keys.data(), ring.values.data(), ring.slots, mark(sequence).tokens, seen};
+  return {rows_of(ring, ring.keys), rows_of(ring, ring.values), mark(sequence).tokens, seen};
 }
 
 void State::advance(std::int64_t sequence, std::int64_t n, std::int64_t position) {

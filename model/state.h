@@ -27,8 +27,8 @@ struct StateOwner {
 // come. Owns its memory. Used by one thread.
 class State {
  public:
-  State(const GriffinConfig& config, tensor::DType compute,
-        std::int64_t sequences);  // nothing read yet
+  State(const GriffinConfig& config, tensor::DType compute, std::int64_t sequences,
+        tensor::Device device = tensor::Device::kCpu);  // nothing read yet
 
   std::int64_t sequences() const { return static_cast<std::int64_t>(marks_.size()); }
   std::int64_t tokens(std::int64_t sequence) const { return mark(sequence).tokens; }  // read so far
@@ -82,10 +82,12 @@ class State {
     return marks_[static_cast<std::size_t>(sequence)];
   }
   std::size_t key_bytes() const;  // of one slot
+  tensor::Tensor rows_of(const Ring& ring, const tensor::Buffer& memory) const;
   void grow(std::size_t layer, Ring& ring, std::int64_t tokens) const;
 
   GriffinConfig config_;
   tensor::DType compute_;
+  tensor::Device device_;
   std::vector<Mark> marks_;
   std::vector<Layer> layers_;
 };

@@ -6,7 +6,6 @@
 #include "base/error.h"
 #include "model/initialization.h"
 #include "tensor/ops/elementwise.h"
-#include "tensor/threads.h"
 
 namespace eyrie::model {
 namespace {
@@ -27,13 +26,15 @@ TrainingParameters::TrainingParameters(std::vector<parallel::Unit> units, DType 
     : TrainingParameters(units, compute, whole_shards(units), false) {}
 
 TrainingParameters::TrainingParameters(std::vector<parallel::Unit> units, DType compute,
-                                       const std::vector<parallel::UnitShard>& shards, bool sharded)
+                                       const std::vector<parallel::UnitShard>& shards, bool sharded,
+                                       tensor::Device device)
     : Parameters(std::move(units), compute),
-      gathered_(units_.size(), nullptr),
+      gathered_(units_.size()),
+      device_(device),
       whole_masters_(compute == DType::kFloat32 && !sharded),
       sharded_(sharded) {
-  const auto zeroed = [](std::int64_t bytes) {
-    tensor::Buffer buffer(static_cast<std::size_t>(bytes));
+  const auto zeroed = [&](std::int64_t bytes) {
+    tensor::Buffer buffer(static_cast<std::size_t>(bytes), device);
     buffer.zero();
     return buffer;
   };
@@ -60,29 +61,21 @@ bool TrainingParameters::has_products(std::size_t unit) const {
                      [](const ParameterInfo& row) { return row.product; });
 }
 
-float* TrainingParameters::master_at(std::size_t unit, std::int64_t element) {
-  return masters_[unit].f32() + element - (whole_masters_ ? 0 : begins_[unit]);
-}
-const float* TrainingParameters::master_at(std::size_t unit, std::int64_t element) const {
-  return const_cast<TrainingParameters*>(this)->master_at(unit, element);
+Tensor TrainingParameters::masters(std::size_t unit, std::int64_t begin, std::int64_t end) const {
+  return masters_[unit].row().column_range(begin - (whole_masters_ ? 0 : begins_[unit]),
+                                           end - begin);
 }
 
-float* TrainingParameters::master(std::size_t unit) {
+Tensor TrainingParameters::masters(std::size_t unit) const {
   EYRIE_CHECK(whole_masters_ || ends_[unit] - begins_[unit] == units_[unit].size,
               "the masters of a whole unit, of which this rank has a shard");
-  return masters_[unit].f32();
-}
-const float* TrainingParameters::master(std::size_t unit) const {
-  return const_cast<TrainingParameters*>(this)->master(unit);
+  return masters_[unit].row();
 }
 
-std::span<std::byte> TrainingParameters::copy(std::size_t unit) {
-  const auto bytes = static_cast<std::size_t>(units_[unit].size * size_of(compute_));
-  if (whole_masters_) return {masters_[unit].data(), bytes};
+Tensor TrainingParameters::copy(std::size_t unit) const {
+  if (whole_masters_) return masters_[unit].row();
   if (!has_products(unit)) return {};
-  if (is_resident(unit)) return {copies_[unit].data(), bytes};
-  if (gathered_[unit] == nullptr) return {};
-  return {gathered_[unit], bytes};
+  return is_resident(unit) ? copies_[unit].row(compute_) : gathered_[unit];
 }
 
 TrainingParameters::Bytes TrainingParameters::bytes() const {
@@ -94,31 +87,30 @@ TrainingParameters::Bytes TrainingParameters::bytes() const {
   return {all(masters_), all(copies_), all(rows_)};
 }
 
-float* TrainingParameters::whole_row(std::size_t unit, int row) {
-  const auto r = static_cast<std::size_t>(row);
-  if (whole_masters_) return masters_[unit].f32() + units_[unit].parameters[r].offset;
-  return rows_[unit].f32() + row_offsets_[unit][r];
+Tensor TrainingParameters::whole_row(std::size_t unit, int row) const {
+  const ParameterInfo& at = info(unit, row);
+  if (whole_masters_) return masters_[unit].row().column_range(at.offset, at.count());
+  const std::int64_t offset = row_offsets_[unit][static_cast<std::size_t>(row)];
+  return rows_[unit].row().column_range(offset, at.count());
 }
 
-void TrainingParameters::round_shard(std::size_t unit, std::byte* copy) const {
+void TrainingParameters::round_shard(std::size_t unit, const Tensor& copy) const {
+  if (device_ == tensor::Device::kMeta) return;  // called for every use of a gathered unit
   for (const auto& span : parallel::spans_in(units_[unit], begins_[unit], ends_[unit])) {
-    if (!span.info.product) continue;
-    tensor::parallel_for(span.count(), 65536, [&](std::int64_t begin, std::int64_t end) {
-      const std::int64_t at = span.begin + begin;
-      const Tensor masters(const_cast<float*>(master_at(unit, at)), DType::kFloat32, 1,
-                           end - begin);
-      tensor::convert(masters, {copy + at * size_of(compute_), compute_, 1, end - begin});
-    });
+    if (span.info.product)
+      tensor::convert(masters(unit, span.begin, span.end),
+                      copy.column_range(span.begin, span.count()));
   }
 }
 
 void TrainingParameters::refresh(std::size_t unit) {
   if (whole_masters_) return;
-  if (is_resident(unit) && has_products(unit)) round_shard(unit, copies_[unit].data());
+  if (is_resident(unit) && has_products(unit)) round_shard(unit, copies_[unit].row(compute_));
   for (const auto& span : parallel::spans_in(units_[unit], begins_[unit], ends_[unit])) {
-    if (!span.info.product)
-      std::copy_n(master_at(unit, span.begin), span.count(),
-                  whole_row(unit, span.index) + span.begin - span.info.offset);
+    if (span.info.product) continue;
+    tensor::copy(
+        masters(unit, span.begin, span.end),
+        whole_row(unit, span.index).column_range(span.begin - span.info.offset, span.count()));
   }
 }
 
@@ -128,7 +120,8 @@ void TrainingParameters::refresh_all() {
 
 void TrainingParameters::store(std::size_t unit, int row, std::int64_t first,
                                std::span<const float> values) {
-  std::copy(values.begin(), values.end(), master(unit) + info(unit, row).offset + first);
+  const Tensor to = masters(unit).column_range(info(unit, row).offset + first, std::ssize(values));
+  std::copy(values.begin(), values.end(), to.f32());
 }
 
 Weight TrainingParameters::matrix(std::size_t unit, int row, std::int64_t part) const {
@@ -138,19 +131,18 @@ Weight TrainingParameters::matrix(std::size_t unit, int row, std::int64_t part) 
 }
 
 Tensor TrainingParameters::weight(std::size_t unit, int row) const {
-  auto& self = const_cast<TrainingParameters&>(*this);
   const ParameterInfo& at = info(unit, row);
-  if (!at.product) return shaped(at, self.whole_row(unit, row), DType::kFloat32);
-  const std::span<std::byte> copy = self.copy(unit);
-  EYRIE_CHECK(!copy.empty(), "a unit that is read without being fetched: " + at.name);
-  return shaped(at, copy.data() + at.offset * size_of(compute_), compute_);
+  if (!at.product) return shaped(at, whole_row(unit, row));
+  const Tensor whole = copy(unit);
+  EYRIE_CHECK(whole, "a unit that is read without being gathered: " + at.name);
+  return parameter_in(at, whole);
 }
 
 void TrainingParameters::initialise(std::uint64_t seed) {
   for (std::size_t unit = 0; unit < units_.size(); ++unit) {
     for (const auto& span : parallel::spans_in(units_[unit], begins_[unit], ends_[unit]))
       initial_values(span.info, seed, span.begin - span.info.offset, span.count(),
-                     master_at(unit, span.begin));
+                     masters(unit, span.begin, span.end).f32());
   }
   refresh_all();
 }

@@ -33,7 +33,10 @@ class TrainingParameters final : public Parameters {
   // embedding's copy is kept; ShardedUnits gathers the others. Parameters that no matrix product
   // reads (norms, biases: small) are kept whole.
   TrainingParameters(std::vector<parallel::Unit> units, tensor::DType compute,
-                     const std::vector<parallel::UnitShard>& shards, bool sharded);
+                     const std::vector<parallel::UnitShard>& shards, bool sharded,
+                     tensor::Device device = tensor::Device::kCpu);
+
+  tensor::Device device() const override { return device_; }
 
   tensor::Tensor weight(std::size_t unit, int row) const override;
   Weight matrix(std::size_t unit, int row, std::int64_t part = 0) const override;
@@ -55,26 +58,24 @@ class TrainingParameters final : public Parameters {
     if (sharded_units_ != nullptr) sharded_units_->finish_passes();
   }
 
-  // The master weights of the whole unit, if this rank has them all.
-  float* master(std::size_t unit);
-  const float* master(std::size_t unit) const;
-  // The master weights from this element of the unit's buffer on; it must be in the shard.
-  float* master_at(std::size_t unit, std::int64_t element);
-  const float* master_at(std::size_t unit, std::int64_t element) const;
+  // The master weights of the whole unit (1, size) fp32, if this rank has them all.
+  tensor::Tensor masters(std::size_t unit) const;
+  // Those of elements [begin, end) of the unit, which must be in the shard.
+  tensor::Tensor masters(std::size_t unit, std::int64_t begin, std::int64_t end) const;
 
   // Rounds this rank's master weights into its part of the unit's copy and of the parameters that
   // are kept whole. Call it after initialisation, loading and every optimizer step. Does nothing
   // in fp32 with unsharded units, where passes read the master weights themselves.
   void refresh(std::size_t unit);
   void refresh_all();
-  // Rounds this rank's shard into `copy`, memory for the whole unit in the compute dtype.
-  void round_shard(std::size_t unit, std::byte* copy) const;
+  // Rounds this rank's shard into `copy` (1, the unit's size) in the compute dtype.
+  void round_shard(std::size_t unit, const tensor::Tensor& copy) const;
 
   // The whole unit in the compute dtype, into which the other ranks' parts are gathered. For a
-  // sharded unit it is empty unless set_gathered() has given it memory; set_gathered(unit, nullptr)
+  // sharded unit it is empty unless set_gathered() has given it memory; set_gathered(unit, {})
   // takes that away.
-  std::span<std::byte> copy(std::size_t unit);
-  void set_gathered(std::size_t unit, std::byte* memory) { gathered_[unit] = memory; }
+  tensor::Tensor copy(std::size_t unit) const;
+  void set_gathered(std::size_t unit, const tensor::Tensor& copy) { gathered_[unit] = copy; }
   // Bytes owned here: master weights, compute-dtype copies of whole units, and fp32 parameters that
   // are kept whole.
   struct Bytes {
@@ -85,7 +86,7 @@ class TrainingParameters final : public Parameters {
   bool has_products(std::size_t unit) const;
   // A parameter that no matrix product reads: whole, in fp32. It lies in the master weights if
   // their buffer holds the whole unit.
-  float* whole_row(std::size_t unit, int row);
+  tensor::Tensor whole_row(std::size_t unit, int row) const;
   bool has_separate_vectors() const { return !whole_masters_; }  // whole_row() is not in copy()
   // Not owned; null: no unit is sharded.
   void set_sharded_units(ShardedUnits* sharded_units) { sharded_units_ = sharded_units; }
@@ -100,7 +101,8 @@ class TrainingParameters final : public Parameters {
   std::vector<tensor::Buffer> masters_, copies_, rows_;
   std::vector<std::int64_t> begins_, ends_;
   std::vector<std::vector<std::int64_t>> row_offsets_;  // in rows_; −1: a matrix operand
-  std::vector<std::byte*> gathered_;
+  std::vector<tensor::Tensor> gathered_;
+  tensor::Device device_;
   bool whole_masters_ = true, sharded_ = false;
   ShardedUnits* sharded_units_ = nullptr;
 };

@@ -4,9 +4,12 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <new>
+
+#include "tensor/ops/elementwise.h"
 
 namespace eyrie::tensor {
 namespace {
@@ -20,11 +23,24 @@ std::size_t aligned(std::size_t bytes, std::size_t to = kAlignment) {
   return (bytes + to - 1) / to * to;
 }
 
+// Addresses that no processor can read: who looks at an element on meta crashes at once.
+std::byte* meta_address(std::size_t bytes) {
+  static std::atomic<std::uintptr_t> next = std::uintptr_t{1} << 60;
+  return reinterpret_cast<std::byte*>(next.fetch_add(aligned(bytes) + kAlignment));
+}
+
 }  // namespace
 
-void Buffer::Free::operator()(std::byte* p) const { std::free(p); }
+void Buffer::Free::operator()(std::byte* p) const {
+  if (device == Device::kCpu) std::free(p);
+}
 
-Buffer::Buffer(std::size_t bytes) : size_(bytes) {
+Buffer::Buffer(std::size_t bytes, Device device) : data_(nullptr, Free{device}), size_(bytes) {
+  if (device == Device::kCuda) throw base::Error("this build of Eyrie has no CUDA");
+  if (device == Device::kMeta) {
+    data_.reset(meta_address(bytes));
+    return;
+  }
   const std::size_t to = bytes >= kLarge ? kLargePage : kAlignment;
   auto* p = static_cast<std::byte*>(std::aligned_alloc(to, std::max(aligned(bytes, to), to)));
   if (p == nullptr) throw std::bad_alloc();
@@ -33,7 +49,12 @@ Buffer::Buffer(std::size_t bytes) : size_(bytes) {
 }
 
 void Buffer::zero() {
-  if (size_ > 0) std::memset(data_.get(), 0, size_);
+  if (size_ > 0 && device() == Device::kCpu) std::memset(data(), 0, size_);
+}
+
+void Buffer::copy_from(const Buffer& from, std::size_t first, std::size_t bytes, std::size_t to) {
+  EYRIE_CHECK(first + bytes <= from.size() && to + bytes <= size_, "bytes outside of a buffer");
+  if (bytes > 0 && device() == Device::kCpu) std::memcpy(data() + to, from.data() + first, bytes);
 }
 
 ArenaLayout::Place ArenaLayout::place(std::size_t bytes) {
@@ -58,10 +79,14 @@ ArenaLayout::Place ArenaLayout::place(std::size_t bytes) {
   const Place place{chunk_, used_};
   used_ += bytes;
   touched_[chunk_] = std::max(touched_[chunk_], used_);
-  std::size_t taken = used_;
-  for (std::size_t i = 0; i < chunk_; ++i) taken += chunks_[i];
-  peak_ = std::max(peak_, taken);
+  peak_ = std::max(peak_, used_bytes());
   return place;
+}
+
+std::size_t ArenaLayout::used_bytes() const {
+  std::size_t used = used_;
+  for (std::size_t i = 0; i < chunk_; ++i) used += chunks_[i];
+  return used;
 }
 
 std::size_t ArenaLayout::touched_bytes() const {
@@ -77,14 +102,21 @@ Tensor Arena::allocate(DType dtype, std::int64_t rows, std::int64_t columns) {
   if (const std::size_t size = layout_.chunk_size(place.chunk);
       chunks_[place.chunk].size() != size) {
     chunks_[place.chunk] = Buffer();  // free the smaller one first
-    chunks_[place.chunk] = Buffer(size);
+    chunks_[place.chunk] = Buffer(size, device_);
   }
-  return {chunks_[place.chunk].data() + place.offset, dtype, rows, columns};
+  return chunks_[place.chunk].view(dtype, rows, columns, static_cast<std::int64_t>(place.offset));
+}
+
+Tensor Arena::on_device(const Tensor& x) {
+  if (x.device() == device_) return x;
+  const Tensor there = allocate(x.dtype(), x.rows(), x.columns());
+  copy(x, there);
+  return there;
 }
 
 Tensor Arena::zeros(DType dtype, std::int64_t rows, std::int64_t columns) {
   Tensor tensor = allocate(dtype, rows, columns);
-  std::memset(tensor.data(), 0, static_cast<std::size_t>(tensor.count() * size_of(dtype)));
+  zero(tensor);
   return tensor;
 }
 

@@ -12,19 +12,33 @@
 
 namespace eyrie::tensor {
 
-// Owns bytes aligned to 64, uninitialised.
+// Owns bytes of a device, aligned to 64, uninitialised.
 class Buffer {
  public:
   Buffer() = default;
-  explicit Buffer(std::size_t bytes);
-  std::byte* data() const { return data_.get(); }
+  explicit Buffer(std::size_t bytes, Device device = Device::kCpu);
+  std::byte* data() const { return data_.get(); }  // an address on the device
   std::size_t size() const { return size_; }
-  float* f32() const { return reinterpret_cast<float*>(data_.get()); }
+  Device device() const { return data_.get_deleter().device; }
   void zero();
+
+  // A view of elements from byte `offset` on, or of all of them as one row.
+  Tensor view(DType dtype, std::int64_t rows, std::int64_t columns, std::int64_t offset = 0) const {
+    return {data() + offset, dtype, rows, columns, columns, device()};
+  }
+  Tensor row(DType dtype = DType::kFloat32) const {
+    return view(dtype, 1, static_cast<std::int64_t>(size_) / size_of(dtype));
+  }
+  float* f32() const { return row().f32(); }  // host memory only
+  // Copies bytes of another buffer on the same device.
+  void copy_from(const Buffer& from, std::size_t first, std::size_t bytes, std::size_t to);
 
  private:
   struct Free {
+    Free() : device(Device::kCpu) {}
+    explicit Free(Device where) : device(where) {}
     void operator()(std::byte* p) const;
+    Device device;
   };
   std::unique_ptr<std::byte, Free> data_;
   std::size_t size_ = 0;
@@ -50,10 +64,13 @@ class ArenaLayout {
   void release(Mark mark) { chunk_ = mark.chunk, used_ = mark.used; }
 
   std::size_t peak_bytes() const { return peak_; }
+  void restart_peak() { peak_ = used_bytes(); }
   std::size_t held_bytes() const { return held_; }
   std::size_t touched_bytes() const;
 
  private:
+  std::size_t used_bytes() const;
+
   std::vector<std::size_t> chunks_;   // sizes
   std::vector<std::size_t> touched_;  // bytes of each that were ever used
   std::size_t chunk_bytes_, chunk_ = 0, used_ = 0, peak_ = 0, held_ = 0;
@@ -62,10 +79,14 @@ class ArenaLayout {
 // Used by one thread.
 class Arena {
  public:
-  explicit Arena(std::size_t chunk_bytes = std::size_t{8} << 20) : layout_(chunk_bytes) {}
+  static constexpr std::size_t kChunkBytes = std::size_t{8} << 20;
+  explicit Arena(std::size_t chunk_bytes = kChunkBytes, Device device = Device::kCpu)
+      : device_(device), layout_(chunk_bytes) {}
 
   Tensor allocate(DType dtype, std::int64_t rows, std::int64_t columns);  // uninitialised
   Tensor zeros(DType dtype, std::int64_t rows, std::int64_t columns);
+  // x itself if it is on the arena's device, else a copy of it there.
+  Tensor on_device(const Tensor& x);
 
   using Mark = ArenaLayout::Mark;
   Mark mark() const { return layout_.mark(); }
@@ -74,12 +95,14 @@ class Arena {
 
   // The most bytes in use at once, including what was skipped at the ends of chunks.
   std::size_t peak_bytes() const { return layout_.peak_bytes(); }
+  void restart_peak() { layout_.restart_peak(); }                  // counts from now on
   std::size_t held_bytes() const { return layout_.held_bytes(); }  // of all chunks
   // The bytes of them that were ever allocated, in whole pages: a page never written to is not
   // resident.
   std::size_t touched_bytes() const { return layout_.touched_bytes(); }
 
  private:
+  Device device_;
   ArenaLayout layout_;
   std::vector<Buffer> chunks_;
 };

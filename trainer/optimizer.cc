@@ -7,17 +7,18 @@
 
 #include "model/weights/finite.h"
 #include "tensor/ops/adamw.h"
+#include "tensor/ops/sums.h"
 
 namespace eyrie::trainer {
 
 using parallel::ParameterInfo;
-using parallel::UnitBlock;
 using parallel::UnitShard;
 
-model::TrainingParameters make_parameters(const model::Griffin& griffin, tensor::DType compute,
-                                          const parallel::Mesh& mesh) {
-  return {griffin.units(), compute, parallel::shards_of(griffin.units(), mesh),
-          mesh.shape().zero == 3 && mesh.shard_group().size() > 1};
+model::TrainingParameters make_parameters(const std::vector<parallel::Unit>& units,
+                                          tensor::DType compute, const parallel::Mesh& mesh,
+                                          tensor::Device device) {
+  return {units, compute, parallel::shards_of(units, mesh),
+          mesh.shape().zero == 3 && mesh.shard_group().size() > 1, device};
 }
 
 Optimizer::Optimizer(const OptimizerConfig& config, model::TrainingParameters& parameters,
@@ -26,16 +27,16 @@ Optimizer::Optimizer(const OptimizerConfig& config, model::TrainingParameters& p
       parameters_(parameters),
       mesh_(mesh),
       shards_(parallel::shards_of(parameters.units(), mesh)),
-      gradients_(parameters.units(), mesh),
+      gradients_(parameters.units(), mesh, parameters.device()),
       parameter_shards_(parameters, mesh, shards_) {
   for (const UnitShard& shard : shards_) {
     const auto bytes = static_cast<std::size_t>(shard.size()) * sizeof(float);
-    moments_.push_back({tensor::Buffer(bytes), tensor::Buffer(bytes)});
+    moments_.push_back(
+        {tensor::Buffer(bytes, parameters.device()), tensor::Buffer(bytes, parameters.device())});
   }
-  for (const parallel::Unit& unit : parameters.units())
-    blocks_.push_back(parallel::blocks_of(unit));
   reset_moments();
-  queue_.reset(new parallel::ExchangeQueue({&mesh.shard_group(), &mesh.replicate_group()}));
+  queue_.reset(new parallel::ExchangeQueue({&mesh.shard_group(), &mesh.replicate_group()},
+                                           parameters.device() != tensor::Device::kMeta));
   gradients_.attach(*queue_);
   parameter_shards_.attach(*queue_);
 }
@@ -67,20 +68,19 @@ double Optimizer::grad_norm() {
 // Returns the sum of squares over all shards of this tensor rank's slice, in the order of the
 // blocks.
 double Optimizer::squares_of_column() {
+  if (parameters_.device() == tensor::Device::kMeta) return 0;
   const bool counts_shared = mesh_.tensor_rank() == 0;
   std::vector<double> own;
   for (std::size_t u = 0; u < shards_.size(); ++u) {
-    const parallel::Unit& unit = parameters_.units()[u];
-    const std::span<const float> sum = gradients_.part(u);
-    for (const UnitBlock& block : blocks_[u]) {
-      if (block.begin < shards_[u].begin || block.begin >= shards_[u].end) continue;
-      const bool counted =
-          counts_shared || !unit.parameters[static_cast<std::size_t>(block.row)].replicated();
-      own.push_back(counted ? tensor::sum_of_squares(sum.subspan(
-                                  static_cast<std::size_t>(block.begin - shards_[u].begin),
-                                  static_cast<std::size_t>(block.count)))
-                            : 0.0);
-    }
+    const UnitShard& shard = shards_[u];
+    const tensor::Tensor sum = gradients_.part(u);
+    parallel::for_blocks(
+        parameters_.units()[u], shard.begin, shard.end, [&](const parallel::ParameterSpan& block) {
+          const bool counted = counts_shared || !block.info.replicated();
+          own.push_back(counted ? tensor::sum_of_squares(
+                                      sum.column_range(block.begin - shard.begin, block.count()))
+                                : 0.0);
+        });
   }
   double total = 0;
   if (mesh_.shape().zero == 0 || mesh_.shard_group().size() == 1) {
@@ -90,10 +90,10 @@ double Optimizer::squares_of_column() {
   const auto all = mesh_.shard_group().all_gather_values<double>(own);
   std::vector<std::size_t> taken(all.size(), 0);
   for (std::size_t u = 0; u < shards_.size(); ++u) {
-    std::size_t rank = 0;
-    for (const UnitBlock& block : blocks_[u]) {
-      while (block.begin >= shards_[u].cuts[rank + 1]) ++rank;
-      total += all[rank][taken[rank]++];
+    const auto& cuts = shards_[u].cuts;
+    for (std::size_t rank = 0; rank + 1 < cuts.size(); ++rank) {
+      parallel::for_blocks(parameters_.units()[u], cuts[rank], cuts[rank + 1],
+                           [&](const auto&) { total += all[rank][taken[rank]++]; });
     }
   }
   return total;
@@ -111,17 +111,17 @@ void Optimizer::apply(double learning_rate, double grad_norm) {
                          updates_};
   for (std::size_t u = 0; u < shards_.size(); ++u) {
     const UnitShard& shard = shards_[u];
-    const float* sum = gradients_.part(u).data();
+    const tensor::Tensor sum = gradients_.part(u), first = moments_[u].first.row(),
+                         second = moments_[u].second.row();
     for (const auto& span : parallel::spans_in(parameters_.units()[u], shard.begin, shard.end)) {
       const ParameterInfo& row = span.info;
-      const std::int64_t from = span.begin, to = span.end;
       step.weight_decay =
           row.weight_decay || config_.decay_all ? static_cast<float>(config_.weight_decay) : 0.0f;
-      const auto count = static_cast<std::size_t>(to - from);
-      const std::int64_t at = from - shard.begin;
-      tensor::adamw({parameters_.master_at(u, from), count}, {sum + at, count},
-                    {moments_[u].first.f32() + at, count}, {moments_[u].second.f32() + at, count},
-                    step);
+      const auto here = [&](const tensor::Tensor& all) {
+        return all.column_range(span.begin - shard.begin, span.count());
+      };
+      tensor::adamw(parameters_.masters(u, span.begin, span.end), here(sum), here(first),
+                    here(second), step);
     }
     parameter_shards_.all_gather_parameters(u);
   }
@@ -155,14 +155,14 @@ std::vector<checkpoint::TensorPiece> Optimizer::pieces() const {
       const ParameterInfo& row = span.info;
       const std::int64_t from = span.begin, to = span.end;
       if (row.replicated() && mesh_.tensor_rank() != 0) continue;
-      const auto piece = [&](const std::string& group, const float* data) {
+      const auto piece = [&](const std::string& group, const tensor::Tensor& values) {
         pieces.push_back({group + row.name, row.shape, row.start, row.extent, from - row.offset,
-                          to - from, data});
+                          to - from, values.data()});
       };
       const std::int64_t at = from - shards_[u].begin;
-      piece("parameters/", parameters_.master_at(u, from));
-      piece("moment1/", moments_[u].first.f32() + at);
-      piece("moment2/", moments_[u].second.f32() + at);
+      piece("parameters/", parameters_.masters(u, from, to));
+      piece("moment1/", moments_[u].first.row().column_range(at, to - from));
+      piece("moment2/", moments_[u].second.row().column_range(at, to - from));
     }
   }
   return pieces;
@@ -174,15 +174,16 @@ void Optimizer::load(const checkpoint::CheckpointReader& reader) {
          parallel::spans_in(parameters_.units()[u], shards_[u].begin, shards_[u].end)) {
       const ParameterInfo& row = span.info;
       const std::int64_t from = span.begin, to = span.end;
-      const auto read = [&](const std::string& group, float* out) {
+      const auto read = [&](const std::string& group, const tensor::Tensor& values) {
+        float* out = values.f32();
         reader.read(group + row.name, row.start, row.extent, from - row.offset, to - from, out);
         model::check_finite(reader.directory().string(), group + row.name, out, to - from,
                             to - from);
       };
       const std::int64_t at = from - shards_[u].begin;
-      read("parameters/", parameters_.master_at(u, from));
-      read("moment1/", moments_[u].first.f32() + at);
-      read("moment2/", moments_[u].second.f32() + at);
+      read("parameters/", parameters_.masters(u, from, to));
+      read("moment1/", moments_[u].first.row().column_range(at, to - from));
+      read("moment2/", moments_[u].second.row().column_range(at, to - from));
     }
   }
 }

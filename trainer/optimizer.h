@@ -18,8 +18,9 @@
 namespace eyrie::trainer {
 
 // Creates the parameters for Optimizer, sharded as the mesh's ZeRO stage requires.
-model::TrainingParameters make_parameters(const model::Griffin& griffin, tensor::DType compute,
-                                          const parallel::Mesh& mesh);
+model::TrainingParameters make_parameters(const std::vector<parallel::Unit>& units,
+                                          tensor::DType compute, const parallel::Mesh& mesh,
+                                          tensor::Device device = tensor::Device::kCpu);
 
 // Per step: begin(); for each of this rank's micro-shards griffin.loss(…, optimizer); grad_norm();
 // apply() unless the step is to be skipped. Calls that exchange data are collective. Not
@@ -34,7 +35,7 @@ class Optimizer : public model::GradientSink {
 
   // GradientSink: the exchange of a unit's gradient starts after its last local micro-shard (from
   // ZeRO 2 on, after every one) and overlaps the backward pass.
-  float* gradient(std::size_t unit) override { return gradients_.buffer(unit); }
+  tensor::Tensor gradient(std::size_t unit) override { return gradients_.buffer(unit); }
   void finished(std::size_t unit) override { gradients_.finished(unit); }
 
   // Waits for all sums. Returns the norm over all parameters: fp64 sums over blocks of 4,096
@@ -70,7 +71,7 @@ class Optimizer : public model::GradientSink {
 
   // This rank's part of the last step's summed gradient: the elements of the unit's buffer from
   // part_begin() on. For tests.
-  std::span<const float> gradient_part(std::size_t unit) { return gradients_.part(unit); }
+  tensor::Tensor gradient_part(std::size_t unit) { return gradients_.part(unit); }
   std::int64_t part_begin(std::size_t unit) const { return gradients_.shard(unit).begin; }
 
  private:
@@ -82,7 +83,6 @@ class Optimizer : public model::GradientSink {
   model::TrainingParameters& parameters_;
   const parallel::Mesh& mesh_;
   std::vector<parallel::UnitShard> shards_;
-  std::vector<std::vector<parallel::UnitBlock>> blocks_;  // by unit
   parallel::GradientSum gradients_;
   ParameterShards parameter_shards_;
   std::vector<Moments> moments_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "parallel/communication/exchange.h"
+#include "tensor/ops/elementwise.h"
 
 namespace eyrie::trainer {
 
@@ -11,6 +12,7 @@ using parallel::ParameterInfo;
 
 struct ParameterShards::Slot {
   tensor::Buffer memory;
+  tensor::Tensor copy;                // of the unit, in `memory`
   std::size_t unit = model::kNoUnit;  // whose weights it has or is receiving
   parallel::ExchangeQueue::Ticket ticket = 0;
   bool used = false;       // between unshard() and reshard()
@@ -34,7 +36,7 @@ ParameterShards::ParameterShards(model::TrainingParameters& parameters, const pa
   // One slot for the unit in use and one for the next.
   for (int i = 0; i < 2 && most > 0; ++i) {
     slots_.push_back(std::make_unique<Slot>());
-    slots_.back()->memory = tensor::Buffer(static_cast<std::size_t>(most));
+    slots_.back()->memory = tensor::Buffer(static_cast<std::size_t>(most), parameters.device());
     slots_.back()->memory.zero();
   }
   row_cuts_.push_back(0);
@@ -62,10 +64,9 @@ std::int64_t ParameterShards::gathered_bytes() const {
 }
 
 parallel::ExchangeQueue::Ticket ParameterShards::post_gather(std::size_t unit,
-                                                             std::span<std::byte> copy) {
+                                                             const tensor::Tensor& copy) {
   return queue_->post([this, unit, copy] {
-    return parallel::all_gather(queue_->communicator(0), copy, shards_[unit].cuts,
-                                size_of(parameters_.compute()));
+    return parallel::all_gather(queue_->communicator(0), copy, shards_[unit].cuts);
   });
 }
 
@@ -74,7 +75,7 @@ void ParameterShards::all_gather_parameters(std::size_t unit) {
   for (const auto& slot : slots_) {
     if (slot->unit == unit) slot->unit = model::kNoUnit;
   }
-  if (shared() && !parameters_.copy(unit).empty()) post_gather(unit, parameters_.copy(unit));
+  if (shared() && parameters_.copy(unit)) post_gather(unit, parameters_.copy(unit));
 }
 
 void ParameterShards::finish_all_gather() {
@@ -89,23 +90,23 @@ void ParameterShards::all_gather_all() {
 }
 
 std::int64_t ParameterShards::gather_rows() {
-  rows_.resize(static_cast<std::size_t>(row_cuts_.back()));
-  std::int64_t at = 0;
+  if (rows_.size() == 0) {
+    rows_ = tensor::Buffer(static_cast<std::size_t>(row_cuts_.back()) * sizeof(float),
+                           parameters_.device());
+  }
   const auto walk = [&](const auto& copy) {
-    at = 0;
+    std::int64_t at = 0;
     for (const Range& range : ranges_) {
-      copy(rows_.data() + at, parameters_.whole_row(range.unit, range.row) + range.first,
-           range.count);
+      copy(rows_.row().column_range(at, range.count),
+           parameters_.whole_row(range.unit, range.row).column_range(range.first, range.count));
       at += range.count;
     }
   };
+  using tensor::Tensor;
   // What is packed of the other ranks' ranges is overwritten on arrival.
-  walk(
-      [](float* packed, const float* row, std::int64_t count) { std::copy_n(row, count, packed); });
-  const std::int64_t sent = parallel::all_gather(
-      queue_->communicator(0), std::as_writable_bytes(std::span(rows_)), row_cuts_, sizeof(float));
-  walk(
-      [](const float* packed, float* row, std::int64_t count) { std::copy_n(packed, count, row); });
+  walk([](const Tensor& packed, const Tensor& row) { tensor::copy(row, packed); });
+  const std::int64_t sent = parallel::all_gather(queue_->communicator(0), rows_.row(), row_cuts_);
+  walk([](const Tensor& packed, const Tensor& row) { tensor::copy(packed, row); });
   return sent;
 }
 
@@ -124,10 +125,10 @@ void ParameterShards::fetch(std::size_t unit) {
   }
   if (oldest == nullptr) return;
   oldest->unit = unit;
-  parameters_.round_shard(unit, oldest->memory.data());
-  oldest->ticket = post_gather(
-      unit, {oldest->memory.data(), static_cast<std::size_t>(parameters_.units()[unit].size *
-                                                             size_of(parameters_.compute()))});
+  oldest->copy =
+      oldest->memory.row(parameters_.compute()).column_range(0, parameters_.units()[unit].size);
+  parameters_.round_shard(unit, oldest->copy);
+  oldest->ticket = post_gather(unit, oldest->copy);
 }
 
 void ParameterShards::unshard(std::size_t unit, std::size_t next) {
@@ -137,7 +138,7 @@ void ParameterShards::unshard(std::size_t unit, std::size_t next) {
   slot.used = true;
   if (next != model::kNoUnit && slot_of(next) == nullptr) fetch(next);
   queue_->wait(slot.ticket);
-  parameters_.set_gathered(unit, slot.memory.data());
+  parameters_.set_gathered(unit, slot.copy);
 }
 
 void ParameterShards::reshard(std::size_t unit) {
@@ -145,7 +146,7 @@ void ParameterShards::reshard(std::size_t unit) {
   Slot& slot = *slot_of(unit);
   slot.used = false;
   for (const auto& other : slots_) slot.order = std::max(slot.order, other->order + 1);
-  parameters_.set_gathered(unit, nullptr);
+  parameters_.set_gathered(unit, {});
 }
 
 // Every pass begins with a vote on whether any rank has one. A rank without work votes no and still

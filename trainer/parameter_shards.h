@@ -29,7 +29,7 @@ class ParameterShards : public model::ShardedUnits {
 
   // Bytes of the slots for gathered units, and of the buffer for parameters that are kept whole.
   std::int64_t gathered_bytes() const;
-  std::int64_t exchange_bytes() const { return std::ssize(rows_) * std::int64_t{sizeof(float)}; }
+  std::int64_t exchange_bytes() const { return static_cast<std::int64_t>(rows_.size()); }
 
   // ZeRO 3. When unshard() returns, the unit is gathered and the all-gather of the next has
   // started.
@@ -46,7 +46,7 @@ class ParameterShards : public model::ShardedUnits {
   void fetch(std::size_t unit);
   Slot* slot_of(std::size_t unit);
   std::int64_t gather_rows();
-  parallel::ExchangeQueue::Ticket post_gather(std::size_t unit, std::span<std::byte> copy);
+  parallel::ExchangeQueue::Ticket post_gather(std::size_t unit, const tensor::Tensor& copy);
 
   model::TrainingParameters& parameters_;
   const parallel::Mesh& mesh_;
@@ -55,7 +55,7 @@ class ParameterShards : public model::ShardedUnits {
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<std::int64_t> row_cuts_;  // of rows_ over ranks
   std::vector<Range> ranges_;           // of all ranks, by rank
-  std::vector<float> rows_;
+  tensor::Buffer rows_;
 };
 
 }  // namespace eyrie::trainer

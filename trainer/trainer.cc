@@ -7,6 +7,7 @@
 #include <ctime>
 
 #include "base/log.h"
+#include "model/model_statistics.h"
 #include "model/scorer.h"
 #include "parallel/communication/run_guarded.h"
 #include "parallel/health/stop.h"
@@ -67,7 +68,7 @@ void TrainingRun::log_step(const StageConfig& stage) {
   if (!first()) return;
   owner_->check_seen();
   const double rate = static_cast<double>(stage.batch_sequences * stage.sequence_length) / step_s_;
-  const double flops = rate * model_->griffin().flops_per_token(stage.sequence_length);
+  const double flops = rate * model::token_flops(model_->griffin(), stage.sequence_length).all();
   Metrics::Line line{step_,
                      stage.name,
                      {{"loss", last_.loss},

@@ -18,11 +18,22 @@
 
 namespace eyrie::trainer {
 
+// What planning says of a run before it starts: the bytes that its largest rank will need, and a
+// warning, or "". Throws InputError if that does not fit. `ranks_here`: on this host; `elsewhere`:
+// the job is to run on other hosts. cli/ provides it (planning/memory_limit.h).
+struct PlannedMemory {
+  std::int64_t bytes = 0;
+  std::string warning;
+};
+using PlanMemory = std::function<PlannedMemory(
+    const RunConfig& run, const parallel::MeshShape& mesh, int ranks_here, bool elsewhere)>;
+
 struct TrainOptions {
   bool fresh = false;  // refuse to touch an existing run
   bool check = false;  // check everything, then stop; no model is created
   // With `check`: the ranks and hosts of the planned job; 0: those of this one.
   int ranks = 0, hosts = 0;
+  PlanMemory plan_memory = {};  // empty: any run is let start
   std::int64_t stop_after = 0;  // save and stop after so many steps here, as on a signal; 0: never
   // For tests: the factor for the loss of a batch, by its number in the stage; the same on all
   // ranks.
@@ -60,5 +71,9 @@ Outcome train(const RunConfig& config, parallel::Communicator& world, const Trai
 // Returns the threads for this rank: as configured, else from EYRIE_THREADS or OMP_NUM_THREADS,
 // else its share of the cores that the ranks of its host may use (tensor/cores.h). Collective.
 int threads_for(std::int64_t configured, parallel::Communicator& world);
+
+// Throws InputError if the configured threads are many times this machine's processors, unless the
+// run is only checked here; returns a warning if they are more, else "".
+std::string check_threads(const RunConfig& run, bool check_only);
 
 }  // namespace eyrie::trainer

@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "checkpoint/tensor_piece.h"
 #include "model/weights/fingerprint.h"
+#include "trainer/batch_view.h"
 
 namespace eyrie::trainer {
 namespace {
@@ -35,7 +36,7 @@ TrainingModel::TrainingModel(const RunConfig& run, parallel::Communicator& world
       griffin_(run.model, model::ParallelContext::of(mesh_)),
       evaluation_model_(run.model, model::ParallelContext::whole_sequences(mesh_)),
       parameters_(make_parameters(
-          griffin_, run.bf16 ? tensor::DType::kBFloat16 : tensor::DType::kFloat32, mesh_)),
+          griffin_.units(), run.bf16 ? tensor::DType::kBFloat16 : tensor::DType::kFloat32, mesh_)),
       optimizer_(run.optimizer, parameters_, mesh_) {
   griffin_.set_recompute(run.recompute);
 }
@@ -65,11 +66,8 @@ StepGradients TrainingModel::gradients(const data_pipeline::BatchStream& stream,
     const auto reading = Clock::now();
     const data_pipeline::Batch rows = stream.micro_shard(batch, m);
     result.data_s += seconds_since(reading);
-    const double loss =
-        griffin_.loss(parameters_,
-                      {rows.rows, rows.length, rows.tokens.data(), rows.targets.data(),
-                       rows.positions.data(), rows.loss_mask.data()},
-                      workspace_, static_cast<float>(scale), optimizer_);
+    const double loss = griffin_.loss(parameters_, view_of(rows), workspace_,
+                                      static_cast<float>(scale), optimizer_);
     // Context ranks have partial sums of it; all tensor ranks have the same value.
     if (mesh_.tensor_rank() == 0) losses[static_cast<std::size_t>(m)] = loss;
   }

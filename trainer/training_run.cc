@@ -22,7 +22,6 @@
 #include "tensor/ops/matmul.h"
 #include "tensor/threads.h"
 #include "trainer/bytes.h"
-#include "trainer/memory_limit.h"
 #include "trainer/resolve_mesh.h"
 #include "trainer/run_facts.h"
 #include "trainer/run_folder.h"
@@ -73,10 +72,9 @@ parallel::MeshShape TrainingRun::fitted(const std::vector<std::string>& names) {
     here = (ranks + hosts - 1) / hosts;
   }
   const parallel::MeshShape shape = resolve_mesh(run_, ranks, hosts);
-  check_memory(run_, shape);
-  std::vector<std::string> warnings = {
-      check_host_memory(run_, shape, base::host_memory(), here, elsewhere),
-      elsewhere ? "" : check_threads(run_, options_.check)};
+  if (options_.plan_memory) planned_ = options_.plan_memory(run_, shape, here, elsewhere);
+  const std::vector<std::string> warnings = {planned_.warning,
+                                             elsewhere ? "" : check_threads(run_, options_.check)};
   for (const std::string& warning : warnings)
     if (first() && !warning.empty()) base::log_warning(warning);
   return shape;
@@ -179,7 +177,7 @@ void TrainingRun::check() {
       "{}: everything fits: {}, {} on {} ({}), {} a rank at the most; it would train {}", run_.name,
       base::counted(static_cast<std::int64_t>(run_.stages.size()), "stage"),
       base::counted(run_.total_steps(), "step"), base::counted(shape_.ranks(), "rank"),
-      parallel::describe(shape_), bytes_text(memory_needed(run_, shape_).all()), start));
+      parallel::describe(shape_), bytes_text(planned_.bytes), start));
 }
 
 void TrainingRun::resume_or_begin() {

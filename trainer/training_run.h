@@ -73,6 +73,7 @@ class TrainingRun {
   const base::Path directory_;
   RunData data_;
   parallel::MeshShape shape_;
+  PlannedMemory planned_;
   std::unique_ptr<TrainingModel> model_;  // null in check()
   std::unique_ptr<Metrics> metrics_;
   std::unique_ptr<parallel::PeerMonitor> peer_monitor_;

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "trainer/batch_view.h"
+
 namespace eyrie::trainer {
 namespace {
 
@@ -42,10 +44,7 @@ ValidationLoss validation_loss(const model::Griffin& griffin, const model::Param
     const auto n = static_cast<std::int64_t>(last - first);
     const data_pipeline::Batch batch = held_out.rows(rows[first].source, rows[first].row, n);
     std::vector<float> nll;
-    griffin.loss(parameters,
-                 {n, batch.length, batch.tokens.data(), batch.targets.data(),
-                  batch.positions.data(), batch.loss_mask.data()},
-                 workspace, &nll);
+    griffin.loss(parameters, view_of(batch), workspace, &nll);
     for (std::int64_t r = 0; r < n; ++r) {
       const std::size_t at = first + static_cast<std::size_t>(r);
       for (std::int64_t t = r * batch.length; t < (r + 1) * batch.length; ++t) {

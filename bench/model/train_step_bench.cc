@@ -8,6 +8,7 @@
 
 #include "base/philox.h"
 #include "model/griffin.h"
+#include "model/model_statistics.h"
 #include "model/training_parameters.h"
 #include "parallel/sharding/unit.h"
 #include "tensor/ops/adamw.h"
@@ -25,7 +26,7 @@ struct Gradients : model::GradientSink {
       buffers.back().zero();
     }
   }
-  float* gradient(std::size_t unit) override { return buffers[unit].f32(); }
+  tensor::Tensor gradient(std::size_t unit) override { return buffers[unit].row(); }
   void finished(std::size_t) override {}
   std::vector<tensor::Buffer> buffers;
 };
@@ -66,23 +67,24 @@ void TrainStep(benchmark::State& state) {
   std::int64_t step = 0;
   for (auto _ : state) {
     const float scale = 1.0f / static_cast<float>(sequences * (length - 1));
-    const double loss = griffin.loss(
-        parameters,
-        {sequences, length, tokens.data(), targets.data(), positions.data(), weight.data()},
-        workspace, scale, gradients);
+    const double loss =
+        griffin.loss(parameters,
+                     {sequences, length, tensor::host_row(tokens), tensor::host_row(targets),
+                      tensor::host_row(positions), tensor::host_row(weight)},
+                     workspace, scale, gradients);
     benchmark::DoNotOptimize(loss);
     double squares = 0;
     for (std::size_t u = 0; u < griffin.units().size(); ++u) {
-      for (const auto& block : parallel::blocks_of(griffin.units()[u])) {
+      const parallel::Unit& unit = griffin.units()[u];
+      parallel::for_blocks(unit, 0, unit.size, [&](const auto& block) {
         squares += tensor::sum_of_squares(
-            {gradients.buffers[u].f32() + block.begin, static_cast<std::size_t>(block.count)});
-      }
+            gradients.buffers[u].row().column_range(block.begin, block.count()));
+      });
     }
     ++step;
     for (std::size_t u = 0; u < griffin.units().size(); ++u) {
-      const auto size = static_cast<std::size_t>(griffin.units()[u].size);
-      tensor::adamw({parameters.master(u), size}, {gradients.buffers[u].f32(), size},
-                    {moment1[u].f32(), size}, {moment2[u].f32(), size},
+      tensor::adamw(parameters.masters(u), gradients.buffers[u].row(), moment1[u].row(),
+                    moment2[u].row(),
                     {3e-4f, 0.9f, 0.95f, 1e-8f, 0.1f,
                      squares > 1 ? static_cast<float>(1 / std::sqrt(squares)) : 1.0f, step});
       parameters.refresh(u);
@@ -90,7 +92,7 @@ void TrainStep(benchmark::State& state) {
   }
   state.counters["tokens/s"] =
       benchmark::Counter(static_cast<double>(n * step), benchmark::Counter::kIsRate);
-  const double flops = static_cast<double>(n * step) * griffin.flops_per_token(length);
+  const double flops = static_cast<double>(n * step) * model::token_flops(griffin, length).all();
   state.counters["FLOP/s"] = benchmark::Counter(flops, benchmark::Counter::kIsRate);
   state.counters["share_of_peak"] =
       benchmark::Counter(flops / tensor::measure_matmul_peak(dtype), benchmark::Counter::kIsRate);

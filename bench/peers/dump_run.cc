@@ -41,7 +41,7 @@ int main(int argc, char** argv) try {
                                         {"shape", row.shape},
                                         {"offset", weights.size()},
                                         {"decay", row.weight_decay}});
-      weights.append(reinterpret_cast<const char*>(parameters.master(u) + row.offset),
+      weights.append(reinterpret_cast<const char*>(parameters.masters(u).f32() + row.offset),
                      static_cast<std::size_t>(row.count()) * 4);
     }
   }

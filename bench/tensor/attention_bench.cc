@@ -10,7 +10,7 @@ constexpr std::int64_t kWindow = 1024;
 
 struct Layer {
   Layer(DType dtype, std::int64_t length)
-      : shape{kTokens / length, length, length, kHeads, kHeadDim},
+      : shape{kTokens / length, length, length, kHeads, kHeadDim, kWindow},
         q(memory.filled(dtype, kTokens, kWidth)),
         k(memory.filled(dtype, kTokens, kHeadDim)),
         v(memory.filled(dtype, kTokens, kHeadDim)),

@@ -4,6 +4,7 @@
 #include "tensor/ops/adamw.h"
 #include "tensor/ops/embedding.h"
 #include "tensor/ops/rms_norm.h"
+#include "tensor/ops/sums.h"
 #include "tensor/setup.h"
 
 namespace eyrie::bench {
@@ -119,12 +120,14 @@ constexpr std::int64_t kParameters = 10'000'000;
 void AdamW(benchmark::State& state) {
   use_threads(state);
   Matrices memory;
-  std::vector<std::span<float>> all;
+  std::vector<Tensor> all;
   for (int i = 0; i < 4; ++i) {
-    const Tensor values = memory.filled(DType::kFloat32, 1, kParameters);
-    all.emplace_back(values.f32(), static_cast<std::size_t>(kParameters));
+    all.push_back(memory.filled(DType::kFloat32, 1, kParameters));
   }
-  for (float& v : all[3]) v = 0.5f + 0.4f * v;
+  for (std::int64_t i = 0; i < kParameters; ++i) {
+    float& v = all[3].f32()[i];
+    v = 0.5f + 0.4f * v;
+  }
   for (auto _ : state)
     tensor::adamw(all[0], all[1], all[2], all[3], {1e-5f, 0.9f, 0.95f, 1e-8f, 0.1f, 1, 10});
   per_element(state, kParameters);
@@ -135,8 +138,7 @@ void SumOfSquares(benchmark::State& state) {
   Matrices memory;
   const Tensor x = memory.filled(DType::kFloat32, 1, kParameters);
   for (auto _ : state) {
-    benchmark::DoNotOptimize(
-        tensor::sum_of_squares({x.f32(), static_cast<std::size_t>(kParameters)}));
+    benchmark::DoNotOptimize(tensor::sum_of_squares(x));
   }
   per_element(state, kParameters);
 }

@@ -47,8 +47,8 @@ void AttentionStep(benchmark::State& state) {
   std::int64_t at = 0;
   for (auto _ : state) {
     const std::int64_t first = at++ % copies * slots;
-    const tensor::KeyRing ring{keys.row_range(first, slots).data(),
-                               values.row_range(first, slots).data(), slots, 5000, slots - 1};
+    const tensor::KeyRing ring{keys.row_range(first, slots), values.row_range(first, slots), 5000,
+                               slots - 1};
     tensor::attention_step(q, {&ring, 1}, heads, out);
   }
   state.SetBytesProcessed(state.iterations() * 2 * slots * dim * tensor::size_of(dtype));

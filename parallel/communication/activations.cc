@@ -1,12 +1,11 @@
 // Exchanges of activations: every rank sends each other rank its part. Receives are posted first.
 #include "parallel/communication/activations.h"
 
-#include <cstring>
 #include <memory>
 #include <vector>
 
-#include "base/error.h"
 #include "parallel/communication/progress.h"
+#include "parallel/communication/tensor_bytes.h"
 #include "tensor/ops/elementwise.h"
 
 namespace eyrie::parallel {
@@ -16,12 +15,6 @@ using tensor::DType;
 using tensor::Tensor;
 
 constexpr int kTag = 2;
-
-std::span<std::byte> bytes_of(const Tensor& x) {
-  EYRIE_CHECK(x.contiguous(), "only tensors without gaps travel");
-  return {static_cast<std::byte*>(x.data()),
-          static_cast<std::size_t>(x.count() * size_of(x.dtype()))};
-}
 
 Tensor part_rows(const Tensor& x, int ranks, int rank) {
   const Part part = part_of(x.rows(), ranks, rank);

@@ -89,6 +89,8 @@ class Communicator {
   // Payload bytes of all send() calls of this rank so far. Collectives are not counted, since they
   // carry control values. Duplicates and splits count their own. Any thread.
   std::int64_t bytes_sent() const { return bytes_sent_; }
+  // Counts what an implementation sends, and what exchanges on meta would send.
+  void count_sent(std::int64_t bytes) { bytes_sent_ += bytes; }
 
   // Collective. Every rank adds in rank order.
   virtual void barrier() = 0;
@@ -131,7 +133,6 @@ class Communicator {
   explicit Communicator(std::shared_ptr<Job> job = std::make_shared<Job>())
       : job_(std::move(job)) {}
   const std::shared_ptr<Job>& shared_job() const { return job_; }
-  void count_sent(std::span<const std::byte> bytes) { bytes_sent_ += std::ssize(bytes); }
 
  private:
   std::shared_ptr<Job> job_;

@@ -1,16 +1,14 @@
 // Exchange of gradients and parameters between ranks by point-to-point messages. The buffer of a
-// parameter unit is cut into one slice per rank: rank r owns [cuts[r], cuts[r + 1]). `cuts` holds
-// ranks + 1 ascending offsets that start at 0; slices may be empty.
+// parameter unit, a tensor of one row, is cut into one slice per rank: rank r owns [cuts[r],
+// cuts[r + 1]). `cuts` holds ranks + 1 ascending offsets that start at 0; slices may be empty.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <span>
-#include <vector>
 
 #include "parallel/communication/communicator.h"
-#include "tensor/dtype.h"
+#include "tensor/arena.h"
 
 namespace eyrie::parallel {
 
@@ -20,26 +18,28 @@ std::int64_t exchange_piece(int ranks);
 
 // Buffers of the exchanges, kept from one to the next: at most 6 · ranks · exchange_piece() bytes.
 struct ExchangeSpace {
-  std::vector<float> partial_sums;
-  std::vector<std::uint16_t> rounded;
+  tensor::Buffer received, rounded, widened;  // what came, what goes, and bf16 sums as fp32
+  std::int64_t bytes() const {
+    return static_cast<std::int64_t>(received.size() + rounded.size() + widened.size());
+  }
 };
 
-// Combines all ranks' partial sums of elements [at, at + count) of this rank's slice into one sum.
-// parts[r] are rank r's partial sums; they may be overwritten and are invalid after the call.
-using Combine =
-    std::function<void(std::span<float* const> parts, std::int64_t at, std::int64_t count)>;
+// Combines all ranks' partial sums of a part of this rank's slice, from element `at` on, into one
+// sum. parts[r] (1, count) fp32 are rank r's partial sums; they may be overwritten and are invalid
+// after the call.
+using Combine = std::function<void(std::span<const tensor::Tensor> parts, std::int64_t at)>;
 
-// Collective. Every rank has partial sums for the whole `buffer` of cuts.back() elements. Each rank
+// Collective. Every rank has partial sums for the whole `buffer` (1, cuts.back()) fp32. Each rank
 // receives all ranks' partial sums for its own slice and calls `combine` on them from the slice's
 // beginning to its end. The buffer's contents are unspecified afterwards. With a bf16 `comm_dtype`
 // all partial sums are rounded, including this rank's own. Returns the bytes sent.
-std::int64_t scatter_partial_sums(Communicator& ranks, std::span<float> buffer,
+std::int64_t scatter_partial_sums(Communicator& ranks, const tensor::Tensor& buffer,
                                   std::span<const std::int64_t> cuts, tensor::DType comm_dtype,
                                   const Combine& combine, ExchangeSpace& space);
 
-// Collective. `buffer` holds cuts.back() elements of `element_bytes` each. This rank has filled its
-// own slice; afterwards all slices are filled. Returns the bytes sent.
-std::int64_t all_gather(Communicator& ranks, std::span<std::byte> buffer,
-                        std::span<const std::int64_t> cuts, std::int64_t element_bytes);
+// Collective. `buffer` (1, cuts.back()) is of any dtype. This rank has filled its own slice;
+// afterwards all slices are filled. Returns the bytes sent.
+std::int64_t all_gather(Communicator& ranks, const tensor::Tensor& buffer,
+                        std::span<const std::int64_t> cuts);
 
 }  // namespace eyrie::parallel

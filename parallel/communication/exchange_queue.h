@@ -25,8 +25,9 @@ class ExchangeQueue {
   using Ticket = std::int64_t;
   using Task = std::function<std::int64_t()>;  // returns the bytes sent
 
-  // Collective: works on duplicates of these communicators, which must outlive the queue.
-  explicit ExchangeQueue(std::initializer_list<Communicator*> communicators);
+  // Collective: works on duplicates of these communicators, which must outlive the queue. Without a
+  // thread (for planning) post() runs the task itself.
+  explicit ExchangeQueue(std::initializer_list<Communicator*> communicators, bool threaded = true);
   // Runs all posted tasks to their end; when an exception unwinds the stack, gives up after a
   // second.
   ~ExchangeQueue();

@@ -119,7 +119,7 @@ class InProcessCommunicator : public Communicator {
   std::unique_ptr<Request> send(std::span<const std::byte> bytes, int to, int tag) override {
     EYRIE_CHECK(to >= 0 && to < size_, fmt::format("a message to rank {} of {}", to, size_));
     auto message = std::make_shared<const std::vector<std::byte>>(bytes.begin(), bytes.end());
-    count_sent(bytes);
+    count_sent(std::ssize(bytes));
     std::lock_guard lock(world_.mutex);
     Group::Channel& channel = group_->channels[{rank_, to, tag}];
     channel.waiting[channel.sent++] = std::move(message);

@@ -77,7 +77,7 @@ MpiCommunicator::~MpiCommunicator() {
 
 std::unique_ptr<Request> MpiCommunicator::send(std::span<const std::byte> bytes, int to, int tag) {
   check_peer(to, tag);
-  count_sent(bytes);
+  count_sent(std::ssize(bytes));
   return start_send(end(to, tag), bytes);
 }
 

@@ -71,7 +71,7 @@ class SingleCommunicator : public Communicator {
   std::unique_ptr<Request> send(std::span<const std::byte> bytes, int to, int tag) override {
     EYRIE_CHECK(to == 0, fmt::format("a message to rank {} where there is one rank", to));
     SelfMessages& messages = messages_[tag];
-    count_sent(bytes);
+    count_sent(std::ssize(bytes));
     messages.waiting[messages.sent++].assign(bytes.begin(), bytes.end());
     return std::make_unique<Done>();
   }

@@ -7,6 +7,8 @@
 
 #include "base/error.h"
 #include "parallel/communication/activations.h"
+#include "tensor/ops/elementwise.h"
+#include "tensor/ops/sums.h"
 
 namespace eyrie::parallel {
 
@@ -57,12 +59,22 @@ std::int64_t StepPlan::micro_shard(int data_rank, std::int64_t number) const {
   return first + rank / together * inner_.group() + number * together + rank % together;
 }
 
+namespace {
+
+// Copies a sum to where it belongs in a row, unless it was made there.
+void put(const tensor::Tensor& sum, const tensor::Tensor& row, std::int64_t at) {
+  const tensor::Tensor to = row.column_range(at, sum.count());
+  if (sum.data() != to.data()) tensor::copy(sum, to);
+}
+
+}  // namespace
+
 // The sum of one unit's gradient.
 struct GradientSum::Sum {
   // Below ZeRO 2: one for the whole unit, over this rank's micro-shards. From ZeRO 2 on, for this
   // rank's slice only: one for each binary group of micro-shards that ranks work on at once.
   std::vector<std::unique_ptr<GradientAccumulator>> accumulators;
-  std::span<float> result;  // the elements that this rank updates
+  tensor::Tensor result;  // the elements that this rank updates
   ExchangeQueue::Ticket ticket = 0;
   Slot* slot = nullptr;  // holds the gradient of the current micro-shard
 };
@@ -72,9 +84,10 @@ struct GradientSum::Slot {
   ExchangeQueue::Ticket ticket = 0;  // of its last exchange
 };
 
-GradientSum::GradientSum(const std::vector<Unit>& units, const Mesh& mesh)
+GradientSum::GradientSum(const std::vector<Unit>& units, const Mesh& mesh, tensor::Device device)
     : units_(units),
       mesh_(mesh),
+      device_(device),
       stage_(stage_of(mesh.shape())),
       comm_dtype_(mesh.shape().bf16_gradients ? tensor::DType::kBFloat16 : tensor::DType::kFloat32),
       shards_(shards_of(units, mesh)) {
@@ -82,7 +95,8 @@ GradientSum::GradientSum(const std::vector<Unit>& units, const Mesh& mesh)
   if (stage_ < 2) return;
   for (const std::int64_t elements : slot_sizes(units_)) {
     slots_.push_back(std::make_unique<Slot>());
-    slots_.back()->memory = tensor::Buffer(static_cast<std::size_t>(elements) * sizeof(float));
+    slots_.back()->memory =
+        tensor::Buffer(static_cast<std::size_t>(elements) * sizeof(float), device);
     slots_.back()->memory.zero();
   }
 }
@@ -108,23 +122,25 @@ void GradientSum::begin(const StepPlan& plan) {
     accumulators.clear();
     if (stage_ < 2) {
       const int rank = mesh_.data_rank() % inner.ranks();
-      accumulators.push_back(std::make_unique<GradientAccumulator>(inner, rank, units_[u].size));
+      accumulators.push_back(
+          std::make_unique<GradientAccumulator>(inner, rank, units_[u].size, device_));
     } else {
       for (int group = 0; group < inner.ranks() / inner.ranks_in_group(); ++group) {
         accumulators.push_back(std::make_unique<GradientAccumulator>(
-            MicroShardPlan(inner.count(0), 1), 0, shards_[u].size()));
+            MicroShardPlan(inner.count(0), 1), 0, shards_[u].size(), device_));
       }
     }
   }
 }
 
-float* GradientSum::buffer(std::size_t unit) {
+tensor::Tensor GradientSum::buffer(std::size_t unit) {
   Sum& sum = *sums_[unit];
-  if (stage_ < 2) return sum.accumulators[0]->buffer().data();
-  if (sum.slot != nullptr) return sum.slot->memory.f32();
-  sum.slot = unit == 0 ? slots_[0].get() : slots_[1 + turn_++ % 2].get();
-  queue_->wait(sum.slot->ticket);
-  return sum.slot->memory.f32();
+  if (stage_ < 2) return sum.accumulators[0]->buffer();
+  if (sum.slot == nullptr) {
+    sum.slot = unit == 0 ? slots_[0].get() : slots_[1 + turn_++ % 2].get();
+    queue_->wait(sum.slot->ticket);
+  }
+  return sum.slot->memory.row().column_range(0, units_[unit].size);
 }
 
 void GradientSum::finished(std::size_t unit) {
@@ -136,8 +152,7 @@ void GradientSum::finished(std::size_t unit) {
     return;
   }
   Slot& slot = *sum.slot;
-  const std::span<float> partial_sums(slot.memory.f32(),
-                                      static_cast<std::size_t>(units_[unit].size));
+  const tensor::Tensor partial_sums = slot.memory.row().column_range(0, units_[unit].size);
   slot.ticket = sum.ticket =
       queue_->post([this, unit, partial_sums] { return scatter_round(unit, partial_sums); });
   sum.slot = nullptr;
@@ -147,31 +162,28 @@ void GradientSum::finished(std::size_t unit) {
 std::int64_t GradientSum::reduce_local(std::size_t unit) {
   const UnitShard& shard = shards_[unit];
   const MicroShardPlan& plan = plan_->inner();
-  const std::span<float> whole = sums_[unit]->accumulators[0]->sum();
+  const tensor::Tensor whole = sums_[unit]->accumulators[0]->sum();
   Communicator& shard_group = queue_->communicator(0);
   const auto rank = static_cast<std::size_t>(shard_group.rank());
-  const std::span<float> slice =
-      whole.subspan(static_cast<std::size_t>(shard.cuts[rank]),
-                    static_cast<std::size_t>(shard.cuts[rank + 1] - shard.cuts[rank]));
+  const tensor::Tensor slice =
+      whole.column_range(shard.cuts[rank], shard.cuts[rank + 1] - shard.cuts[rank]);
   std::int64_t sent = 0;
   if (shard_group.size() > 1) {
     const auto contexts = static_cast<std::size_t>(mesh_.shape().context);
-    std::vector<float*> column(static_cast<std::size_t>(plan.ranks()));
-    const auto combine = [&](std::span<float* const> parts, std::int64_t at, std::int64_t count) {
+    std::vector<tensor::Tensor> column(static_cast<std::size_t>(plan.ranks()));
+    const auto combine = [&](std::span<const tensor::Tensor> parts, std::int64_t at) {
       for (std::size_t c = 0; c < contexts; ++c) {
         for (std::size_t d = 0; d < column.size(); ++d) column[d] = parts[d * contexts + c];
-        add_rank_sums(plan, column, count);
-        if (c == 0) continue;
-        for (std::int64_t i = 0; i < count; ++i) parts[0][i] += parts[c][i];
+        tensor::sum_tree(column, plan.ranks_in_group());
+        if (c > 0) tensor::add(parts[c], parts[0]);
       }
-      float* const to = slice.data() + at;
-      if (parts[0] != to) std::copy_n(parts[0], count, to);
+      put(parts[0], slice, at);
     };
     sent += scatter_partial_sums(shard_group, whole, shard.cuts, comm_dtype_, combine, space_);
   }
   sent += over_replicas(slice);
   if (mesh_.shape().zero == 0) {
-    sent += all_gather(shard_group, std::as_writable_bytes(whole), shard.cuts, sizeof(float));
+    sent += all_gather(shard_group, whole, shard.cuts);
     sums_[unit]->result = whole;
   } else {
     sums_[unit]->result = slice;
@@ -182,23 +194,20 @@ std::int64_t GradientSum::reduce_local(std::size_t unit) {
 // Runs on the queue's thread, for one micro-shard of every rank: adds the ranks' partial sums of
 // this rank's slice along the subtree that these micro-shards form, then adds that to the earlier
 // ones.
-std::int64_t GradientSum::scatter_round(std::size_t unit, std::span<float> partial_sums) {
+std::int64_t GradientSum::scatter_round(std::size_t unit, const tensor::Tensor& partial_sums) {
   Sum& sum = *sums_[unit];
   const auto contexts = static_cast<std::size_t>(mesh_.shape().context),
              together = static_cast<std::size_t>(plan_->inner().ranks_in_group());
-  std::vector<float*> group(together);
-  const auto combine = [&](std::span<float* const> parts, std::int64_t at, std::int64_t count) {
+  std::vector<tensor::Tensor> group(together);
+  const auto combine = [&](std::span<const tensor::Tensor> parts, std::int64_t at) {
     for (std::size_t g = 0; g < sum.accumulators.size(); ++g) {
       for (std::size_t d = 0; d < together; ++d) {
-        const std::span<float* const> pieces =
-            parts.subspan((g * together + d) * contexts, contexts);
-        for (std::size_t c = 1; c < contexts; ++c) {
-          for (std::int64_t i = 0; i < count; ++i) pieces[0][i] += pieces[c][i];
-        }
+        const auto pieces = parts.subspan((g * together + d) * contexts, contexts);
+        for (std::size_t c = 1; c < contexts; ++c) tensor::add(pieces[c], pieces[0]);
         group[d] = pieces[0];
       }
-      add_binary(group, count);
-      std::copy_n(group[0], count, sum.accumulators[g]->buffer().data() + at);
+      tensor::sum_tree(group, std::ssize(group));
+      put(group[0], sum.accumulators[g]->buffer(), at);
     }
   };
   std::int64_t sent = scatter_partial_sums(queue_->communicator(0), partial_sums,
@@ -208,30 +217,27 @@ std::int64_t GradientSum::scatter_round(std::size_t unit, std::span<float> parti
     accumulator->add();
   }
   if (!sum.accumulators[0]->complete()) return sent;
-  const std::span<float> total = sum.accumulators[0]->sum();
-  for (std::size_t g = 1; g < sum.accumulators.size(); ++g) {
-    const std::span<float> term = sum.accumulators[g]->sum();
-    for (std::size_t i = 0; i < total.size(); ++i) total[i] += term[i];
-  }
+  const tensor::Tensor total = sum.accumulators[0]->sum();
+  for (std::size_t g = 1; g < sum.accumulators.size(); ++g)
+    tensor::add(sum.accumulators[g]->sum(), total);
   sent += over_replicas(total);
   sum.result = total;
   return sent;
 }
 
 // Adds the same slice over the replica groups.
-std::int64_t GradientSum::over_replicas(std::span<float> slice) {
+std::int64_t GradientSum::over_replicas(const tensor::Tensor& slice) {
   Communicator& replicas = queue_->communicator(1);
   if (replicas.size() == 1) return 0;
   std::vector<std::int64_t> cuts;
-  for (int r = 0; r <= replicas.size(); ++r)
-    cuts.push_back(static_cast<std::int64_t>(slice.size()) * r / replicas.size());
-  float* const own = slice.data() + cuts[static_cast<std::size_t>(replicas.rank())];
-  const auto combine = [&](std::span<float* const> parts, std::int64_t at, std::int64_t count) {
-    add_rank_sums(plan_->outer(), parts, count);
-    if (parts[0] != own + at) std::copy_n(parts[0], count, own + at);
+  for (int r = 0; r <= replicas.size(); ++r) cuts.push_back(slice.count() * r / replicas.size());
+  const std::int64_t own = cuts[static_cast<std::size_t>(replicas.rank())];
+  const auto combine = [&](std::span<const tensor::Tensor> parts, std::int64_t at) {
+    tensor::sum_tree(parts, plan_->outer().ranks_in_group());
+    put(parts[0], slice, own + at);
   };
   return scatter_partial_sums(replicas, slice, cuts, comm_dtype_, combine, space_) +
-         all_gather(replicas, std::as_writable_bytes(slice), cuts, sizeof(float));
+         all_gather(replicas, slice, cuts);
 }
 
 void GradientSum::finish() {
@@ -239,36 +245,41 @@ void GradientSum::finish() {
   if (mesh_.tensor().size() > 1) add_over_tensor_ranks();
 }
 
-std::span<float> GradientSum::part(std::size_t unit) { return sums_[unit]->result; }
+tensor::Tensor GradientSum::part(std::size_t unit) { return sums_[unit]->result; }
 
 // Units with such parameters have the same cuts on all tensor ranks, so that this rank owns the
 // same elements on all of them.
 void GradientSum::add_over_tensor_ranks() {
-  std::vector<std::span<float>> ranges;
+  std::vector<tensor::Tensor> ranges;
   std::int64_t count = 0;
   for (std::size_t u = 0; u < units_.size(); ++u) {
     for (const auto& span : spans_in(units_[u], shards_[u].begin, shards_[u].end)) {
       if (span.info.tensor_gradient != TensorGradient::kSum) continue;
-      ranges.push_back(part(u).subspan(static_cast<std::size_t>(span.begin - shards_[u].begin),
-                                       static_cast<std::size_t>(span.count())));
+      ranges.push_back(sums_[u]->result.column_range(span.begin - shards_[u].begin, span.count()));
       count += span.count();
     }
   }
   if (count == 0) return;
+  // Packed one after the other; each rank's are a row, and the rows are added in order.
   const int ranks = mesh_.tensor().size();
-  std::vector<float> own, all(static_cast<std::size_t>(ranks * count));
-  for (const auto range : ranges) own.insert(own.end(), range.begin(), range.end());
-  all_gather_rows(mesh_.tensor(), {own.data(), tensor::DType::kFloat32, 1, count},
-                  {all.data(), tensor::DType::kFloat32, ranks, count});
-  std::size_t at = 0;
-  for (const auto range : ranges) {
-    for (float& value : range) {
-      value = all[at];
-      for (int rank = 1; rank < ranks; ++rank)
-        value += all[static_cast<std::size_t>(rank * count) + at];
-      ++at;
+  const tensor::Buffer memory(static_cast<std::size_t>((ranks + 1) * count) * sizeof(float),
+                              device_);
+  const tensor::Tensor all = memory.view(tensor::DType::kFloat32, ranks, count),
+                       own = memory.row().column_range(ranks * count, count);
+  const auto walk = [&](const auto& copy) {
+    std::int64_t at = 0;
+    for (const tensor::Tensor& range : ranges) {
+      copy(range, at);
+      at += range.count();
     }
-  }
+  };
+  walk([&](const tensor::Tensor& range, std::int64_t at) { put(range, own, at); });
+  all_gather_rows(mesh_.tensor(), own, all);
+  const tensor::Tensor total = all.row_range(0, 1);
+  for (int rank = 1; rank < ranks; ++rank) tensor::add(all.row_range(rank, 1), total);
+  walk([&](const tensor::Tensor& range, std::int64_t at) {
+    tensor::copy(total.column_range(at, range.count()), range);
+  });
 }
 
 std::int64_t GradientSum::bytes() const {
@@ -283,9 +294,6 @@ std::int64_t GradientSum::bytes() const {
   return bytes;
 }
 
-std::int64_t GradientSum::exchange_bytes() const {
-  return std::ssize(space_.partial_sums) * std::int64_t{sizeof(float)} +
-         std::ssize(space_.rounded) * std::int64_t{sizeof(std::uint16_t)};
-}
+std::int64_t GradientSum::exchange_bytes() const { return space_.bytes(); }
 
 }  // namespace eyrie::parallel

@@ -58,24 +58,24 @@ std::array<std::int64_t, 3> slot_sizes(const std::vector<Unit>& units);
 // Used by one thread besides the queue's.
 class GradientSum {
  public:
-  // `units` and `mesh` must outlive the object.
-  GradientSum(const std::vector<Unit>& units, const Mesh& mesh);
+  // `units` and `mesh` must outlive the object. Gradients are on `device`.
+  GradientSum(const std::vector<Unit>& units, const Mesh& mesh, tensor::Device device);
   ~GradientSum();
   // Before the first step: a queue that works on mesh.shard_group() and mesh.replicate_group(), in
   // this order. It must be destroyed before this object, whose buffers it uses.
   void attach(ExchangeQueue& queue) { queue_ = &queue; }
 
   void begin(const StepPlan& plan);  // starts a step
-  // buffer() is where to write the gradient of the unit's next micro-shard; finished() says that it
-  // is written. The exchange then runs beside the backward pass.
-  float* buffer(std::size_t unit);
+  // buffer() is where to write the gradient of the unit's next micro-shard, (1, its size) fp32;
+  // finished() says that it is written. The exchange then runs beside the backward pass.
+  tensor::Tensor buffer(std::size_t unit);
   void finished(std::size_t unit);
   // Collective. Waits for all sums, then adds the gradients of which tensor ranks hold partial
   // sums.
   void finish();
   // After finish(): the elements of the unit that this rank updates. The caller may overwrite them
   // until begin().
-  std::span<float> part(std::size_t unit);
+  tensor::Tensor part(std::size_t unit);
   const UnitShard& shard(std::size_t unit) const { return shards_[unit]; }
 
   std::int64_t bytes() const;           // of all buffers allocated so far
@@ -84,13 +84,14 @@ class GradientSum {
  private:
   struct Sum;
   struct Slot;  // holds a gradient during its exchange
-  std::int64_t scatter_round(std::size_t unit, std::span<float> partial_sums);
+  std::int64_t scatter_round(std::size_t unit, const tensor::Tensor& partial_sums);
   std::int64_t reduce_local(std::size_t unit);
-  std::int64_t over_replicas(std::span<float> slice);
+  std::int64_t over_replicas(const tensor::Tensor& slice);
   void add_over_tensor_ranks();
 
   const std::vector<Unit>& units_;
   const Mesh& mesh_;
+  tensor::Device device_;
   int stage_;
   tensor::DType comm_dtype_;
   std::vector<UnitShard> shards_;

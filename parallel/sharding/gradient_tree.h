@@ -10,10 +10,9 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
-#include <span>
-#include <string>
 #include <vector>
+
+#include "tensor/arena.h"
 
 namespace eyrie::parallel {
 
@@ -42,56 +41,46 @@ class MicroShardPlan {
 // Returns all rank counts that MicroShardPlan accepts, ascending.
 std::vector<std::int64_t> fitting_rank_counts(std::int64_t micro_shards);
 
-// Sums the parts along the balanced binary tree into parts[0][0 … count). The number of parts is a
-// power of two. All parts are overwritten.
-void add_binary(std::span<float* const> parts, std::int64_t count);
-
-// Adds the ranks' local sums parts[rank][0 … count) in the tree's order into parts[0]. All parts
-// are overwritten.
-void add_rank_sums(const MicroShardPlan& plan, std::span<float* const> parts, std::int64_t count);
-
 // Sums one flat gradient (of a parameter unit) over this rank's micro-shards. Keeps at most one
 // partial sum per level of the tree: at most k + 2 buffers, allocated when first needed and kept
 // for the next step. Not thread-safe.
 class GradientAccumulator {
  public:
-  GradientAccumulator(const MicroShardPlan& plan, int rank, std::int64_t size);
+  GradientAccumulator(const MicroShardPlan& plan, int rank, std::int64_t size,
+                      tensor::Device device);
 
-  // Where to write the gradient of the next micro-shard: `size` elements, 64-byte aligned, contents
-  // undefined. The same buffer until add(), another one after it.
-  std::span<float> buffer();
+  // Where to write the gradient of the next micro-shard: (1, size) fp32, contents undefined. The
+  // same buffer until add(), another one after it.
+  tensor::Tensor buffer();
   // Adds the next micro-shard's gradient, which the caller has written to buffer().
   void add();
   // Whether all of this rank's micro-shards were added.
   bool complete() const { return added_ == count_; }
   // Their sum; the caller may overwrite it (the exchange works in place). Valid until reset().
-  std::span<float> sum();
+  tensor::Tensor sum();
   // Prepares for the next step's first micro-shard.
   void reset();
 
   int buffers() const { return buffers_; }  // allocated so far
 
  private:
-  struct Free {
-    void operator()(float* memory) const;
-  };
-  using Buffer = std::unique_ptr<float[], Free>;
   struct Partial {
-    Buffer buffer;
+    tensor::Buffer buffer;
     std::int64_t micro_shards;  // how many are summed in it
   };
 
-  Buffer take();
+  tensor::Buffer take();
   void merge();  // adds the last partial sum to the one before
 
   std::int64_t size_;
   std::int64_t count_;
   std::int64_t group_;
+  tensor::Device device_;
   std::int64_t added_ = 0;
   int buffers_ = 0;
-  Buffer current_;
+  tensor::Buffer current_;
   std::vector<Partial> partials_;  // larger subtrees first; finished groups are one entry
-  std::vector<Buffer> free_;
+  std::vector<tensor::Buffer> free_;
 };
 
 }  // namespace eyrie::parallel

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "parallel/communication/counting.h"
 
 namespace eyrie::parallel {
 
@@ -17,7 +18,24 @@ std::string describe(const MeshShape& shape) {
   return text;
 }
 
-Mesh::Mesh(Communicator& world, const MeshShape& shape) : world_(world), shape_(shape) {
+Mesh Mesh::planned(const MeshShape& shape, int rank) {
+  const auto counting = [](const char* name, int place, int size) {
+    return std::make_unique<CountingCommunicator>(name, place, size);
+  };
+  Mesh mesh(shape);
+  mesh.planned_world_ = counting("world", rank, shape.ranks());
+  mesh.world_ = mesh.planned_world_.get();
+  const int column = rank / shape.tensor;
+  mesh.tensor_ = counting("tensor", mesh.tensor_rank(), shape.tensor);
+  mesh.context_ = counting("context", mesh.context_rank(), shape.context);
+  mesh.data_context_ = counting("data", column, shape.data * shape.context);
+  mesh.shard_group_ =
+      counting("sharing", column % shape.shard_group_size(), shape.shard_group_size());
+  mesh.replicate_group_ = counting("replica", mesh.replica(), shape.replicas);
+  return mesh;
+}
+
+Mesh::Mesh(Communicator& world, const MeshShape& shape) : world_(&world), shape_(shape) {
   EYRIE_CHECK(shape.ranks() == world.size(),
               fmt::format("a mesh of {} ranks on {}", shape.ranks(), world.size()));
   EYRIE_CHECK(shape.data % shape.replicas == 0, "replicas divide the data ranks");

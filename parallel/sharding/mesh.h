@@ -24,6 +24,7 @@ struct MeshShape {
 
   int ranks() const { return data * context * tensor; }
   int shard_group_size() const { return data * context / replicas; }  // ranks per shard group
+  friend bool operator==(const MeshShape&, const MeshShape&) = default;
 };
 
 // "data 2 × context 1 × tensor 4, ZeRO 1"; settings at their default are left out.
@@ -50,15 +51,18 @@ class Mesh {
  public:
   // Collective. The shape must have as many ranks as the world.
   Mesh(Communicator& world, const MeshShape& shape);
+  // The place of one rank in a mesh that does not run: its communicators count messages
+  // (communication/counting.h).
+  static Mesh planned(const MeshShape& shape, int rank);
 
   const MeshShape& shape() const { return shape_; }
-  int data_rank() const { return world_.rank() / (shape_.tensor * shape_.context); }
-  int context_rank() const { return world_.rank() / shape_.tensor % shape_.context; }
-  int tensor_rank() const { return world_.rank() % shape_.tensor; }
+  int data_rank() const { return world_->rank() / (shape_.tensor * shape_.context); }
+  int context_rank() const { return world_->rank() / shape_.tensor % shape_.context; }
+  int tensor_rank() const { return world_->rank() % shape_.tensor; }
   // The replica group that this rank is in.
   int replica() const { return data_rank() / (shape_.data / shape_.replicas); }
 
-  Communicator& world() const { return world_; }
+  Communicator& world() const { return *world_; }
   // Ranks that hold the same tokens of the sequences; ordered by tensor rank.
   Communicator& tensor() const { return *tensor_; }
   // Ranks that split one micro-shard's sequences among them; ordered by context rank.
@@ -73,7 +77,9 @@ class Mesh {
   Communicator& replicate_group() const { return *replicate_group_; }
 
  private:
-  Communicator& world_;
+  explicit Mesh(const MeshShape& shape) : shape_(shape) {}
+  std::unique_ptr<Communicator> planned_world_;
+  Communicator* world_ = nullptr;
   MeshShape shape_;
   std::unique_ptr<Communicator> tensor_, context_, data_context_, shard_group_, replicate_group_;
 };

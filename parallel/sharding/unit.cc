@@ -50,36 +50,23 @@ std::vector<ParameterSpan> spans_in(const Unit& unit, std::int64_t begin, std::i
   return spans;
 }
 
-std::vector<UnitBlock> blocks_of(const Unit& unit) {
-  std::vector<UnitBlock> blocks;
-  for (std::size_t r = 0; r < unit.parameters.size(); ++r) {
-    const std::int64_t count = unit.parameters[r].count();
-    for (std::int64_t begin = 0; begin < count; begin += kBlockElements) {
-      blocks.push_back({static_cast<int>(r), unit.parameters[r].offset + begin,
-                        std::min(kBlockElements, count - begin)});
-    }
-  }
-  return blocks;
-}
-
-std::int64_t cut_of(const Unit& unit, int ranks, int rank) {
-  if (rank == 0) return 0;
-  const auto blocks = [](const ParameterInfo& row) {
-    return (row.count() + kBlockElements - 1) / kBlockElements;
-  };
-  std::int64_t count = 0;
-  for (const ParameterInfo& row : unit.parameters) count += blocks(row);
-  std::int64_t first = count * rank / ranks;
-  for (const ParameterInfo& row : unit.parameters) {
-    if (first < blocks(row)) return row.offset + first * kBlockElements;
-    first -= blocks(row);
-  }
-  return unit.size;
-}
-
 std::vector<std::int64_t> cuts_of(const Unit& unit, int ranks) {
-  std::vector<std::int64_t> cuts;
-  for (int r = 0; r <= ranks; ++r) cuts.push_back(cut_of(unit, ranks, r));
+  const auto blocks = [](const ParameterInfo& info) {
+    return (info.count() + kBlockElements - 1) / kBlockElements;
+  };
+  std::int64_t all = 0;
+  for (const ParameterInfo& info : unit.parameters) all += blocks(info);
+  std::vector<std::int64_t> cuts = {0};
+  std::int64_t before = 0;  // blocks of the parameters before `info`
+  auto info = unit.parameters.begin();
+  for (int rank = 1; rank <= ranks; ++rank) {
+    const std::int64_t first = all * rank / ranks;
+    while (info != unit.parameters.end() && first - before >= blocks(*info))
+      before += blocks(*info++);
+    cuts.push_back(info == unit.parameters.end()
+                       ? unit.size
+                       : info->offset + (first - before) * kBlockElements);
+  }
   return cuts;
 }
 

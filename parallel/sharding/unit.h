@@ -3,6 +3,7 @@
 // sharding, checkpoints, and weight import and export.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -67,15 +68,18 @@ std::vector<ParameterSpan> spans_in(const Unit& unit, std::int64_t begin, std::i
 // The gradient norm, and the cuts of a unit over ranks, work in blocks of up to 4,096 elements of
 // one tensor.
 constexpr std::int64_t kBlockElements = 4096;
-struct UnitBlock {
-  int row;
-  std::int64_t begin, count;  // elements in the unit's buffer
-};
-std::vector<UnitBlock> blocks_of(const Unit& unit);
+// Calls visit(ParameterSpan) for the blocks in [begin, end) of the unit's buffer, in order. Both
+// are cuts.
+template <class Visit>
+void for_blocks(const Unit& unit, std::int64_t begin, std::int64_t end, const Visit& visit) {
+  for (const ParameterSpan& span : spans_in(unit, begin, end)) {
+    for (std::int64_t at = span.begin; at < span.end; at += kBlockElements)
+      visit(ParameterSpan{span.info, span.index, at, std::min(at + kBlockElements, span.end)});
+  }
+}
 
 // Returns ranks + 1 offsets into the unit's buffer: rank r owns [cuts[r], cuts[r + 1]). Each range
 // is made of whole blocks, in equal numbers up to rounding, and may be empty.
 std::vector<std::int64_t> cuts_of(const Unit& unit, int ranks);
-std::int64_t cut_of(const Unit& unit, int ranks, int rank);  // only the one at `rank`
 
 }  // namespace eyrie::parallel

@@ -1,14 +1,14 @@
 // Local multi-query attention in tiles of queries: all heads of a tile share its keys in one
 // product.
-#include "tensor/ops/attention.h"
+#include "tensor/cpu/kernels.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
 
-#include "tensor/arena.h"
-#include "tensor/ops/matmul.h"
+#include "tensor/cpu/attention_tiles.h"
+#include "tensor/cpu/products.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tensor/cpu/attention.cc"
@@ -19,7 +19,7 @@
 #include "tensor/threads.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -29,10 +29,6 @@ struct Tile {
   std::int64_t begin, count, low, high;
   std::int64_t span() const { return high - low; }
 };
-
-std::int64_t queries_per_tile(const AttentionShape& shape) {
-  return std::clamp<std::int64_t>(256 / shape.heads, 8, 128);
-}
 
 Tile tile_at(const AttentionShape& shape, const std::int32_t* first_key, std::int64_t begin) {
   const std::int64_t count = std::min(queries_per_tile(shape), shape.queries - begin);
@@ -89,14 +85,12 @@ void Attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& 
       const Tensor outs = out.row_range(row0, tile.count).reshaped(tile.count * heads, dim);
       const Tensor keys = k.row_range(s * shape.keys + tile.low, tile.span());
       const Tensor values = v.row_range(s * shape.keys + tile.low, tile.span());
-      const Tensor scores = scratch.allocate(DType::kFloat32, tile.count * heads, tile.span());
-      const Tensor chances = q.dtype() == DType::kFloat32
-                                 ? scores
-                                 : scratch.allocate(q.dtype(), tile.count * heads, tile.span());
+      const TileMemory memory(tile.count * heads, tile.span(), q.dtype(), false, scratch);
+      const Tensor &scores = memory.scores, &chances = memory.chances;
       parallel_rows(tile.count * heads, [&](std::int64_t from, std::int64_t to) {
         const std::int64_t rows = to - from;
-        matmul(queries.row_range(from, rows), keys, scores.row_range(from, rows),
-               {.transpose_b = true});
+        cpu::matmul(queries.row_range(from, rows), keys, scores.row_range(from, rows),
+                    {.transpose_b = true});
         with_type(chances, [&](auto* p) {
           for (std::int64_t row = from; row < to; ++row) {
             const std::int64_t query = begin + row / heads;
@@ -105,7 +99,7 @@ void Attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& 
                 past + query + 1 - tile.low, tile.span(), scale, p + row * tile.span());
           }
         });
-        matmul(chances.row_range(from, rows), values, outs.row_range(from, rows));
+        cpu::matmul(chances.row_range(from, rows), values, outs.row_range(from, rows));
       });
     }
   }
@@ -145,8 +139,8 @@ void AttentionBackward(const Tensor& dout, const Tensor& q, const Tensor& k, con
   const std::int64_t heads = shape.heads, dim = shape.head_dim, past = shape.keys - shape.queries;
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
   const auto* first = first_key.as<std::int32_t>();
-  std::fill(dk.f32(), dk.f32() + dk.count(), 0.0f);
-  std::fill(dv.f32(), dv.f32() + dv.count(), 0.0f);
+  cpu::zero(dk);
+  cpu::zero(dv);
   for (std::int64_t s = 0; s < shape.sequences; ++s) {
     for (std::int64_t begin = 0; begin < shape.queries; begin += queries_per_tile(shape)) {
       const Tile tile = tile_at(shape, first + s * shape.queries, begin);
@@ -162,18 +156,15 @@ void AttentionBackward(const Tensor& dout, const Tensor& q, const Tensor& k, con
       };
       const Tensor keys = span_of(k), values = span_of(v), dkeys = span_of(dk),
                    dvalues = span_of(dv);
-      const Tensor scores = scratch.allocate(DType::kFloat32, rows_all, tile.span());
-      const Tensor dchances = scratch.allocate(DType::kFloat32, rows_all, tile.span());
-      const bool in_place = q.dtype() == DType::kFloat32;
-      const Tensor chances = in_place ? scores : scratch.allocate(q.dtype(), rows_all, tile.span());
-      const Tensor dscores =
-          in_place ? dchances : scratch.allocate(q.dtype(), rows_all, tile.span());
+      const TileMemory memory(rows_all, tile.span(), q.dtype(), true, scratch);
+      const Tensor &scores = memory.scores, &dchances = memory.dchances, &chances = memory.chances,
+                   &dscores = memory.dscores;
       parallel_rows(rows_all, [&](std::int64_t from, std::int64_t to) {
         const std::int64_t rows = to - from;
-        matmul(queries.row_range(from, rows), keys, scores.row_range(from, rows),
-               {.transpose_b = true});
-        matmul(douts.row_range(from, rows), values, dchances.row_range(from, rows),
-               {.transpose_b = true});
+        cpu::matmul(queries.row_range(from, rows), keys, scores.row_range(from, rows),
+                    {.transpose_b = true});
+        cpu::matmul(douts.row_range(from, rows), values, dchances.row_range(from, rows),
+                    {.transpose_b = true});
         with_type(chances, [&](auto* p) {
           const auto* o = static_cast<decltype(p)>(outs.data());
           const auto* d = static_cast<decltype(p)>(douts.data());
@@ -187,12 +178,12 @@ void AttentionBackward(const Tensor& dout, const Tensor& q, const Tensor& k, con
                          ds + row * tile.span());
           }
         });
-        matmul(dscores.row_range(from, rows), keys, dqueries.row_range(from, rows));
+        cpu::matmul(dscores.row_range(from, rows), keys, dqueries.row_range(from, rows));
       });
       // Not split among threads here: matmul() splits it so that the bits do not depend on it.
       const MatmulOptions add{.transpose_a = true, .accumulate = true};
-      matmul(dscores, queries, dkeys, add);
-      matmul(chances, douts, dvalues, add);
+      cpu::matmul(dscores, queries, dkeys, add);
+      cpu::matmul(chances, douts, dvalues, add);
     }
   }
 }
@@ -227,11 +218,11 @@ void Rope(const Tensor& x, const Tensor& cosines, const Tensor& sines, bool inve
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 HWY_EXPORT(Attention);
 void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& first_key,
                const AttentionShape& shape, const Tensor& out, const Tensor& log_sum,
@@ -272,5 +263,5 @@ void rope_angles(const Tensor& positions, std::int64_t head_dim, const Tensor& c
   });
 }
 
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu
 #endif

@@ -14,7 +14,7 @@
 #define EYRIE_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
 #endif
 
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 
 #if defined(__x86_64__)
 namespace {
@@ -174,4 +174,4 @@ void avx512_dots(const BFloat16*, std::int64_t, std::int64_t, const BFloat16*, s
 
 #endif
 
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu

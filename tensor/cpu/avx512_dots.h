@@ -8,7 +8,7 @@
 
 #include "tensor/dtype.h"
 
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 
 bool has_avx512_dots(DType dtype);  // dtype: fp32 or bf16
 
@@ -22,4 +22,4 @@ void avx512_dots(const BFloat16* x, std::int64_t rows, std::int64_t x_stride, co
                  std::int64_t w_stride, std::int64_t k, std::int64_t columns, float* out,
                  std::int64_t out_stride);
 
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu

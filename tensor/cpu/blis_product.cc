@@ -2,10 +2,10 @@
 // same way, whatever the sizes and strides. Its other path, for small products, is disabled.
 #include <blis.h>
 
+#include "tensor/cpu/kernels.h"
 #include "tensor/cpu/products.h"
-#include "tensor/ops/elementwise.h"
 
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 namespace {
 
 // A matrix as BLIS takes it: its first element, and the steps between rows and between columns.
@@ -31,7 +31,7 @@ void multiply(const Matrix& a, const Matrix& b, const Tensor& out, std::int64_t 
 }
 
 void add_bias(const Tensor& bias, const Tensor& out) {
-  for (std::int64_t r = 0; r < out.rows(); ++r) add(bias, out.row_range(r, 1));
+  for (std::int64_t r = 0; r < out.rows(); ++r) cpu::add(bias, out.row_range(r, 1));
 }
 
 }  // namespace
@@ -42,4 +42,4 @@ void blis_product(const Product& p) {
   if (p.bias) add_bias(p.bias, p.out);
 }
 
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu

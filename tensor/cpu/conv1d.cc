@@ -1,5 +1,5 @@
 // The depthwise causal convolution: each thread owns channels and goes through time in order.
-#include "tensor/ops/conv1d.h"
+#include "tensor/cpu/kernels.h"
 
 #include <algorithm>
 #include <cstring>
@@ -13,7 +13,7 @@
 #include "tensor/threads.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -136,11 +136,11 @@ void Conv1dBackward(const Tensor& dy, const Tensor& x, const Tensor& w, const Te
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 HWY_EXPORT(Conv1d);
 void conv1d(const Tensor& x, const Tensor& w, const Tensor& b, const Tensor& positions,
             std::int64_t sequences, const Tensor& y, const Tensor& history) {
@@ -154,5 +154,5 @@ void conv1d_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const T
   (dy, x, w, positions, sequences, dx, dw, db, neighbours);
 }
 
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu
 #endif

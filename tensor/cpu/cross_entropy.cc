@@ -1,5 +1,5 @@
 // Soft cap, log-softmax, cross-entropy and its gradient, one row at a time.
-#include "tensor/ops/cross_entropy.h"
+#include "tensor/cpu/kernels.h"
 
 #include <algorithm>
 #include <cmath>
@@ -16,7 +16,7 @@
 #include "tensor/threads.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -180,11 +180,11 @@ void ScoreLogits(const Tensor& logits, float cap, const Tensor& log_sum, const T
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 HWY_EXPORT(CrossEntropy);
 void cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& weight, float cap,
                    const Tensor& nll, const Tensor& dlogits, float gradient_scale) {
@@ -207,5 +207,5 @@ void score_logits(const Tensor& logits, float cap, const Tensor& log_sum, const 
   HWY_DYNAMIC_DISPATCH(ScoreLogits)(logits, cap, log_sum, argmax);
 }
 
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu
 #endif

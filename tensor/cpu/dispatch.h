@@ -3,7 +3,7 @@
 
 #include "tensor/tensor.h"
 
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 
 template <class Body>
 void with_type(const Tensor& tensor, Body&& body) {
@@ -14,4 +14,4 @@ void with_type(const Tensor& tensor, Body&& body) {
   }
 }
 
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu

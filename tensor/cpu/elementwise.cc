@@ -1,5 +1,5 @@
 // Element-wise operations and column sums.
-#include "tensor/ops/elementwise.h"
+#include "tensor/cpu/kernels.h"
 
 #include <cstring>
 
@@ -14,7 +14,7 @@
 #include "tensor/threads.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -22,36 +22,51 @@ namespace {
 // the L1 cache.
 constexpr std::int64_t kColumnTile = 256;
 
+// Calls walk(row, first, last) for pieces of the rows of two tensors of one shape, on all threads:
+// whole rows, or if there are no gaps between them, pieces of one long row.
+template <class Walk>
+void for_pieces(const Tensor& a, const Tensor& b, const Walk& walk) {
+  constexpr std::int64_t kPiece = 32768;
+  const bool flat = a.contiguous() && b.contiguous();
+  const std::int64_t rows = flat ? 1 : a.rows(), columns = flat ? a.count() : a.columns();
+  const std::int64_t pieces = (columns + kPiece - 1) / kPiece;
+  const std::int64_t together =
+      std::max<std::int64_t>(1, kPiece / std::max<std::int64_t>(1, columns));
+  parallel_for(rows * pieces, together, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t at = begin; at < end; ++at) {
+      const std::int64_t first = at % pieces * kPiece;
+      walk(at / pieces, first, std::min(first + kPiece, columns));
+    }
+  });
+}
+
 void Convert(const Tensor& from, const Tensor& to) {
   with_type(from, [&](auto* source) {
     with_type(to, [&](auto* target) {
-      parallel_for(from.rows(),
-                   std::max<std::int64_t>(1, 65536 / std::max<std::int64_t>(1, from.columns())),
-                   [&](std::int64_t begin, std::int64_t end) {
-                     for (std::int64_t r = begin; r < end; ++r) {
-                       const auto* x = source + r * from.stride();
-                       auto* y = target + r * to.stride();
-                       for (std::int64_t c = 0; c < from.columns(); c += lanes()) {
-                         const std::int64_t part = from.columns() - c;
-                         store(load(x + c, part), y + c, part);
-                       }
-                     }
-                   });
+      for_pieces(from, to, [&](std::int64_t row, std::int64_t first, std::int64_t last) {
+        const auto* x = source + row * from.stride();
+        auto* y = target + row * to.stride();
+        for (std::int64_t c = first; c < last; c += lanes())
+          store(load(x + c, last - c), y + c, last - c);
+      });
     });
+  });
+}
+
+void RoundToBFloat16(const Tensor& x) {
+  for_pieces(x, x, [&](std::int64_t row, std::int64_t first, std::int64_t last) {
+    float* values = x.f32() + row * x.stride();
+    for (std::int64_t c = first; c < last; ++c) values[c] = to_float(to_bfloat16(values[c]));
   });
 }
 
 void Add(const Tensor& x, const Tensor& y) {
   with_type(x, [&](auto* source) {
-    parallel_for(x.rows(), 16, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t r = begin; r < end; ++r) {
-        const auto* from = source + r * x.stride();
-        float* to = y.f32() + r * y.stride();
-        for (std::int64_t c = 0; c < x.columns(); c += lanes()) {
-          const std::int64_t part = x.columns() - c;
-          store(hn::Add(load(to + c, part), load(from + c, part)), to + c, part);
-        }
-      }
+    for_pieces(x, y, [&](std::int64_t row, std::int64_t first, std::int64_t last) {
+      const auto* from = source + row * x.stride();
+      float* to = y.f32() + row * y.stride();
+      for (std::int64_t c = first; c < last; c += lanes())
+        store(hn::Add(load(to + c, last - c), load(from + c, last - c)), to + c, last - c);
     });
   });
 }
@@ -143,13 +158,15 @@ void SoftCap(const Tensor& x, float cap) {
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 HWY_EXPORT(Convert);
 void convert(const Tensor& from, const Tensor& to) { HWY_DYNAMIC_DISPATCH(Convert)(from, to); }
+HWY_EXPORT(RoundToBFloat16);
+void round_to_bfloat16(const Tensor& x) { HWY_DYNAMIC_DISPATCH(RoundToBFloat16)(x); }
 HWY_EXPORT(Add);
 void add(const Tensor& x, const Tensor& y) { HWY_DYNAMIC_DISPATCH(Add)(x, y); }
 HWY_EXPORT(ColumnSum);
@@ -168,19 +185,56 @@ void gelu_gate_backward(const Tensor& dout, const Tensor& gate, const Tensor& va
 HWY_EXPORT(SoftCap);
 void soft_cap(const Tensor& x, float cap) { HWY_DYNAMIC_DISPATCH(SoftCap)(x, cap); }
 
+namespace {
+
+std::byte* row_at(const Tensor& x, std::int64_t row) {
+  return static_cast<std::byte*>(x.data()) + row * x.stride() * size_of(x.dtype());
+}
+
+std::size_t bytes(const Tensor& x, std::int64_t elements) {
+  return static_cast<std::size_t>(elements * size_of(x.dtype()));
+}
+
+}  // namespace
+
+void zero(const Tensor& x) {
+  if (x.contiguous()) {
+    std::memset(x.data(), 0, bytes(x, x.count()));
+    return;
+  }
+  for (std::int64_t r = 0; r < x.rows(); ++r) std::memset(row_at(x, r), 0, bytes(x, x.columns()));
+}
+
 void copy(const Tensor& from, const Tensor& to) {
-  EYRIE_CHECK(from.dtype() == to.dtype() && from.count() == to.count() && from.contiguous() &&
-                  to.contiguous(),
-              "copy: two tensors of one dtype and size, without gaps");
-  if (from.empty()) return;
-  std::memcpy(to.data(), from.data(),
-              static_cast<std::size_t>(from.count() * size_of(from.dtype())));
+  if (from.contiguous() && to.contiguous()) {
+    std::memcpy(to.data(), from.data(), bytes(from, from.count()));
+    return;
+  }
+  for (std::int64_t r = 0; r < from.rows(); ++r)
+    std::memcpy(row_at(to, r), row_at(from, r), bytes(from, from.columns()));
+}
+
+void gather_rows(const Tensor& from, std::span<const std::int64_t> rows, const Tensor& to) {
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    std::memcpy(row_at(to, static_cast<std::int64_t>(i)), row_at(from, rows[i]),
+                bytes(from, from.columns()));
+}
+
+void read_elements(const Tensor& matrix, std::span<const Element> elements,
+                   std::span<float> values) {
+  for (std::size_t i = 0; i < elements.size(); ++i)
+    values[i] = matrix.f32()[elements[i].row * matrix.stride() + elements[i].column];
+}
+
+void affine(const Tensor& product, const Tensor& rest, const Tensor& state) {
+  const float *map = product.f32(), *added = rest.f32();
+  float* values = state.f32();
+  for (std::int64_t c = 0; c < state.count(); ++c) values[c] = map[c] * values[c] + added[c];
 }
 
 void transpose(const Tensor& from, const Tensor& to) {
   constexpr std::int64_t kTile = 16;  // a square that stays in the L1 cache
   const std::int64_t rows = from.rows(), columns = from.columns();
-  EYRIE_CHECK(to.rows() == columns && to.columns() == rows, "transpose: (r, c) to (c, r)");
   const auto rounded = [](float value, auto* to_type) {
     if constexpr (std::is_same_v<decltype(to_type), float*>) {
       return value;
@@ -200,5 +254,5 @@ void transpose(const Tensor& from, const Tensor& to) {
   });
 }
 
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu
 #endif

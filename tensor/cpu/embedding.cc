@@ -1,5 +1,5 @@
 // Embedding lookup, and its gradient over sorted tokens.
-#include "tensor/ops/embedding.h"
+#include "tensor/cpu/kernels.h"
 
 #include <fmt/format.h>
 
@@ -15,7 +15,7 @@
 #include "tensor/threads.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -67,11 +67,11 @@ void EmbedBackward(const Tensor& dout, const Tensor& tokens, float scale, const 
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 HWY_EXPORT(Embed);
 void embed(const Tensor& table, const Tensor& tokens, float scale, const Tensor& out,
            std::int64_t first) {
@@ -83,5 +83,5 @@ void embed_backward(const Tensor& dout, const Tensor& tokens, float scale, const
   HWY_DYNAMIC_DISPATCH(EmbedBackward)(dout, tokens, scale, dtable, first);
 }
 
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu
 #endif

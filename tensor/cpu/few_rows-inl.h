@@ -13,7 +13,7 @@
 #include "tensor/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 namespace HWY_NAMESPACE {
 
 // sums[m · kN + n] = x[m] · w[n] over k elements. Each sum runs in one vector accumulator from k =
@@ -143,6 +143,6 @@ void row_sums(const float* x, std::int64_t rows, std::int64_t x_stride, const T*
 }
 
 }  // namespace HWY_NAMESPACE
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu
 HWY_AFTER_NAMESPACE();
 #endif

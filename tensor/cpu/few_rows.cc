@@ -1,7 +1,5 @@
 // Products of few rows: each thread owns output columns.
-#include "tensor/ops/few_rows.h"
-
-#include <fmt/format.h>
+#include "tensor/cpu/kernels.h"
 
 #include <algorithm>
 #include <cmath>
@@ -17,7 +15,7 @@
 #include "tensor/threads.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -157,10 +155,10 @@ void attend(const T* q, const KeyRing& ring, std::int64_t dim, std::int64_t begi
   float* scores = sums + heads * dim;
   for (std::int64_t i = 0; i < heads * dim; i += lanes())
     store(load(q + begin * dim + i, heads * dim - i), queries + i, heads * dim - i);
-  const std::int64_t oldest = (ring.newest - ring.seen) % ring.slots;
-  const std::int64_t first = std::min(keys, ring.slots - oldest);
-  const auto* k = static_cast<const T*>(ring.keys);
-  const auto* v = static_cast<const T*>(ring.values);
+  const std::int64_t oldest = (ring.newest - ring.seen) % ring.slots();
+  const std::int64_t first = std::min(keys, ring.slots() - oldest);
+  const auto* k = static_cast<const T*>(ring.keys.data());
+  const auto* v = static_cast<const T*>(ring.values.data());
   const auto score = [&](std::int64_t slot, std::int64_t count, std::int64_t place) {
     dot_products(
         queries, heads, dim, k + slot * dim, dim, dim, count,
@@ -206,33 +204,18 @@ void AttentionStep(const Tensor& q, std::span<const KeyRing> rings, std::int64_t
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 HWY_EXPORT(FewRows);
-void few_rows(std::span<const FewRowsProduct> products) {
-  for (const FewRowsProduct& p : products) {
-    EYRIE_CHECK(
-        (p.transposed ? p.w.columns() : p.w.rows()) == p.x.columns() &&
-            (p.transposed ? p.w.rows() : p.w.columns()) == p.out.columns() &&
-            p.x.rows() == products[0].x.rows() && p.x.rows() == p.out.rows() &&
-            (!p.bias || p.bias.count() == p.out.columns()) &&
-            (p.x.dtype() == p.w.dtype() || p.x.dtype() == DType::kFloat32),
-        fmt::format("few_rows: x {}x{} {}, w {}x{}{} {}, out {}x{}", p.x.rows(), p.x.columns(),
-                    name_of(p.x.dtype()), p.w.rows(), p.w.columns(), p.transposed ? "^T" : "",
-                    name_of(p.w.dtype()), p.out.rows(), p.out.columns()));
-  }
-  HWY_DYNAMIC_DISPATCH(FewRows)(products);
-}
+void few_rows(std::span<const FewRowsProduct> products) { HWY_DYNAMIC_DISPATCH(FewRows)(products); }
 HWY_EXPORT(AttentionStep);
 void attention_step(const Tensor& q, std::span<const KeyRing> rings, std::int64_t heads,
                     const Tensor& out) {
-  EYRIE_CHECK(static_cast<std::int64_t>(rings.size()) == q.rows() && q.dtype() == out.dtype(),
-              "attention_step: one ring a sequence, one dtype");
   HWY_DYNAMIC_DISPATCH(AttentionStep)(q, rings, heads, out);
 }
 
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu
 #endif

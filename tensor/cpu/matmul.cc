@@ -1,19 +1,14 @@
 // matmul: the output rows of a product are split among the threads, and the library that suits the
 // processor computes each part.
-#include "tensor/ops/matmul.h"
-
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <chrono>
 #include <limits>
 #include <vector>
 
 #include "tensor/cpu/products.h"
-#include "tensor/ops/elementwise.h"
 #include "tensor/threads.h"
 
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 
 Product Product::rows(std::int64_t first, std::int64_t count) const {
   Product part = *this;
@@ -48,9 +43,9 @@ void sum_of_nothing(const Tensor& out, bool accumulate, const Tensor& bias) {
   for (std::int64_t r = 0; r < out.rows(); ++r) {
     const Tensor row = out.row_range(r, 1);
     if (!accumulate) {
-      convert(bias ? bias : zero, row);
+      cpu::convert(bias ? bias : zero, row);
     } else if (bias) {
-      add(bias, row);
+      cpu::add(bias, row);
     }
   }
 }
@@ -61,15 +56,6 @@ void matmul(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions o
             const Tensor& bias) {
   const std::int64_t m = out.rows(), n = out.columns();
   const std::int64_t k = options.transpose_a ? a.rows() : a.columns();
-  EYRIE_CHECK(
-      (options.transpose_a ? a.columns() : a.rows()) == m &&
-          (options.transpose_b ? b.rows() : b.columns()) == n &&
-          (options.transpose_b ? b.columns() : b.rows()) == k && a.dtype() == b.dtype() &&
-          (!bias || bias.count() == n) &&
-          (out.dtype() == DType::kFloat32 || (out.dtype() == a.dtype() && !options.accumulate)),
-      fmt::format("matmul: a {}x{}{} {}, b {}x{}{} {}, out {}x{} {}", a.rows(), a.columns(),
-                  options.transpose_a ? "^T" : "", name_of(a.dtype()), b.rows(), b.columns(),
-                  options.transpose_b ? "^T" : "", name_of(b.dtype()), m, n, name_of(out.dtype())));
   if (m == 0 || n == 0) return;
   if (k == 0) return sum_of_nothing(out, options.accumulate, bias);
   const Product product{a, b, out, options, bias, k};
@@ -87,6 +73,10 @@ void parallel_rows(std::int64_t rows,
     body(begin * kRowTile, end == tiles ? rows : end * kRowTile);
   });
 }
+
+}  // namespace eyrie::tensor::cpu
+
+namespace eyrie::tensor {
 
 double measure_matmul_peak(DType dtype, std::int64_t size, int repeats) {
   const auto elements = static_cast<std::size_t>(size * size);

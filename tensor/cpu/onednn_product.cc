@@ -7,10 +7,10 @@
 #include <map>
 #include <vector>
 
+#include "tensor/cpu/kernels.h"
 #include "tensor/cpu/products.h"
-#include "tensor/ops/elementwise.h"
 
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 namespace {
 
 using Dims = dnnl::memory::dims;
@@ -142,7 +142,7 @@ Tensor widen(const Tensor& x, std::int64_t rows, std::int64_t columns, std::vect
   const std::int64_t stride = x.stride() == x.columns() ? columns : x.stride();
   memory.assign(static_cast<std::size_t>(rows * stride), 0.0f);
   const Tensor wide(memory.data(), x.dtype(), rows, columns, stride);
-  convert(x, wide.row_range(0, x.rows()).column_range(0, x.columns()));
+  cpu::convert(x, wide.row_range(0, x.rows()).column_range(0, x.columns()));
   return wide;
 }
 
@@ -161,9 +161,9 @@ void among_zeros(const Product& p, std::int64_t rows, std::int64_t columns, std:
   out_memory.resize(static_cast<std::size_t>(rows * stride));
   wide.out = Tensor(out_memory.data(), p.out.dtype(), rows, columns, stride);
   const Tensor part = wide.out.row_range(0, p.out.rows()).column_range(0, p.out.columns());
-  if (p.options.accumulate) convert(p.out, part);
+  if (p.options.accumulate) cpu::convert(p.out, part);
   run(wide);
-  convert(part, p.out);
+  cpu::convert(part, p.out);
 }
 
 }  // namespace
@@ -199,4 +199,4 @@ void onednn_product(const Product& p) {
   among_zeros(p, rows, columns, inner);
 }
 
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu

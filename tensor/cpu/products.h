@@ -5,10 +5,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
-#include "tensor/ops/matmul.h"
+#include "tensor/cpu/kernels.h"
 
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 
 struct Product {
   Tensor a, b, out;  // shapes as in matmul(); none is empty
@@ -23,6 +24,12 @@ struct Product {
 // Rows that are multiplied together: threads split rows at multiples of it. It is a multiple of
 // what both libraries' kernels take at a time, and above what oneDNN treats as few rows.
 constexpr std::int64_t kRowTile = 24;
+
+// Calls body(begin, end) for a split of [0, rows) among the threads, for a caller that computes
+// products of its part of the rows. The rows are split so that the products' bits do not depend on
+// it.
+void parallel_rows(std::int64_t rows,
+                   const std::function<void(std::int64_t begin, std::int64_t end)>& body);
 
 // Calls the function below that suits the processor.
 void make_product(const Product& product);
@@ -46,4 +53,4 @@ void blis_product(const Product& product);
 // A bf16 product computed in fp32: the operands are widened to fp32 piece by piece.
 void widened_product(const Product& product);
 
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu

@@ -1,5 +1,5 @@
 // The RG-LRU: gates, decay and scan in one pass over time; threads own channels.
-#include "tensor/ops/rg_lru.h"
+#include "tensor/cpu/kernels.h"
 
 #include <algorithm>
 #include <cmath>
@@ -14,7 +14,7 @@
 #include "tensor/threads.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -203,11 +203,11 @@ void RgLruBackwardKernel(const RgLruBackward& args, std::int64_t sequences) {
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 HWY_EXPORT(RgLru);
 void rg_lru(const Tensor& u, const Tensor& gate_x, const Tensor& gate_a, const Tensor& bias_x,
             const Tensor& bias_a, const Tensor& a_param, const Tensor& positions,
@@ -235,5 +235,5 @@ void rg_lru_backward(const RgLruBackward& args, std::int64_t sequences) {
   HWY_DYNAMIC_DISPATCH(RgLruBackwardKernel)(args, sequences);
 }
 
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu
 #endif

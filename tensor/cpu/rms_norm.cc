@@ -1,5 +1,5 @@
 // RMSNorm, forward and backward, with the residual sum fused into the forward.
-#include "tensor/ops/rms_norm.h"
+#include "tensor/cpu/kernels.h"
 
 #include <algorithm>
 #include <cmath>
@@ -13,7 +13,7 @@
 #include "tensor/threads.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -98,18 +98,15 @@ void RmsNormBackward(const Tensor& dy, const Tensor& x, const Tensor& scale,
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 HWY_EXPORT(AddRmsNorm);
 void add_rms_norm(const Tensor& x, const Tensor& delta, const Tensor& sum, const Tensor& scale,
                   const Tensor& y, const Tensor& inverse_rms) {
   HWY_DYNAMIC_DISPATCH(AddRmsNorm)(x, delta, sum, scale, y, inverse_rms);
-}
-void rms_norm(const Tensor& x, const Tensor& scale, const Tensor& y, const Tensor& inverse_rms) {
-  add_rms_norm(x, {}, {}, scale, y, inverse_rms);
 }
 HWY_EXPORT(RmsNormBackward);
 void rms_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& scale,
@@ -117,5 +114,5 @@ void rms_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& scale,
   HWY_DYNAMIC_DISPATCH(RmsNormBackward)(dy, x, scale, inverse_rms, dx, dscale);
 }
 
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu
 #endif

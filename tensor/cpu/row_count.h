@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <type_traits>
 
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 
 constexpr std::int64_t kRowsAtOnce = 8;  // rows per kernel call: their sums stay in registers
 
@@ -31,4 +31,4 @@ void with_row_count(std::int64_t rows, Body&& body) {  // 1 … kRowsAtOnce
   }
 }
 
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu

@@ -15,7 +15,7 @@
 #include "tensor/dtype.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
@@ -95,6 +95,6 @@ HWY_INLINE Gelu gelu(V x) {
 }
 
 }  // namespace HWY_NAMESPACE
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu
 HWY_AFTER_NAMESPACE();
 #endif

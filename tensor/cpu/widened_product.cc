@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <vector>
 
+#include "tensor/cpu/kernels.h"
 #include "tensor/cpu/products.h"
-#include "tensor/ops/elementwise.h"
 
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 namespace {
 
 // The largest piece that is widened at a time: at most 9 MB per thread. Sums are split at kInner,
@@ -22,7 +22,7 @@ Tensor widened(const Tensor& x, bool transposed, std::int64_t row, std::int64_t 
   }
   memory.resize(static_cast<std::size_t>(rows * columns));
   const Tensor wide(memory.data(), DType::kFloat32, rows, columns);
-  convert(x.row_range(row, rows).column_range(column, columns), wide);
+  cpu::convert(x.row_range(row, rows).column_range(column, columns), wide);
   return wide;
 }
 
@@ -37,7 +37,7 @@ void widened_product(const Product& p) {
       const Tensor part = p.out.row_range(row, rows).column_range(column, columns);
       out_memory.resize(static_cast<std::size_t>(rows * columns));
       const Tensor sums(out_memory.data(), DType::kFloat32, rows, columns);
-      if (p.options.accumulate) convert(part, sums);
+      if (p.options.accumulate) cpu::convert(part, sums);
       for (std::int64_t first = 0; first < p.k; first += kInner) {
         const std::int64_t inner = std::min(kInner, p.k - first);
         Product piece{widened(p.a, p.options.transpose_a, row, rows, first, inner, a_memory),
@@ -49,9 +49,9 @@ void widened_product(const Product& p) {
         piece.options.accumulate = p.options.accumulate || first > 0;
         make_product(piece);
       }
-      convert(sums, part);
+      cpu::convert(sums, part);
     }
   }
 }
 
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu

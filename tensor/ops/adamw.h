@@ -1,8 +1,9 @@
-// AdamW (Loshchilov and Hutter 2019) on flat fp32 ranges, and the sums for the gradient norm.
+// AdamW (Loshchilov and Hutter 2019) on flat fp32 ranges.
 #pragma once
 
 #include <cstdint>
-#include <span>
+
+#include "tensor/tensor.h"
 
 namespace eyrie::tensor {
 
@@ -13,13 +14,9 @@ struct AdamWStep {
   std::int64_t step;     // counts from 1, for the bias corrections
 };
 
-// Updates parameter, moment1 and moment2 in place. All spans have the same length. epsilon is added
-// outside the root.
-void adamw(std::span<float> parameter, std::span<const float> gradient, std::span<float> moment1,
-           std::span<float> moment2, const AdamWStep& step);
-
-// Returns Σ x² in fp64. The order depends only on the length: eight interleaved sums, added in
-// pairs.
-double sum_of_squares(std::span<const float> x);
+// Updates parameter, moment1 and moment2 in place. All are fp32 (1, n), without gaps. epsilon is
+// added outside the root.
+void adamw(const Tensor& parameter, const Tensor& gradient, const Tensor& moment1,
+           const Tensor& moment2, const AdamWStep& step);
 
 }  // namespace eyrie::tensor

@@ -13,6 +13,7 @@ struct AttentionShape {
   // queries and keys are counts per sequence; the last `queries` keys are the queries' own.
   std::int64_t sequences, queries, keys;
   std::int64_t heads, head_dim;
+  std::int64_t reach;  // a query sees at most this many keys before its own
 };
 
 // q and out (sequences·queries, heads·head_dim), k and v (sequences·keys, head_dim), all of one

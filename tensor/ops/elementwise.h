@@ -2,19 +2,33 @@
 // or bf16. Arithmetic is in fp32, with one rounding at the store.
 #pragma once
 
+#include <cstdint>
+#include <span>
+
 #include "tensor/tensor.h"
 
 namespace eyrie::tensor {
 
+void zero(const Tensor& x);  // any dtype, int32 too
+
+// Copies the elements of any dtype, int32 too, to a tensor of the same dtype and shape; or of the
+// same size, if neither has gaps between its rows. The one operation that goes from device to
+// device.
+void copy(const Tensor& from, const Tensor& to);
+// to[i] = from[rows[i]], of any one dtype.
+void gather_rows(const Tensor& from, std::span<const std::int64_t> rows, const Tensor& to);
+
 void convert(const Tensor& from, const Tensor& to);  // any to any, same shape
 
-// Copies bytes. Both tensors have the same dtype and size and are contiguous.
-void copy(const Tensor& from, const Tensor& to);
+void round_to_bfloat16(const Tensor& x);  // x fp32 := x rounded to bf16
 
 // (r, c) fp32 to (c, r) any; both may be strided.
 void transpose(const Tensor& from, const Tensor& to);
 
 void add(const Tensor& x, const Tensor& y);  // y += x; x any, y fp32
+
+// state = product · state + rest, element by element; fp32 tensors of one size without gaps.
+void affine(const Tensor& product, const Tensor& rest, const Tensor& state);
 
 // out[c] (1, C) += sum over rows of x[r, c]; x any, out fp32. Rows are added in order. With
 // `overwrite`, out = the sum.

@@ -21,14 +21,13 @@ struct FewRowsProduct {
 // have the same number of rows.
 void few_rows(std::span<const FewRowsProduct> products);
 
-// The cached keys and values of one sequence: ring buffers of `slots` rows (head_dim). The i-th
-// token of the sequence is in slot i mod slots.
+// The cached keys and values of one sequence: ring buffers (slots, head_dim). The i-th token of the
+// sequence is in slot i mod slots.
 struct KeyRing {
-  const void* keys = nullptr;
-  const void* values = nullptr;
-  std::int64_t slots = 0;
+  Tensor keys, values;
   std::int64_t newest = 0;  // the index of the new token, which is already in its slot
-  std::int64_t seen = 0;    // how many tokens before it the query attends to; below `slots`
+  std::int64_t seen = 0;    // how many tokens before it the query attends to; below slots()
+  std::int64_t slots() const { return keys.rows(); }
 };
 
 // q and out (sequences, heads·head_dim) have the rings' dtype. Scores are q·k / √head_dim; softmax

@@ -3,8 +3,6 @@
 // threads, and a row's bits do not depend on the other rows. (Products of few rows: few_rows.h.)
 #pragma once
 
-#include <functional>
-
 #include "tensor/tensor.h"
 
 namespace eyrie::tensor {
@@ -20,12 +18,6 @@ struct MatmulOptions {
 // bf16 products multiply the same rounded values in fp32.
 void matmul(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions options = {},
             const Tensor& bias = {});
-
-// Calls body(begin, end) for a split of [0, rows) among the threads, for a caller that computes
-// products of its part of the rows. The rows are split so that the products' bits do not depend on
-// it.
-void parallel_rows(std::int64_t rows,
-                   const std::function<void(std::int64_t begin, std::int64_t end)>& body);
 
 // Returns the FLOP/s of the fastest of `repeats` products of size³ in this dtype on this rank's
 // threads: the reference for `mfu`.

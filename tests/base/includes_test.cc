@@ -22,6 +22,7 @@ const std::map<std::string, std::set<std::string>> kBelow = [] {
                                                         {"model", "data_pipeline"},
                                                         {"generation", "checkpoint"},
                                                         {"eval", "trainer"},
+                                                        {"planning"},
                                                         {"cli"}};
   std::map<std::string, std::set<std::string>> below;
   std::set<std::string> so_far;

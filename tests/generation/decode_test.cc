@@ -57,7 +57,7 @@ class Decode : public testing::TestWithParam<bool> {
     return logits;
   }
   void read(const std::vector<std::int32_t>& tokens, State& state,
-            const std::int32_t* positions = nullptr, std::vector<float>* logits = nullptr) {
+            std::span<const std::int32_t> positions = {}, std::vector<float>* logits = nullptr) {
     const std::int64_t length = static_cast<std::int64_t>(tokens.size()) / state.sequences();
     const Tensor hidden =
         griffin.read(parameters, tokens, length, state, workspace, {.positions = positions});
@@ -140,7 +140,7 @@ TEST_P(Decode, PrefillAndStepsAreTheOfficialOnes) {
                        prefill = file.shape(group + "/prefill_logits")[1];
     State state(griffin.config(), DType::kFloat32, sequences);
     std::vector<float> logits;
-    read(columns(tokens, sequences, 0, prefill), state, nullptr, &logits);
+    read(columns(tokens, sequences, 0, prefill), state, {}, &logits);
     expect_near(logits, file.floats(group + "/prefill_logits"), group + " prefill");
     expect_cache(group + "/cache_after_prefill", state);
     expect_steps(group, state, prefill);
@@ -161,7 +161,7 @@ TEST_P(Decode, ADocumentThatBeginsJustBeforeTheSteps) {
                      prefill = static_cast<std::int64_t>(file.number("prefill", "boundary"));
   State state(griffin.config(), DType::kFloat32, sequences);
   const auto positions = columns(places, sequences, 0, prefill);
-  read(columns(tokens, sequences, 0, prefill), state, positions.data());
+  read(columns(tokens, sequences, 0, prefill), state, positions);
   for (std::int64_t s = 0; s < sequences; ++s) {
     EXPECT_EQ(state.position(s), positions[static_cast<std::size_t>((s + 1) * prefill - 1)] + 1);
     EXPECT_EQ(state.tokens(s), prefill);

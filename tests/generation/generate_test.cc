@@ -432,7 +432,7 @@ TEST(Generator, LogitsThatAreNoNumbersAreRefused) {
   Model model;
   TrainingParameters masters(model.griffin.units(), DType::kFloat32);
   masters.initialise(3);
-  std::fill_n(masters.master(1), 2000, 1e30f);
+  std::fill_n(masters.masters(1).f32(), 2000, 1e30f);
   masters.refresh_all();
   const auto parameters = test::for_inference(masters, DType::kFloat32);
   Decoder decoder(model.griffin, parameters, 258);

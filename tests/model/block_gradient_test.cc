@@ -83,7 +83,7 @@ void check_block(const GriffinConfig& config, const Rows& rows,
             .saved = saved_arena,
             .scratch = scratch};
   std::vector<float> gradients = unwritten(unit.size);
-  const UnitView view{parameters, 0, gradients.data()};
+  const UnitView view{parameters, 0, tensor::host_row(gradients)};
   const Array x = Array::normal(DType::kFloat32, n, config.width, 21),
               dy = Array::normal(DType::kFloat32, n, config.width, 22);
   Array y(DType::kFloat32, n, config.width), dx(DType::kFloat32, n, config.width);
@@ -167,7 +167,7 @@ TEST(BlockGradients, Linear) {
         TrainingParameters parameters({unit}, DType::kFloat32);
         Weights weights = fill(parameters);
         std::vector<float> gradients = unwritten(unit.size);
-        const UnitView view{parameters, 0, gradients.data()};
+        const UnitView view{parameters, 0, tensor::host_row(gradients)};
         const Array x = Array::normal(DType::kFloat32, n, in, 21),
                     dy = Array::normal(DType::kFloat32, n, out, 22),
                     before = Array::normal(DType::kFloat32, n, in, 23);

@@ -33,7 +33,12 @@ struct Batch {
   std::vector<float> weight;
   std::int64_t sequences, length;
   BatchView view() const {
-    return {sequences, length, tokens.data(), targets.data(), positions.data(), weight.data()};
+    return {sequences,
+            length,
+            tensor::host_row(tokens),
+            tensor::host_row(targets),
+            tensor::host_row(positions),
+            tensor::host_row(weight)};
   }
   double count() const { return std::count(weight.begin(), weight.end(), 1.0f); }
 };
@@ -42,7 +47,7 @@ struct Gradients : GradientSink {
   explicit Gradients(const std::vector<parallel::Unit>& units) {
     for (const auto& unit : units) buffers.emplace_back(static_cast<std::size_t>(unit.size), 0.0f);
   }
-  float* gradient(std::size_t unit) override { return buffers[unit].data(); }
+  tensor::Tensor gradient(std::size_t unit) override { return tensor::host_row(buffers[unit]); }
   void finished(std::size_t unit) override { order.push_back(unit); }
   std::vector<std::vector<float>> buffers;
   std::vector<std::size_t> order;
@@ -108,10 +113,11 @@ TEST_P(Fixtures, ForwardLossGradientsAndAdamW) {
     if (step == 4) break;
     for (std::size_t u = 0; u < griffin.units().size(); ++u) {
       for (const auto& row : griffin.units()[u].parameters) {
-        const auto at = static_cast<std::size_t>(row.offset),
-                   count = static_cast<std::size_t>(row.count());
-        tensor::adamw({parameters.master(u) + at, count}, {gradients.buffers[u].data() + at, count},
-                      {moment1[u].data() + at, count}, {moment2[u].data() + at, count},
+        const auto part = [&](const tensor::Tensor& unit) {
+          return unit.column_range(row.offset, row.count());
+        };
+        tensor::adamw(part(parameters.masters(u)), part(tensor::host_row(gradients.buffers[u])),
+                      part(tensor::host_row(moment1[u])), part(tensor::host_row(moment2[u])),
                       {static_cast<float>(learning_rate), 0.9f, 0.95f, 1e-8f, 0.1f, 1.0f, step});
       }
     }
@@ -125,8 +131,8 @@ TEST_P(Fixtures, ForwardLossGradientsAndAdamW) {
       double worst = 0;
       count += static_cast<double>(expected.size());
       for (std::size_t i = 0; i < expected.size(); ++i) {
-        const double difference =
-            std::abs(expected[i] - parameters.master(u)[static_cast<std::size_t>(row.offset) + i]);
+        const double difference = std::abs(
+            expected[i] - parameters.masters(u).f32()[static_cast<std::size_t>(row.offset) + i]);
         squares += difference * difference;
         worst = std::max(worst, difference);
       }
@@ -243,7 +249,8 @@ TEST(Griffin, TokensOutsideOfTheVocabularyAreNotLookedUp) {
   std::vector<float> weight = {1, 1, 1, 0};
   const auto loss = [&] {
     return griffin.loss(parameters,
-                        {1, 4, tokens.data(), targets.data(), positions.data(), weight.data()},
+                        {1, 4, tensor::host_row(tokens), tensor::host_row(targets),
+                         tensor::host_row(positions), tensor::host_row(weight)},
                         workspace);
   };
   targets[3] = 99;  // not looked at

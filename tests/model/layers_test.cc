@@ -39,7 +39,7 @@ class LayerRun {
     for (const auto& row : unit_.parameters) {
       const auto values = fixture.file().floats(row.name);
       EXPECT_EQ(fixture.file().shape(row.name), row.shape) << row.name;
-      std::copy(values.begin(), values.end(), parameters.master(0) + row.offset);
+      std::copy(values.begin(), values.end(), parameters.masters(0).f32() + row.offset);
     }
     parameters.refresh_all();
   }
@@ -157,7 +157,7 @@ class LayerRun {
     kept_.push_back(std::make_unique<Array>(array));
     return *kept_.back();
   }
-  UnitView view(bool decode) { return {parameters, 0, gradients.data(), decode}; }
+  UnitView view(bool decode) { return {parameters, 0, tensor::host_row(gradients), decode}; }
 
   DType compute_;
   tensor::Arena saved_arena_, scratch_;

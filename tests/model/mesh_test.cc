@@ -29,7 +29,7 @@ struct Sink : GradientSink {
     for (const auto& unit : units)
       buffers.emplace_back(static_cast<std::size_t>(unit.size), std::nanf(""));
   }
-  float* gradient(std::size_t unit) override { return buffers[unit].data(); }
+  tensor::Tensor gradient(std::size_t unit) override { return tensor::host_row(buffers[unit]); }
   void finished(std::size_t) override {}
   std::vector<std::vector<float>> buffers;
 };
@@ -87,9 +87,9 @@ void fill_slices(TrainingParameters& parameters, const TrainingParameters& whole
   for (std::size_t u = 0; u < parameters.units().size(); ++u) {
     for (std::size_t r = 0; r < parameters.units()[u].parameters.size(); ++r) {
       const auto& row = parameters.units()[u].parameters[r];
-      const float* from = whole.master(u) + whole.units()[u].parameters[r].offset;
+      const float* from = whole.masters(u).f32() + whole.units()[u].parameters[r].offset;
       for (std::int64_t i = 0; i < row.count(); ++i)
-        parameters.master(u)[row.offset + i] = from[parallel::global_index(row, i)];
+        parameters.masters(u).f32()[row.offset + i] = from[parallel::global_index(row, i)];
     }
   }
   parameters.refresh_all();
@@ -123,8 +123,12 @@ Result run(const Problem& problem, int context, int tensor, bool sequence) {
     fill_slices(parameters, whole);
     Sink sink(griffin.units());
     Workspace workspace;
-    const BatchView batch{problem.rows.sequences, problem.rows.length,           tokens.data(),
-                          targets.data(),         problem.rows.positions.data(), weight.data()};
+    const BatchView batch{problem.rows.sequences,
+                          problem.rows.length,
+                          tensor::host_row(tokens),
+                          tensor::host_row(targets),
+                          tensor::host_row(problem.rows.positions),
+                          tensor::host_row(weight)};
     const double loss = griffin.loss(parameters, batch, workspace, 0.25f, sink);
     Workspace again;
     const double forward_only = griffin.loss(parameters, batch, again);

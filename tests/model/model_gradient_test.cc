@@ -30,7 +30,7 @@ struct Sink : GradientSink {
   explicit Sink(const std::vector<parallel::Unit>& units) {
     for (const auto& unit : units) buffers.push_back(unwritten(unit.size));
   }
-  float* gradient(std::size_t unit) override { return buffers[unit].data(); }
+  tensor::Tensor gradient(std::size_t unit) override { return tensor::host_row(buffers[unit]); }
   void finished(std::size_t unit) override { order.push_back(unit); }
   std::vector<std::vector<float>> buffers;
   std::vector<std::size_t> order;
@@ -70,8 +70,12 @@ struct ModelRun {
                           (c.mask == Mask::kTail && 2 * t < n);
       mask.push_back(counts ? 1.0f : 0.0f);
     }
-    const BatchView batch{c.rows.sequences, c.rows.length,           tokens.data(),
-                          targets.data(),   c.rows.positions.data(), mask.data()};
+    const BatchView batch{c.rows.sequences,
+                          c.rows.length,
+                          tensor::host_row(tokens),
+                          tensor::host_row(targets),
+                          tensor::host_row(c.rows.positions),
+                          tensor::host_row(mask)};
     without_gradients = griffin.loss(parameters, batch, workspace, &nll);
     loss = griffin.loss(parameters, batch, workspace, c.gradient_scale, sink);
   }

@@ -63,14 +63,19 @@ TEST(Size, AttentionFlopsCountThePairsOneByOne) {
   }
 }
 
-// A run's mfu counts 6 for vectors (biases, norms) too: less than half a percent.
-TEST(Size, FlopsAreThoseOfTheMfuButForVectors) {
+// 6 per parameter, but for vectors (biases, norms), which are less than half a percent; and the
+// same on a tensor rank, which has a slice of the parameters.
+TEST(Size, FlopsAreThoseOfTheWholeModel) {
   for (const char* name : {"griffin-10m", "hawk-100m", "mqa-1.3b", "recurrentgemma-2b"}) {
     const Griffin griffin(preset(name));
-    const double mfu = griffin.flops_per_token(2048), here = token_flops(griffin, 2048).all();
-    EXPECT_LE(here, mfu) << name;
-    EXPECT_GE(here, 0.995 * mfu) << name;
+    const double all = 6 * static_cast<double>(whole_parameter_count(griffin.units())),
+                 products = token_flops(griffin, 2048).products;
+    EXPECT_LE(products, all) << name;
+    EXPECT_GE(products, 0.995 * all) << name;
   }
+  const parallel::Mesh mesh = parallel::Mesh::planned({.tensor = 2}, 1);
+  EXPECT_EQ(token_flops(Griffin(preset("griffin-10m"), ParallelContext::of(mesh)), 64).all(),
+            token_flops(Griffin(preset("griffin-10m")), 64).all());
   const TokenFlops hawk = token_flops(Griffin(preset("hawk-100m")), 2048);
   EXPECT_EQ(hawk.recurrence, 12 * 36 * 1024);
   EXPECT_LT(hawk.recurrence, 0.01 * hawk.products);

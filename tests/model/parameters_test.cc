@@ -42,7 +42,7 @@ std::map<std::string, Values> initial(const GriffinConfig& config, std::uint64_t
   std::map<std::string, Values> all;
   for (std::size_t u = 0; u < griffin.units().size(); ++u) {
     for (const auto& row : griffin.units()[u].parameters) {
-      const float* first = parameters.master(u) + row.offset;
+      const float* first = parameters.masters(u).f32() + row.offset;
       all[row.name] = Values(first, first + row.count());
     }
   }
@@ -234,7 +234,7 @@ TEST(Parameters, InferenceKeepsTrainingsWeights) {
         for (std::size_t r = 0; r < griffin.units()[u].parameters.size(); ++r) {
           const auto& row = griffin.units()[u].parameters[r];
           const auto number = static_cast<int>(r);
-          const float* values = training.master(u) + row.offset;
+          const float* values = training.masters(u).f32() + row.offset;
           // In two pieces where a row need not come by whole parts.
           const std::int64_t cut = row.linear ? row.count() / row.parts : row.count() / 3;
           stored.store(u, number, 0, {values, static_cast<std::size_t>(cut)});

@@ -76,11 +76,13 @@ TEST(Scorer, AgreesWithTheLossOfTheSameTokens) {
       positions.push_back(static_cast<std::int32_t>(t));
       weight.push_back(t + 1 >= all[r].context.size() ? 1.0f : 0.0f);
     }
+    const auto n = static_cast<std::int64_t>(positions.size());
+    const tensor::Tensor line_row = tensor::host_row(line);
     Workspace workspace;
     const double nll =
         model.griffin.loss(model.parameters,
-                           {1, static_cast<std::int64_t>(positions.size()), line.data(),
-                            line.data() + 1, positions.data(), weight.data()},
+                           {1, n, line_row.column_range(0, n), line_row.column_range(1, n),
+                            tensor::host_row(positions), tensor::host_row(weight)},
                            workspace);
     EXPECT_NEAR(scores[r].log_likelihood, -nll, 2e-5) << r;
   }

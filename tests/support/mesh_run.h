@@ -13,6 +13,7 @@
 #include "data_pipeline/stream.h"
 #include "support/tiny_run.h"
 #include "text/tokenizer.h"
+#include "trainer/batch_view.h"
 #include "trainer/optimizer.h"
 #include "trainer/schedule.h"
 
@@ -90,7 +91,7 @@ inline MeshResult run_mesh(const TinyRun& data, const MeshProblem& problem,
     const parallel::Mesh mesh(world, shape);
     const model::Griffin griffin(tiny_model(problem.which), model::ParallelContext::of(mesh));
     model::TrainingParameters parameters = trainer::make_parameters(
-        griffin, problem.bf16 ? tensor::DType::kBFloat16 : tensor::DType::kFloat32, mesh);
+        griffin.units(), problem.bf16 ? tensor::DType::kBFloat16 : tensor::DType::kFloat32, mesh);
     trainer::Optimizer optimizer({}, parameters, mesh);
     optimizer.initialise(7);
     model::Workspace workspace;
@@ -102,11 +103,8 @@ inline MeshResult run_mesh(const TinyRun& data, const MeshProblem& problem,
       for (std::int64_t number = 0; number < plan.count(); ++number) {
         const std::int64_t m = plan.micro_shard(mesh.data_rank(), number);
         const data_pipeline::Batch batch = stream.micro_shard(step, m);
-        const double loss =
-            griffin.loss(parameters,
-                         {batch.rows, batch.length, batch.tokens.data(), batch.targets.data(),
-                          batch.positions.data(), batch.loss_mask.data()},
-                         workspace, static_cast<float>(scale), optimizer);
+        const double loss = griffin.loss(parameters, trainer::view_of(batch), workspace,
+                                         static_cast<float>(scale), optimizer);
         if (mesh.tensor_rank() == 0) losses[static_cast<std::size_t>(m)] = loss;
       }
       const double norm = optimizer.grad_norm();
@@ -122,8 +120,7 @@ inline MeshResult run_mesh(const TinyRun& data, const MeshProblem& problem,
         for (std::size_t u = 0; problem.keep_gradients && u < griffin.units().size(); ++u) {
           const auto part = optimizer.gradient_part(u);
           const std::int64_t begin = optimizer.part_begin(u);
-          mesh_run::put(griffin.units()[u], part.data(), begin,
-                        begin + static_cast<std::int64_t>(part.size()),
+          mesh_run::put(griffin.units()[u], part.f32(), begin, begin + part.count(),
                         result.gradients[static_cast<std::size_t>(step)]);
         }
       }
@@ -132,9 +129,9 @@ inline MeshResult run_mesh(const TinyRun& data, const MeshProblem& problem,
     const std::lock_guard lock(mutex);
     for (std::size_t u = 0; u < griffin.units().size(); ++u) {
       const std::int64_t begin = optimizer.part_begin(u),
-                         count = static_cast<std::int64_t>(optimizer.gradient_part(u).size());
-      mesh_run::put(griffin.units()[u], parameters.master_at(u, begin), begin, begin + count,
-                    result.weights);
+                         count = optimizer.gradient_part(u).count();
+      mesh_run::put(griffin.units()[u], parameters.masters(u, begin, begin + count).f32(), begin,
+                    begin + count, result.weights);
     }
   });
   return result;

@@ -38,7 +38,7 @@ inline void load(const Fixture& file, const std::string& group,
       const auto values = file.floats(group + "/" + row.name);
       ASSERT_EQ(static_cast<std::int64_t>(values.size()), row.count()) << row.name;
       ASSERT_EQ(file.shape(group + "/" + row.name), row.shape) << row.name;
-      std::copy(values.begin(), values.end(), parameters.master(u) + row.offset);
+      std::copy(values.begin(), values.end(), parameters.masters(u).f32() + row.offset);
     }
   }
   parameters.refresh_all();
@@ -52,7 +52,7 @@ inline model::InferenceParameters for_inference(const model::TrainingParameters&
     for (std::size_t r = 0; r < from.units()[u].parameters.size(); ++r) {
       const auto& row = from.units()[u].parameters[r];
       parameters.store(u, static_cast<int>(r), 0,
-                       {from.master(u) + row.offset, static_cast<std::size_t>(row.count())});
+                       {from.masters(u).f32() + row.offset, static_cast<std::size_t>(row.count())});
     }
   }
   return parameters;

@@ -67,7 +67,7 @@ inline Weights fill(model::TrainingParameters& parameters) {
     for (const auto& row : parameters.units()[u].parameters) {
       const Values values = weights[row.name] = fill(row);
       for (std::size_t i = 0; i < values.size(); ++i)
-        parameters.master(u)[static_cast<std::size_t>(row.offset) + i] =
+        parameters.masters(u).f32()[static_cast<std::size_t>(row.offset) + i] =
             static_cast<float>(values[i]);
     }
   }

@@ -5,16 +5,13 @@
 #include <limits>
 
 #include "support/arrays.h"
+#include "tensor/ops/sums.h"
 
 namespace eyrie::tensor {
 namespace {
 
 using test::Array;
 using test::expect_near;
-
-std::span<float> span_of(const Array& x) {
-  return {x->f32(), static_cast<std::size_t>(x->columns())};
-}
 
 struct Reference {
   std::vector<double> parameter, moment1, moment2;
@@ -39,7 +36,7 @@ TEST(AdamW, StepsAgainstDouble) {
     for (std::int64_t step = 1; step <= 5; ++step) {
       const Array g = Array::normal(DType::kFloat32, 1, count, 100 + static_cast<unsigned>(step));
       const AdamWStep s{1e-2f, 0.9f, 0.95f, 1e-8f, 0.1f, step == 3 ? 0.25f : 1.0f, step};
-      adamw(span_of(p), span_of(g), span_of(m), span_of(v), s);
+      adamw(p, g, m, v, s);
       reference.step(g.values(), s);
       expect_near(m, reference.moment1, 1e-6, "moment1");
       expect_near(v, reference.moment2, 1e-6, "moment2");
@@ -55,7 +52,7 @@ TEST(AdamW, LateStepsAndWithoutDecay) {
         v = Array::of(DType::kFloat32, 1, 33, std::vector<float>(33, 0.5f));
   Reference reference{p.values(), m.values(), v.values()};
   const AdamWStep s{1e-3f, 0.9f, 0.999f, 1e-8f, 0, 1, 1000000};
-  adamw(span_of(p), span_of(g), span_of(m), span_of(v), s);
+  adamw(p, g, m, v, s);
   reference.step(g.values(), s);
   expect_near(p, reference.parameter, 1e-7, "parameter");
 }
@@ -66,7 +63,7 @@ TEST(AdamW, ZeroGradients) {
         m = g, v = g;
   std::vector<double> expected = p.values();
   for (double& x : expected) x *= 1 - 1e-2 * 0.1;
-  adamw(span_of(p), span_of(g), span_of(m), span_of(v), {1e-2f, 0.9f, 0.95f, 1e-8f, 0.1f, 1, 1});
+  adamw(p, g, m, v, {1e-2f, 0.9f, 0.95f, 1e-8f, 0.1f, 1, 1});
   expect_near(p, expected, 1e-7, "parameter");
 }
 
@@ -74,13 +71,13 @@ TEST(AdamW, NanComesOut) {
   Array p = Array::normal(DType::kFloat32, 1, 20, 1), g = Array::normal(DType::kFloat32, 1, 20, 2),
         m = Array::zeros(DType::kFloat32, 1, 20), v = m;
   g.put(0, 19, std::numeric_limits<double>::quiet_NaN());
-  adamw(span_of(p), span_of(g), span_of(m), span_of(v), {1e-2f, 0.9f, 0.95f, 1e-8f, 0.1f, 1, 1});
+  adamw(p, g, m, v, {1e-2f, 0.9f, 0.95f, 1e-8f, 0.1f, 1, 1});
   for (std::int64_t i = 0; i < 20; ++i) {
     EXPECT_EQ(std::isnan(p(0, i)), i == 19);
     EXPECT_EQ(std::isnan(m(0, i)), i == 19);
     EXPECT_EQ(std::isnan(v(0, i)), i == 19);
   }
-  EXPECT_TRUE(std::isnan(sum_of_squares(span_of(g))));
+  EXPECT_TRUE(std::isnan(sum_of_squares(g)));
 }
 
 // The optimizer is sharded: a range by itself must give the bits that it has within the whole.
@@ -88,15 +85,16 @@ TEST(AdamW, APartHasTheBitsOfTheWhole) {
   const std::int64_t count = 20000;
   const Array g = Array::normal(DType::kFloat32, 1, count, 2);
   const AdamWStep s{1e-2f, 0.9f, 0.95f, 1e-8f, 0.1f, 0.7f, 3};
-  const auto run = [&](const std::vector<std::size_t>& cuts) {
+  const auto run = [&](const std::vector<std::int64_t>& cuts) {
     Array p = Array::normal(DType::kFloat32, 1, count, 1),
           m = Array::normal(DType::kFloat32, 1, count, 3, 0.1),
           v = Array::of(DType::kFloat32, 1, count,
                         std::vector<float>(static_cast<std::size_t>(count), 0.3f));
     for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
-      const std::size_t first = cuts[i], size = cuts[i + 1] - cuts[i];
-      adamw(span_of(p).subspan(first, size), span_of(g).subspan(first, size),
-            span_of(m).subspan(first, size), span_of(v).subspan(first, size), s);
+      const auto part = [&](const Array& x) {
+        return Tensor(x).column_range(cuts[i], cuts[i + 1] - cuts[i]);
+      };
+      adamw(part(p), part(g), part(m), part(v), s);
     }
     return std::vector<Array>{p, m, v};
   };
@@ -114,7 +112,7 @@ TEST(SumOfSquares, InItsFixedOrder) {
       plain += x(0, i) * x(0, i);
       sums[i % 8] += x(0, i) * x(0, i);
     }
-    const double got = sum_of_squares(span_of(x));
+    const double got = sum_of_squares(x);
     EXPECT_NEAR(got, plain, 1e-12 * plain);
     EXPECT_EQ(got, ((sums[0] + sums[1]) + (sums[2] + sums[3])) +
                        ((sums[4] + sums[5]) + (sums[6] + sums[7])));

@@ -24,7 +24,7 @@ struct Case {
 
   std::int64_t keys() const { return past + queries; }
   std::int64_t rows() const { return sequences * queries; }
-  AttentionShape shape() const { return {sequences, queries, keys(), heads, dim}; }
+  AttentionShape shape() const { return {sequences, queries, keys(), heads, dim, window}; }
   std::vector<std::int32_t> first_key() const {
     std::vector<std::int32_t> first;
     for (std::int64_t n = 0; n < rows(); ++n) {

@@ -131,9 +131,8 @@ TEST(AttentionStep, IsSoftmaxOverTheRing) {
       std::vector<std::int64_t> seen;
       for (std::int64_t s = 0; s < sequences; ++s) {
         seen.push_back(std::max<std::int64_t>(0, std::min(newest, slots - 1) - s));
-        rings.push_back({Tensor(keys).row_range(s * slots, slots).data(),
-                         Tensor(values).row_range(s * slots, slots).data(), slots, newest,
-                         seen.back()});
+        rings.push_back({Tensor(keys).row_range(s * slots, slots),
+                         Tensor(values).row_range(s * slots, slots), newest, seen.back()});
       }
       attention_step(q, rings, heads, out);
       for (std::int64_t s = 0; s < sequences; ++s) {

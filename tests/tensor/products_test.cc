@@ -7,7 +7,7 @@
 #include "support/layer_fixture.h"
 #include "tensor/ops/elementwise.h"
 
-namespace eyrie::tensor {
+namespace eyrie::tensor::cpu {
 namespace {
 
 using test::Array;
@@ -45,8 +45,8 @@ TEST(BlisProduct, AnElementDependsOnItsRowAndItsColumnAlone) {
         const MatmulOptions options{.transpose_a = (flags & 1) != 0,
                                     .transpose_b = (flags & 2) != 0};
         Array rows(in, part.rows, k), columns(in, k, part.columns);
-        convert(a->row_range(part.row, part.rows), rows);
-        convert(b->column_range(part.column, part.columns), columns);
+        cpu::convert(a->row_range(part.row, part.rows), rows);
+        cpu::convert(b->column_range(part.column, part.columns), columns);
         const Array left = laid_out(rows, options.transpose_a, flags * 3);
         const Array right = laid_out(columns, options.transpose_b, flags * 5);
         Array out(DType::kFloat32, part.rows, part.columns, part.columns + flags);
@@ -127,4 +127,4 @@ TEST(OneDnnProduct, KeepsABoundedNumberOfPrimitives) {
 }
 
 }  // namespace
-}  // namespace eyrie::tensor
+}  // namespace eyrie::tensor::cpu

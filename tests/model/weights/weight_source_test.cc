@@ -38,7 +38,7 @@ std::vector<float> logits_of(const WeightSource& source, const std::vector<std::
   TrainingParameters parameters(griffin.units(), DType::kFloat32);
   for (std::size_t u = 0; u < griffin.units().size(); ++u) {
     for (const auto& row : griffin.units()[u].parameters)
-      source.read(row, 0, row.count(), parameters.master(u) + row.offset);
+      source.read(row, 0, row.count(), parameters.masters(u).f32() + row.offset);
   }
   parameters.refresh_all();
   const auto length = static_cast<std::int64_t>(tokens.size());
@@ -191,7 +191,7 @@ TEST(InitialWeights, AreThoseOfAnInitialisationInAnyPieceAndOnAnyThreads) {
   tensor::set_thread_count(1);
   for (std::size_t u = 0; u < griffin.units().size(); ++u) {
     for (const auto& row : griffin.units()[u].parameters) {
-      const float* expected = parameters.master(u) + row.offset;
+      const float* expected = parameters.masters(u).f32() + row.offset;
       const auto whole = all_of(source, row);
       ASSERT_TRUE(std::equal(whole.begin(), whole.end(), expected)) << row.name;
       std::vector<float> part(static_cast<std::size_t>(row.count() - row.count() / 3));

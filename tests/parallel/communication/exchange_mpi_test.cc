@@ -28,7 +28,7 @@ TEST(MpiExchange, ControlValuesMeanwhile) {
   const std::int64_t size = 600000;
   const auto cuts = cuts_to_try(size, ranks)[0];
   std::vector<float> buffer(size, 1.0f);
-  post_reduce_scatter(queue, buffer, cuts, plan);
+  post_reduce_scatter(queue, tensor::host_row(buffer), cuts, plan);
   for (int i = 0; i < 10; ++i) {
     std::vector<std::int64_t> value = {1};
     test_world().all_reduce(std::span(value), Reduce::kSum);

@@ -44,8 +44,8 @@ TEST(ExchangeQueueTest, OneStepOnEveryRankCount) {
       std::vector<float> buffer = local_sum(plan, comm.rank(), size);
       const auto cuts = cuts_to_try(size, comm.size())[0];
       ExchangeQueue queue({&comm});
-      post_reduce_scatter(queue, buffer, cuts, plan);
-      post_all_gather(queue, buffer, cuts);
+      post_reduce_scatter(queue, tensor::host_row(buffer), cuts, plan);
+      post_all_gather(queue, tensor::host_row(buffer), cuts);
       queue.wait_all();
       EXPECT_TRUE(same_bits(buffer, expected)) << ranks << " ranks";
     });
@@ -63,11 +63,12 @@ TEST(ExchangeQueueTest, AFailingRankEndsTheOthersWaits) {
                                 ExchangeQueue queue({&comm}), other({&comm});
                                 // Rank 1 posts one exchange that the others never join, then fails.
                                 if (comm.rank() == 1) {
-                                  post_all_gather(other, buffer, cuts);
+                                  post_all_gather(other, tensor::host_row(buffer), cuts);
                                   throw base::InputError("bad data block");
                                 }
                                 try {
-                                  post_reduce_scatter(queue, buffer, cuts, MicroShardPlan(3, 3));
+                                  post_reduce_scatter(queue, tensor::host_row(buffer), cuts,
+                                                      MicroShardPlan(3, 3));
                                   queue.wait_all();
                                 } catch (const base::Error& error) {
                                   seen[comm.rank()] = error.what();
@@ -87,8 +88,8 @@ TEST(ExchangeQueueTest, DifferentUnitsAreAnError) {
                                 const std::int64_t size = comm.rank() == 0 ? 1000 : 900;
                                 std::vector<float> buffer(size, 1.0f);
                                 ExchangeQueue queue({&comm});
-                                post_reduce_scatter(queue, buffer, cuts_to_try(size, 2)[0],
-                                                    MicroShardPlan(2, 2));
+                                post_reduce_scatter(queue, tensor::host_row(buffer),
+                                                    cuts_to_try(size, 2)[0], MicroShardPlan(2, 2));
                                 queue.wait_all();
                               }),
                base::Error);

@@ -15,18 +15,17 @@
 namespace eyrie::parallel {
 
 // Buffers must outlive the queue.
-inline ExchangeQueue::Ticket post_reduce_scatter(ExchangeQueue& queue, std::span<float> buffer,
+inline ExchangeQueue::Ticket post_reduce_scatter(ExchangeQueue& queue, const tensor::Tensor& buffer,
                                                  std::vector<std::int64_t> cuts,
                                                  const MicroShardPlan& plan) {
   return queue.post([&queue, buffer, cuts, plan, space = std::make_shared<ExchangeSpace>()] {
     return test::reduce_scatter(queue.communicator(0), buffer, cuts, plan, *space);
   });
 }
-inline ExchangeQueue::Ticket post_all_gather(ExchangeQueue& queue, std::span<float> buffer,
+inline ExchangeQueue::Ticket post_all_gather(ExchangeQueue& queue, const tensor::Tensor& buffer,
                                              std::vector<std::int64_t> cuts) {
-  return queue.post([&queue, buffer, cuts] {
-    return all_gather(queue.communicator(0), std::as_writable_bytes(buffer), cuts, sizeof(float));
-  });
+  return queue.post(
+      [&queue, buffer, cuts] { return all_gather(queue.communicator(0), buffer, cuts); });
 }
 
 // How a buffer is cut: even, uneven with empty slices, all on the last rank, all on the first.
@@ -64,7 +63,8 @@ inline void check_exchange(Communicator& comm, std::int64_t micro_shards,
     std::vector<ExchangeQueue::Ticket> tickets;
     for (const std::int64_t size : sizes) cuts.push_back(cuts_to_try(size, ranks)[kind]);
     for (std::size_t unit = 0; unit < sizes.size(); ++unit) {
-      tickets.push_back(post_reduce_scatter(queue, buffers[unit], cuts[unit], plan));
+      tickets.push_back(
+          post_reduce_scatter(queue, tensor::host_row(buffers[unit]), cuts[unit], plan));
     }
     std::int64_t expected_bytes = 0;
     for (std::size_t unit = 0; unit < sizes.size(); ++unit) {
@@ -77,7 +77,7 @@ inline void check_exchange(Communicator& comm, std::int64_t micro_shards,
       // What is not ours must come from its owner.
       std::fill(buffers[unit].begin(), buffers[unit].begin() + begin, -7.0f);
       std::fill(buffers[unit].begin() + end, buffers[unit].end(), -7.0f);
-      post_all_gather(queue, buffers[unit], cuts[unit]);
+      post_all_gather(queue, tensor::host_row(buffers[unit]), cuts[unit]);
       expected_bytes += 4 * (sizes[unit] - (end - begin)) + 4 * (end - begin) * (ranks - 1);
     }
     queue.wait_all();
@@ -95,12 +95,13 @@ inline void check_gather_of_small_elements(Communicator& comm) {
   const int ranks = comm.size(), rank = comm.rank();
   const std::int64_t size = 5003;
   for (const auto& cuts : cuts_to_try(size, ranks)) {
-    std::vector<std::uint16_t> values(size, 0), expected(size);
-    for (std::int64_t i = 0; i < size; ++i) expected[i] = static_cast<std::uint16_t>(i * 31 + 5);
+    std::vector<tensor::BFloat16> values(size), expected(size);
+    for (std::int64_t i = 0; i < size; ++i)
+      expected[i].bits = static_cast<std::uint16_t>(i * 31 + 5);
     std::copy(expected.begin() + cuts[rank], expected.begin() + cuts[rank + 1],
               values.begin() + cuts[rank]);
-    all_gather(comm, std::as_writable_bytes(std::span(values)), cuts, 2);
-    EXPECT_EQ(values, expected);
+    all_gather(comm, tensor::host_row(values), cuts);
+    for (std::int64_t i = 0; i < size; ++i) ASSERT_EQ(values[i].bits, expected[i].bits) << i;
   }
 }
 

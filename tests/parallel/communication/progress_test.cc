@@ -103,7 +103,7 @@ TEST(OrderTest, EachKindOfDifferenceInProcess) {
          std::vector<float> values(30);
          const std::vector<std::int64_t> cuts = {0, 10, 20, 30};
          if (comm.rank() == 0) comm.barrier();
-         all_gather(comm, std::as_writable_bytes(std::span(values)), cuts, 4);
+         all_gather(comm, tensor::host_row(values), cuts);
        },
        "barrier on rank 0|all_gather of slices of 120 bytes on rank"},
   };
@@ -133,11 +133,11 @@ TEST(WaitLimitTest, AnExchangeOfMessagesNamesWhoArrived) {
   const std::string text = failure_of(
       3,
       [](Communicator& comm) {
-        std::vector<float> values(30), workspace;
+        std::vector<float> values(30);
         const std::vector<std::int64_t> cuts = {0, 10, 20, 30};
-        all_gather(comm, std::as_writable_bytes(std::span(values)), cuts, 4);
+        all_gather(comm, tensor::host_row(values), cuts);
         if (comm.rank() == 1) std::this_thread::sleep_for(1s);
-        all_gather(comm, std::as_writable_bytes(std::span(values)), cuts, 4);
+        all_gather(comm, tensor::host_row(values), cuts);
       },
       200ms);
   EXPECT_EQ(text,

@@ -85,8 +85,8 @@ int work(Communicator& world, const std::string& what, double limit) {
       });
     }
     if (what == "axis") {
-      test::reduce_scatter(*axis, buffer, cuts, MicroShardPlan(axis->size(), axis->size()),
-                           workspace);
+      test::reduce_scatter(*axis, tensor::host_row(buffer), cuts,
+                           MicroShardPlan(axis->size(), axis->size()), workspace);
     } else {
       world.barrier();
     }

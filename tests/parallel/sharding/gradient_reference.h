@@ -51,15 +51,15 @@ inline std::vector<float> reference_sum(std::int64_t micro_shards, std::int64_t 
 
 // What GradientAccumulator makes of a rank's micro-shards.
 inline std::vector<float> local_sum(const MicroShardPlan& plan, int rank, std::int64_t size) {
-  GradientAccumulator accumulator(plan, rank, size);
+  GradientAccumulator accumulator(plan, rank, size, tensor::Device::kCpu);
   for (std::int64_t shard = plan.first(rank); shard < plan.first(rank) + plan.count(rank);
        ++shard) {
     const std::vector<float> gradient = shard_gradient(shard, size);
-    std::copy(gradient.begin(), gradient.end(), accumulator.buffer().begin());
+    std::copy(gradient.begin(), gradient.end(), accumulator.buffer().f32());
     accumulator.add();
   }
-  const std::span<float> sum = accumulator.sum();
-  return {sum.begin(), sum.end()};
+  const tensor::Tensor sum = accumulator.sum();
+  return {sum.f32(), sum.f32() + sum.count()};
 }
 
 }  // namespace eyrie::parallel

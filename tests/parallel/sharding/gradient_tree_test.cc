@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "parallel/sharding/gradient_reference.h"
+#include "tensor/ops/sums.h"
 
 namespace eyrie::parallel {
 namespace {
@@ -22,9 +23,9 @@ TEST_P(GradientTreeTest, SameBitsAsTheReferenceOnEveryRankCount) {
       const MicroShardPlan plan(micro_shards, static_cast<int>(ranks));
       std::vector<std::vector<float>> sums;
       for (int rank = 0; rank < ranks; ++rank) sums.push_back(local_sum(plan, rank, size));
-      std::vector<float*> parts;
-      for (auto& sum : sums) parts.push_back(sum.data());
-      add_rank_sums(plan, parts, size);
+      std::vector<tensor::Tensor> parts;
+      for (auto& sum : sums) parts.push_back(tensor::host_row(sum));
+      tensor::sum_tree(parts, plan.ranks_in_group());
       EXPECT_TRUE(same_bits(sums[0], expected)) << ranks << " ranks, size " << size;
     }
   }
@@ -53,17 +54,17 @@ TEST(GradientTreeTest, FewBuffers) {
   const std::vector<std::pair<std::int64_t, int>> expected = {{1, 1}, {2, 2},  {3, 2}, {4, 3},
                                                               {8, 4}, {12, 4}, {24, 5}};
   for (const auto& [micro_shards, buffers] : expected) {
-    GradientAccumulator accumulator(MicroShardPlan(micro_shards, 1), 0, 64);
+    GradientAccumulator accumulator(MicroShardPlan(micro_shards, 1), 0, 64, tensor::Device::kCpu);
     for (int step = 0; step < 3; ++step) {
       for (std::int64_t shard = 0; shard < micro_shards; ++shard) {
-        std::span<float> buffer = accumulator.buffer();
+        const tensor::Tensor buffer = accumulator.buffer();
         EXPECT_EQ(reinterpret_cast<std::uintptr_t>(buffer.data()) % 64, 0u);
-        std::fill(buffer.begin(), buffer.end(), 1.0f);
+        std::fill_n(buffer.f32(), buffer.count(), 1.0f);
         EXPECT_FALSE(accumulator.complete());
         accumulator.add();
       }
       EXPECT_TRUE(accumulator.complete());
-      EXPECT_EQ(accumulator.sum()[63], static_cast<float>(micro_shards));
+      EXPECT_EQ(accumulator.sum().f32()[63], static_cast<float>(micro_shards));
       accumulator.reset();
     }
     EXPECT_EQ(accumulator.buffers(), buffers) << micro_shards;

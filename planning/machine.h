@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "tensor/dtype.h"
 
-namespace eyrie::trainer {
+namespace eyrie::planning {
 
 // All numbers are per rank: what it reaches while all ranks of its node are busy.
 struct Machine {
@@ -39,4 +39,4 @@ Machine read_machine(const base::Path& path);
 // a second), the rest are the defaults above.
 Machine measure_machine(tensor::DType compute);
 
-}  // namespace eyrie::trainer
+}  // namespace eyrie::planning

@@ -1,6 +1,6 @@
 // Plans of runs: memory limits, what metrics say was exchanged, machines, and the search for
 // meshes.
-#include "trainer/plan.h"
+#include "planning/plan.h"
 
 #include <gtest/gtest.h>
 
@@ -8,17 +8,22 @@
 #include <nlohmann/json.hpp>
 
 #include "base/host_memory.h"
-#include "model/pass_size.h"
+#include "planning/memory_limit.h"
 #include "support/tiny_run.h"
 #include "trainer/bytes.h"
-#include "trainer/memory_limit.h"
 #include "trainer/resolve_mesh.h"
 #include "trainer/trainer.h"
 
-namespace eyrie::trainer {
+namespace eyrie::planning {
 namespace {
 
 using parallel::MeshShape;
+using trainer::bytes_text;
+using trainer::check_threads;
+using trainer::mesh_error;
+using trainer::Outcome;
+using trainer::parse_bytes;
+using trainer::train;
 
 const test::TinyRun& data() {
   static const test::TinyRun run;
@@ -61,7 +66,7 @@ TEST(Plan, MetricsSayWhatWasExchanged) {
          fmt::format("mesh.sequence={}", mesh.sequence), "precision=bf16"});
     for (const std::int64_t stop_after : {3, 0}) {  // the second time it goes on
       parallel::run_in_process(mesh.ranks(), [&](parallel::Communicator& world) {
-        train(run, world, {.stop_after = stop_after}, nullptr);
+        train(run, world, {.plan_memory = plan_memory, .stop_after = stop_after}, nullptr);
       });
     }
     std::ifstream lines(run.directory + "/metrics.jsonl");
@@ -124,7 +129,8 @@ TEST(MemoryLimit, AMillionTokensTrainOnFourRanks) {
   on_four.push_back("mesh.context=4");
   const RunConfig run = data().config("million", on_four);
   parallel::run_in_process(4, [&](parallel::Communicator& world) {
-    EXPECT_EQ(train(run, world, {.stop_after = 1}, nullptr), Outcome::kStopped);
+    EXPECT_EQ(train(run, world, {.plan_memory = plan_memory, .stop_after = 1}, nullptr),
+              Outcome::kStopped);
   });
   std::ifstream lines(run.directory + "/metrics.jsonl");
   std::string line;
@@ -133,7 +139,9 @@ TEST(MemoryLimit, AMillionTokensTrainOnFourRanks) {
 }
 
 TEST(MemoryLimit, NamesMeshesOfTheSameRanks) {
-  const std::string text = refusal([] { check_memory(long_run("5GB"), {.data = 2, .tensor = 2}); });
+  RunConfig run = long_run("5GB");
+  for (StageConfig& stage : run.stages) stage.batch_sequences = stage.micro_shards = 2;
+  const std::string text = refusal([&] { check_memory(run, {.data = 2, .tensor = 2}); });
   EXPECT_NE(text.find("The nearest meshes of 4 ranks that fit: data 1 × context 2 × tensor 2"),
             std::string::npos)
       << text;
@@ -145,7 +153,7 @@ TEST(MemoryLimit, IsPartOfTheCheck) {
   for (const bool check : {false, true}) {
     EXPECT_NE(refusal([&] {
                 parallel::run_in_process(1, [&](parallel::Communicator& world) {
-                  train(run, world, {.check = check}, nullptr);
+                  train(run, world, {.check = check, .plan_memory = plan_memory}, nullptr);
                 });
               }).find("memory_limit is 4.00 GB"),
               std::string::npos);
@@ -270,13 +278,12 @@ TEST(Plan, LargeMeshesArePlannedByStandIns) {
   const StepShape shape = step_shape(run, run.stages[0], mesh);
   const MeshPlan plan(run.model, shape);
   for (int context = 0; context < 16; ++context) {
-    const model::PassSize whole = model::pass_size(run.model, {.compute = shape.compute,
-                                                               .sequences = shape.sequences,
-                                                               .length = shape.length,
-                                                               .context_rank = context,
-                                                               .context_ranks = 16,
-                                                               .tensor_rank = 1,
-                                                               .tensor_ranks = 2});
+    const PassPlan whole = plan_pass(run.model, {.compute = shape.compute,
+                                                 .sequences = shape.sequences,
+                                                 .length = shape.length,
+                                                 .mesh = mesh,
+                                                 .context_rank = context,
+                                                 .tensor_rank = 1});
     EXPECT_EQ(plan.pass(context, 1).context_sent, whole.context_sent) << context;
     EXPECT_EQ(plan.pass(context, 1).tensor_sent, whole.tensor_sent) << context;
     EXPECT_EQ(plan.pass(context, 1).saved_touched, whole.saved_touched) << context;
@@ -325,4 +332,4 @@ TEST(Plan, TheBestMeshesFitTheLimitAndAreSorted) {
 }
 
 }  // namespace
-}  // namespace eyrie::trainer
+}  // namespace eyrie::planning

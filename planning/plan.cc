@@ -1,5 +1,5 @@
 // Memory over a run's stages, the model of a step's time, and the search for meshes.
-#include "trainer/plan.h"
+#include "planning/plan.h"
 
 #include <algorithm>
 #include <set>
@@ -10,7 +10,7 @@
 #include "trainer/resolve_mesh.h"
 #include "trainer/validation.h"
 
-namespace eyrie::trainer {
+namespace eyrie::planning {
 
 using parallel::AxisBytes;
 using parallel::MeshShape;
@@ -25,23 +25,33 @@ StepShape step_shape(const RunConfig& run, const StageConfig& stage, const MeshS
 }
 
 RankMemory memory_needed(const RunConfig& run, const MeshShape& mesh) {
+  return memory_needed(run, mesh, std::make_shared<PassPlans>(run.model), 64);
+}
+
+RankMemory memory_needed(const RunConfig& run, const MeshShape& mesh,
+                         const std::shared_ptr<PassPlans>& passes, int all_up_to) {
   RankMemory most;
+  std::vector<std::pair<StepShape, RankMemory>> known;  // stages often have equal steps
+  const auto largest = [&](const StepShape& shape) {
+    for (const auto& [other, memory] : known)
+      if (other == shape) return memory;
+    return known.emplace_back(shape, MeshPlan(passes, shape).largest_memory(all_up_to)).second;
+  };
   for (const StageConfig& stage : run.stages) {
     const StepShape shape = step_shape(run, stage, mesh);
-    RankMemory memory = MeshPlan(run.model, shape).largest_memory();
+    RankMemory memory = largest(shape);
     if (stage.validate_sequences > 0) {
       const std::int64_t columns = mesh.data * mesh.context;
-      const model::PassSize size = model::pass_size(
-          run.model, {.compute = shape.compute,
-                      .sequences = std::min(validation_rows_at_once(stage.sequence_length),
-                                            (stage.validate_sequences + columns - 1) / columns),
-                      .length = stage.sequence_length,
-                      .tensor_ranks = mesh.tensor,
-                      .sequence = mesh.sequence,
-                      .training = false});
+      const PassPlan& pass = passes->plan(
+          {.compute = shape.compute,
+           .sequences = std::min(trainer::validation_rows_at_once(stage.sequence_length),
+                                 (stage.validate_sequences + columns - 1) / columns),
+           .length = stage.sequence_length,
+           .mesh = {.tensor = mesh.tensor, .sequence = mesh.sequence},
+           .training = false});
       // Validation uses the same arenas.
-      memory.activations = std::max(memory.activations, size.saved_touched);
-      memory.scratch = std::max(memory.scratch, size.scratch_touched);
+      memory.activations = std::max(memory.activations, pass.saved_touched);
+      memory.scratch = std::max(memory.scratch, pass.scratch_touched);
     }
     if (!run.checkpoint_async) memory.snapshot = 0;  // written from the training's own memory
     if (memory.all() > most.all()) most = memory;
@@ -163,17 +173,18 @@ StepTime step_time(const RunConfig& run, const MeshPlan& plan, const Machine& ma
 
 std::vector<Candidate> best_meshes(const RunConfig& run, const StageConfig& stage, int ranks,
                                    const Machine& machine, std::int64_t limit) {
+  const auto passes = std::make_shared<PassPlans>(run.model);
   std::vector<Candidate> all;
-  for (MeshShape mesh : fitting_meshes(run, ranks, run.mesh)) {
+  for (MeshShape mesh : trainer::fitting_meshes(run, ranks, run.mesh)) {
     for (const bool sequence : {false, true}) {
       if (sequence && mesh.tensor == 1) continue;
       for (int zero = 0; zero <= 3; ++zero) {
         if (mesh.shard_group_size() == 1 && zero != 1) continue;  // nothing to shard
         mesh.sequence = sequence;
         mesh.zero = zero;
-        const std::int64_t memory = memory_needed(run, mesh).all();
+        const std::int64_t memory = memory_needed(run, mesh, passes).all();
         if (limit > 0 && memory > limit) continue;
-        const MeshPlan plan(run.model, step_shape(run, stage, mesh));
+        const MeshPlan plan(passes, step_shape(run, stage, mesh));
         all.push_back({mesh, memory, step_time(run, plan, machine)});
       }
     }
@@ -184,4 +195,4 @@ std::vector<Candidate> best_meshes(const RunConfig& run, const StageConfig& stag
   return all;
 }
 
-}  // namespace eyrie::trainer
+}  // namespace eyrie::planning

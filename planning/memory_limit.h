@@ -1,12 +1,13 @@
-// Rejects runs that would not fit the memory or the processors, before they start.
+// Rejects runs that would not fit the memory, before they start.
 #pragma once
 
 #include <string>
 
 #include "base/host_memory.h"
-#include "trainer/plan.h"
+#include "planning/plan.h"
+#include "trainer/trainer.h"
 
-namespace eyrie::trainer {
+namespace eyrie::planning {
 
 // Throws InputError if a rank would need more than the run's `memory_limit`: says how much for
 // what, and the nearest meshes that fit.
@@ -19,8 +20,8 @@ void check_memory(const RunConfig& run, const parallel::MeshShape& mesh);
 std::string check_host_memory(const RunConfig& run, const parallel::MeshShape& mesh,
                               const base::HostMemory& host, int ranks_here, bool elsewhere);
 
-// The same for `threads`: throws InputError if they are many times this machine's processors,
-// unless the run is only checked here; returns a warning if they are more.
-std::string check_threads(const RunConfig& run, bool check_only);
+// Both, for trainer::TrainOptions.
+trainer::PlannedMemory plan_memory(const RunConfig& run, const parallel::MeshShape& mesh,
+                                   int ranks_here, bool elsewhere);
 
-}  // namespace eyrie::trainer
+}  // namespace eyrie::planning

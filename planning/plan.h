@@ -5,11 +5,14 @@
 #include <string>
 #include <vector>
 
-#include "trainer/machine.h"
-#include "trainer/mesh_plan.h"
+#include "planning/machine.h"
+#include "planning/mesh_plan.h"
 #include "trainer/run_config.h"
 
-namespace eyrie::trainer {
+namespace eyrie::planning {
+
+using trainer::RunConfig;
+using trainer::StageConfig;
 
 StepShape step_shape(const RunConfig& run, const StageConfig& stage,
                      const parallel::MeshShape& mesh);
@@ -17,6 +20,9 @@ StepShape step_shape(const RunConfig& run, const StageConfig& stage,
 // Returns the memory of the rank and stage that need most. Includes validation, if the run has it:
 // its whole sequences may need more than the pieces of training.
 RankMemory memory_needed(const RunConfig& run, const parallel::MeshShape& mesh);
+// The same for a search among meshes, by a few ranks of each. `passes`: of the run's model.
+RankMemory memory_needed(const RunConfig& run, const parallel::MeshShape& mesh,
+                         const std::shared_ptr<PassPlans>& passes, int all_up_to = 8);
 
 // The parts of memory by purpose, largest first; parts of 0 bytes are left out.
 struct MemoryPart {
@@ -57,4 +63,4 @@ struct Candidate {
 std::vector<Candidate> best_meshes(const RunConfig& run, const StageConfig& stage, int ranks,
                                    const Machine& machine, std::int64_t limit);
 
-}  // namespace eyrie::trainer
+}  // namespace eyrie::planning

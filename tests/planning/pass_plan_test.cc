@@ -1,24 +1,23 @@
-// The walk of pass_size() against what passes really take and send, to the byte, on one rank and
-// on context and tensor ranks; and what the context axis is for: a long sequence's memory.
-#include "model/pass_size.h"
-#include "model/training_parameters.h"
+// Passes on meta against what passes really take and send, to the byte, on one rank and on context
+// and tensor ranks; and what the context axis is for: a long sequence's memory.
+#include "planning/pass_plan.h"
 
 #include <gtest/gtest.h>
 
-#include <mutex>
+#include "model/training_parameters.h"
 
-#include "model/griffin.h"
-
-namespace eyrie::model {
+namespace eyrie::planning {
 namespace {
 
+using model::Griffin;
+using model::GriffinConfig;
 using tensor::DType;
 
-struct Gradients : GradientSink {
+struct Gradients : model::GradientSink {
   explicit Gradients(const std::vector<parallel::Unit>& units) {
     for (const auto& unit : units) buffers.emplace_back(static_cast<std::size_t>(unit.size), 0.0f);
   }
-  float* gradient(std::size_t unit) override { return buffers[unit].data(); }
+  tensor::Tensor gradient(std::size_t unit) override { return tensor::host_row(buffers[unit]); }
   void finished(std::size_t) override {}
   std::vector<std::vector<float>> buffers;
 };
@@ -60,9 +59,9 @@ std::vector<Measured> measure(const Case& c, bool seamless, int passes = 3) {
   std::vector<Measured> all(static_cast<std::size_t>(shape.ranks()));
   parallel::run_in_process(shape.ranks(), [&](parallel::Communicator& world) {
     const parallel::Mesh mesh(world, shape);
-    Griffin griffin(c.config, ParallelContext::of(mesh));
+    Griffin griffin(c.config, model::ParallelContext::of(mesh));
     griffin.set_recompute(c.recompute);
-    TrainingParameters parameters(griffin.units(), c.compute);
+    model::TrainingParameters parameters(griffin.units(), c.compute);
     parameters.initialise(1);
     const auto n = static_cast<std::size_t>(c.sequences * c.length);
     std::vector<std::int32_t> tokens(n, 3), positions(n);
@@ -70,10 +69,14 @@ std::vector<Measured> measure(const Case& c, bool seamless, int passes = 3) {
       positions[t] = static_cast<std::int32_t>(t % static_cast<std::size_t>(c.length));
     const std::vector<float> weight(n, 1.0f);
     const std::size_t chunk = (seamless ? std::size_t{256} : std::size_t{8}) << 20;
-    Workspace workspace{tensor::Arena(chunk), tensor::Arena(chunk)};
+    model::Workspace workspace(tensor::Device::kCpu, chunk);
     Gradients gradients(griffin.units());
-    const BatchView batch{c.sequences,   c.length,         tokens.data(),
-                          tokens.data(), positions.data(), weight.data()};
+    const model::BatchView batch{c.sequences,
+                                 c.length,
+                                 tensor::host_row(tokens),
+                                 tensor::host_row(tokens),
+                                 tensor::host_row(positions),
+                                 tensor::host_row(weight)};
     Measured& one = all[static_cast<std::size_t>(world.rank())];
     for (int pass = 0; pass < passes; ++pass) {
       one.context_sent = -mesh.context().bytes_sent();
@@ -96,17 +99,16 @@ std::vector<Measured> measure(const Case& c, bool seamless, int passes = 3) {
   return all;
 }
 
-PassSize predict(const Case& c, int rank) {
-  return pass_size(c.config, {.compute = c.compute,
-                              .sequences = c.sequences,
-                              .length = c.length,
-                              .context_rank = rank / c.tensor,
-                              .context_ranks = c.context,
-                              .tensor_rank = rank % c.tensor,
-                              .tensor_ranks = c.tensor,
-                              .sequence = c.sequence,
-                              .training = c.training,
-                              .recompute = c.recompute});
+PassPlan predict(const Case& c, int rank) {
+  return plan_pass(c.config,
+                   {.compute = c.compute,
+                    .sequences = c.sequences,
+                    .length = c.length,
+                    .mesh = {.context = c.context, .tensor = c.tensor, .sequence = c.sequence},
+                    .context_rank = rank / c.tensor,
+                    .tensor_rank = rank % c.tensor,
+                    .training = c.training,
+                    .recompute = c.recompute});
 }
 
 void expect_alike(const Case& c) {
@@ -118,20 +120,20 @@ void expect_alike(const Case& c) {
   const auto chunks = measure(c, false), seamless = measure(c, true);
   for (int rank = 0; rank < c.context * c.tensor; ++rank) {
     SCOPED_TRACE(rank);
-    const PassSize size = predict(c, rank);
+    const PassPlan plan = predict(c, rank);
     const auto r = static_cast<std::size_t>(rank);
-    EXPECT_EQ(size.saved_held, chunks[r].saved_held);
-    EXPECT_EQ(size.scratch_held, chunks[r].scratch_held);
-    EXPECT_EQ(size.saved_touched, chunks[r].saved_touched);
-    EXPECT_EQ(size.scratch_touched, chunks[r].scratch_touched);
-    EXPECT_EQ(size.activations, seamless[r].saved);
-    EXPECT_EQ(std::max(size.logits, size.backward), seamless[r].scratch);
-    EXPECT_EQ(size.context_sent, chunks[r].context_sent);
-    EXPECT_EQ(size.tensor_sent, chunks[r].tensor_sent);
+    EXPECT_EQ(plan.saved_held, chunks[r].saved_held);
+    EXPECT_EQ(plan.scratch_held, chunks[r].scratch_held);
+    EXPECT_EQ(plan.saved_touched, chunks[r].saved_touched);
+    EXPECT_EQ(plan.scratch_touched, chunks[r].scratch_touched);
+    EXPECT_EQ(plan.activations, seamless[r].saved);
+    EXPECT_EQ(std::max(plan.logits, plan.backward), seamless[r].scratch);
+    EXPECT_EQ(plan.context_sent, chunks[r].context_sent);
+    EXPECT_EQ(plan.tensor_sent, chunks[r].tensor_sent);
   }
 }
 
-TEST(PassSize, Recomputation) {
+TEST(PlanPass, Recomputation) {
   for (const DType compute : {DType::kFloat32, DType::kBFloat16}) {
     for (const auto& [context, tensor, sequence] :
          {std::array{1, 1, 0}, {1, 2, 0}, {1, 2, 1}, {3, 1, 0}, {2, 2, 1}}) {
@@ -147,7 +149,7 @@ TEST(PassSize, Recomputation) {
   }
 }
 
-TEST(PassSize, OneRank) {
+TEST(PlanPass, OneRank) {
   for (const DType compute : {DType::kFloat32, DType::kBFloat16}) {
     expect_alike({config_of("RRA"), compute, 2, 200});
     expect_alike({config_of("GRA", 20000), compute, 1, 700});
@@ -157,13 +159,13 @@ TEST(PassSize, OneRank) {
                   .length = 150,
                   .training = false});
   }
-  GriffinConfig config = preset("griffin-10m");  // pieces larger than a chunk
+  GriffinConfig config = model::preset("griffin-10m");  // pieces larger than a chunk
   config.vocabulary = 1000;
   config.layers = "RAR";
   expect_alike({config, DType::kBFloat16, 1, 4096});
 }
 
-TEST(PassSize, ContextRanks) {
+TEST(PlanPass, ContextRanks) {
   for (const DType compute : {DType::kFloat32, DType::kBFloat16}) {
     expect_alike({.config = config_of("RARG"),
                   .compute = compute,
@@ -175,7 +177,7 @@ TEST(PassSize, ContextRanks) {
   }
 }
 
-TEST(PassSize, TensorRanks) {
+TEST(PlanPass, TensorRanks) {
   for (const DType compute : {DType::kFloat32, DType::kBFloat16}) {
     for (const bool sequence : {false, true}) {
       expect_alike({config_of("RARG"), compute, 2, 37, 1, 4, sequence});
@@ -187,7 +189,7 @@ TEST(PassSize, TensorRanks) {
 }
 
 // Four context ranks need at most 30 % of what one needs for a sequence of 65,536 tokens.
-TEST(PassSize, ContextRanksShareOutTheMemoryOfALongSequence) {
+TEST(PlanPass, ContextRanksShareOutTheMemoryOfALongSequence) {
   GriffinConfig config = config_of("RRA", 258, 128);
   config.width = config.rnn_width = 64;
   config.mlp_width = 192;
@@ -203,4 +205,4 @@ TEST(PassSize, ContextRanksShareOutTheMemoryOfALongSequence) {
 }
 
 }  // namespace
-}  // namespace eyrie::model
+}  // namespace eyrie::planning

@@ -1,7 +1,7 @@
 // Plans of meshes against steps that are run on them, in threads of one process: the bytes that
 // every rank sends on every axis are the predicted ones exactly, and so is the memory that the
 // parts of a rank say they hold.
-#include "trainer/mesh_plan.h"
+#include "planning/mesh_plan.h"
 
 #include <gtest/gtest.h>
 
@@ -10,7 +10,7 @@
 #include "support/mesh_run.h"
 #include "trainer/optimizer.h"
 
-namespace eyrie::trainer {
+namespace eyrie::planning {
 namespace {
 
 using parallel::AxisBytes;
@@ -28,8 +28,9 @@ std::vector<Measured> run(const model::GriffinConfig& config, const StepShape& s
   parallel::run_in_process(shape.mesh.ranks(), [&](parallel::Communicator& world) {
     const parallel::Mesh mesh(world, shape.mesh);
     const model::Griffin griffin(config, model::ParallelContext::of(mesh));
-    model::TrainingParameters parameters = make_parameters(griffin, shape.compute, mesh);
-    Optimizer optimizer({}, parameters, mesh);
+    model::TrainingParameters parameters =
+        trainer::make_parameters(griffin.units(), shape.compute, mesh);
+    trainer::Optimizer optimizer({}, parameters, mesh);
     optimizer.initialise(7);
     model::Workspace workspace;
     const auto n = static_cast<std::size_t>(shape.sequences * shape.length);
@@ -45,15 +46,16 @@ std::vector<Measured> run(const model::GriffinConfig& config, const StepShape& s
       const parallel::StepPlan plan(shape.micro_shards, shape.mesh);
       optimizer.begin(plan);
       for (std::int64_t number = 0; number < plan.count(); ++number) {
-        griffin.loss(parameters,
-                     {shape.sequences, shape.length, tokens.data(), tokens.data(), positions.data(),
-                      weight.data()},
-                     workspace, 1.0f / static_cast<float>(n), optimizer);
+        griffin.loss(
+            parameters,
+            {shape.sequences, shape.length, tensor::host_row(tokens), tensor::host_row(tokens),
+             tensor::host_row(positions), tensor::host_row(weight)},
+            workspace, 1.0f / static_cast<float>(n), optimizer);
       }
       optimizer.apply(1e-3, optimizer.grad_norm());
       one.sent = optimizer.bytes_sent() - before;
     }
-    const Optimizer::Bytes own = optimizer.bytes();
+    const trainer::Optimizer::Bytes own = optimizer.bytes();
     const model::TrainingParameters::Bytes weights = parameters.bytes();
     one.memory.masters = weights.masters;
     one.memory.copies = weights.copies;
@@ -152,4 +154,4 @@ TEST(MeshPlan, ALargerModel) {
 }
 
 }  // namespace
-}  // namespace eyrie::trainer
+}  // namespace eyrie::planning

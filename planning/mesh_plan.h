@@ -1,28 +1,26 @@
 // What training on a mesh will need: the memory of every rank, and the bytes that every rank sends
-// per step. Counted by the rules that training itself follows (docs/planning.md); only the tables
-// of parameters are allocated.
+// per step. Found by running the code of training on meta, rank by rank: passes (pass_plan.h), then
+// the optimizer with its gradient sums, gathered parameters and update (docs/planning.md).
 #pragma once
 
 #include <cstdint>
 #include <map>
-#include <string>
+#include <memory>
 #include <utility>
 #include <vector>
 
-#include "model/pass_size.h"
-#include "parallel/sharding/mesh.h"
-#include "parallel/sharding/unit.h"
-#include "tensor/dtype.h"
+#include "planning/pass_plan.h"
 
-namespace eyrie::trainer {
+namespace eyrie::planning {
 
 // Steps of `micro_shards` micro-shards (over all ranks), each of `sequences` sequences of `length`
-// tokens. The mesh must fit (resolve_mesh.h).
+// tokens. The mesh must fit (trainer/resolve_mesh.h).
 struct StepShape {
   tensor::DType compute = tensor::DType::kBFloat16;
   parallel::MeshShape mesh;
   std::int64_t sequences = 8, length = 2048, micro_shards = 1;
   bool recompute = false;
+  friend bool operator==(const StepShape&, const StepShape&) = default;
 };
 
 // The memory of one rank, in bytes.
@@ -52,64 +50,52 @@ constexpr std::int64_t kProcessBytes = std::int64_t{64} << 20;
 
 class MeshPlan {
  public:
-  MeshPlan(const model::GriffinConfig& config, const StepShape& shape);
+  // Plans of one model share their passes, which most meshes have in common.
+  MeshPlan(std::shared_ptr<PassPlans> passes, const StepShape& shape);
+  MeshPlan(const model::GriffinConfig& config, const StepShape& shape)
+      : MeshPlan(std::make_shared<PassPlans>(config), shape) {}
 
   const StepShape& shape() const { return shape_; }
   RankMemory memory(int rank) const;
-  RankMemory largest_memory() const;  // of the rank that needs most
+  // Of the rank that needs most. On meshes of more than `all_up_to` ranks only the first, second
+  // and last rank of each axis are planned: others differ from them by the rounding of their
+  // slices.
+  RankMemory largest_memory(int all_up_to = 64) const;
 
   // What a rank sends per step: activations of its micro-shards, gradient sums, and parameters.
   // Control values (losses, norms, votes) are not counted.
   parallel::AxisBytes sent(int rank) const {
     return gradients_sent(rank) + passes_sent(rank) + parameters_sent(rank);
   }
-  // Its parts: gradient sums; activations; parameters, fetched by ZeRO 3 and all-gathered after the
-  // update.
-  parallel::AxisBytes gradients_sent(int rank) const;
+  // Its parts: gradient sums; activations; parameters, gathered by ZeRO 3 for their use and
+  // all-gathered after the update.
+  parallel::AxisBytes gradients_sent(int rank) const { return step(rank).gradients; }
   parallel::AxisBytes passes_sent(int rank) const;
-  parallel::AxisBytes parameters_sent(int rank) const;
+  parallel::AxisBytes parameters_sent(int rank) const { return step(rank).parameters; }
   std::int64_t sent_by_all() const;
 
   std::int64_t micro_shards_per_rank() const { return shape_.micro_shards / shape_.mesh.data; }
-  const model::PassSize& pass(int context_rank, int tensor_rank) const;
+  const PassPlan& pass(int context_rank, int tensor_rank) const;
   // Elements that a rank updates.
-  std::int64_t updated(int rank) const;
+  std::int64_t updated(int rank) const { return step(rank).updated; }
 
  private:
-  struct Place {
-    int replica, shard_rank, context, tensor;
+  // A step of one rank, except for what its passes take and send.
+  struct RankStep {
+    RankMemory memory;
+    parallel::AxisBytes gradients, parameters;
+    std::int64_t updated = 0;
   };
-  struct Column {  // what all ranks with one tensor slice have in common
-    std::vector<parallel::Unit> units;
-    std::int64_t vectors = 0;                   // elements of parameters not in matrix products
-    mutable std::vector<std::int64_t> fetches;  // of fetches(), on demand
-  };
-  Place place_of(int rank) const;
-  const Column& column(int tensor_rank) const;
-  // Elements [begin, end) of a unit that the rank updates.
-  std::pair<std::int64_t, std::int64_t> shard(const Place& place, std::size_t unit) const;
-  // Where a shard rank's part of a unit begins and ends.
-  std::pair<std::int64_t, std::int64_t> cut(const Place& place, std::size_t unit) const;
-  std::int64_t own(const Place& place, std::size_t unit) const;  // its length
-  int stage() const;  // ZeRO stage of gradients; 1 if the shard group has one rank
-  bool sharded() const;
-  bool whole_masters() const;
-  std::int64_t gradient_bytes(const Place& place) const;
-  std::int64_t exchange_bytes(const Place& place) const;
-  std::int64_t rows_cut(const Place& place) const;
-  std::int64_t tensor_sums(const Place& place) const;
-  // How often a step all-gathers each unit (ZeRO 3).
-  const std::vector<std::int64_t>& fetches(const Column& column) const;
+  const RankStep& step(int rank) const;
+  RankStep run_step(int rank) const;
   // A rank with an equal pass, whose numbers are used for this one too.
   std::pair<int, int> stand_in(int context_rank, int tensor_rank) const;
 
-  model::GriffinConfig config_;
   StepShape shape_;
-  mutable std::map<int, Column> columns_;                          // by tensor rank, on demand
-  mutable std::map<std::pair<int, int>, model::PassSize> passes_;  // by context and tensor rank
+  std::shared_ptr<PassPlans> passes_;      // planned on demand, like all below
+  mutable std::map<int, RankStep> steps_;  // by rank
+  // By tensor rank: its slices of the parameters.
+  mutable std::map<int, std::vector<parallel::Unit>> units_;
 };
 
-// Whether any parameter of the unit is an operand of matrix products.
-bool has_products(const parallel::Unit& unit);
-
-}  // namespace eyrie::trainer
+}  // namespace eyrie::planning

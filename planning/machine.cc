@@ -1,5 +1,5 @@
 // Reads and measures machines.
-#include "trainer/machine.h"
+#include "planning/machine.h"
 
 #include <fmt/format.h>
 
@@ -7,7 +7,7 @@
 #include "tensor/ops/matmul.h"
 #include "trainer/bytes.h"
 
-namespace eyrie::trainer {
+namespace eyrie::planning {
 namespace {
 
 // Reads the FLOPs per second of one rank; below the range the unit was forgotten.
@@ -26,7 +26,8 @@ constexpr std::int64_t kLeastBandwidth = 1'000'000;
 Machine::Link read_link(base::Config section, const Machine::Link& fallback) {
   Machine::Link link = fallback;
   if (section.has("bandwidth"))
-    link.bandwidth = static_cast<double>(read_bytes(section, "bandwidth", kLeastBandwidth));
+    link.bandwidth =
+        static_cast<double>(trainer::read_bytes(section, "bandwidth", kLeastBandwidth));
   link.latency = base::get_number(section, "latency", fallback.latency, 0, 60);
   return link;
 }
@@ -52,7 +53,7 @@ Machine read_machine(const base::Path& path) {
                      fmt::format("{} is no share: above 0, at most 1", machine.efficiency));
   if (file.has("memory_bandwidth"))
     machine.memory_bandwidth =
-        static_cast<double>(read_bytes(file, "memory_bandwidth", kLeastBandwidth));
+        static_cast<double>(trainer::read_bytes(file, "memory_bandwidth", kLeastBandwidth));
   machine.node = read_link(file.map("node"), machine.node);
   machine.network = read_link(file.map("network"), machine.network);
   file.finish();
@@ -65,4 +66,4 @@ Machine measure_machine(tensor::DType compute) {
   return machine;
 }
 
-}  // namespace eyrie::trainer
+}  // namespace eyrie::planning

@@ -1,5 +1,5 @@
-// Checks runs against memory and processors.
-#include "trainer/memory_limit.h"
+// Checks runs against memory.
+#include "planning/memory_limit.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -10,10 +10,11 @@
 #include "trainer/bytes.h"
 #include "trainer/resolve_mesh.h"
 
-namespace eyrie::trainer {
+namespace eyrie::planning {
 namespace {
 
 using parallel::MeshShape;
+using trainer::bytes_text;
 
 std::string parts_text(const RankMemory& memory) {
   std::vector<std::string> parts;
@@ -25,8 +26,9 @@ std::string parts_text(const RankMemory& memory) {
 // Returns meshes that fit, nearest first; of each arrangement of ranks the lowest ZeRO stage that
 // fits.
 std::vector<std::string> fitting(const RunConfig& run, const MeshShape& wanted, int ranks) {
+  const auto passes = std::make_shared<PassPlans>(run.model);
   std::vector<std::string> found;
-  for (MeshShape mesh : fitting_meshes(run, ranks, wanted)) {
+  for (MeshShape mesh : trainer::fitting_meshes(run, ranks, wanted)) {
     if (found.size() == 3) break;
     // Tries the run's own settings, higher ZeRO stages, and then sequence parallelism too.
     for (const bool sequence : {wanted.sequence, true}) {
@@ -37,7 +39,7 @@ std::vector<std::string> fitting(const RunConfig& run, const MeshShape& wanted, 
       for (int zero = wanted.zero; zero <= last && !fits; ++zero) {
         mesh.zero = zero;
         mesh.sequence = sequence;
-        const std::int64_t bytes = memory_needed(run, mesh).all();
+        const std::int64_t bytes = memory_needed(run, mesh, passes).all();
         fits = bytes <= run.memory_limit;
         if (fits)
           found.push_back(fmt::format("{} ({})", parallel::describe(mesh), bytes_text(bytes)));
@@ -141,14 +143,11 @@ std::string check_host_memory(const RunConfig& run, const MeshShape& mesh,
       needed, limit, bytes_text(host.most), host.limit, bytes_text(host.left));
 }
 
-std::string check_threads(const RunConfig& run, bool check_only) {
-  const int there = base::host_processors();
-  if (run.threads <= there) return "";
-  const std::string message = fmt::format("{} threads of a rank, but this machine has {}",
-                                          run.threads, base::counted(there, "processor"));
-  if (run.threads > base::most_threads() && !check_only)
-    throw run.error("threads", message + "; write auto, or at most that");
-  return "threads: " + message;
+trainer::PlannedMemory plan_memory(const RunConfig& run, const MeshShape& mesh, int ranks_here,
+                                   bool elsewhere) {
+  check_memory(run, mesh);
+  return {memory_needed(run, mesh).all(),
+          check_host_memory(run, mesh, base::host_memory(), ranks_here, elsewhere)};
 }
 
-}  // namespace eyrie::trainer
+}  // namespace eyrie::planning

@@ -1,0 +1,322 @@
+// Sends every operation to the device of its operands. Shapes are checked here, for all devices.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "tensor/cpu/attention_tiles.h"
+#include "tensor/cpu/kernels.h"
+#include "tensor/transfer.h"
+
+namespace eyrie::tensor {
+namespace {
+
+// Calls the implementation for the device that `operand` is on.
+template <class... Parameters, class... Arguments>
+void run(const Tensor& operand, void (*on_cpu)(Parameters...), Arguments&&... arguments) {
+  switch (operand.device()) {
+    case Device::kCpu:
+      return on_cpu(std::forward<Arguments>(arguments)...);
+    case Device::kCuda:
+      throw base::Error("this build of Eyrie has no CUDA");
+    case Device::kMeta:
+      return;
+  }
+}
+
+// The same for an operation that returns a value: on meta, `otherwise`.
+template <class Value, class... Parameters, class... Arguments>
+Value run_for(Value otherwise, const Tensor& operand, Value (*on_cpu)(Parameters...),
+              Arguments&&... arguments) {
+  if (operand.device() == Device::kMeta) return otherwise;
+  if (operand.device() == Device::kCuda) throw base::Error("this build of Eyrie has no CUDA");
+  return on_cpu(std::forward<Arguments>(arguments)...);
+}
+
+void check_same_shape(const char* operation, const Tensor& a, const Tensor& b) {
+  EYRIE_CHECK(
+      a.rows() == b.rows() && a.columns() == b.columns(),
+      fmt::format("{}: {}x{} and {}x{}", operation, a.rows(), a.columns(), b.rows(), b.columns()));
+}
+
+}  // namespace
+
+// ---- adamw.h
+
+void adamw(const Tensor& parameter, const Tensor& gradient, const Tensor& moment1,
+           const Tensor& moment2, const AdamWStep& step) {
+  check_same_shape("adamw", parameter, gradient);
+  check_same_shape("adamw", parameter, moment1);
+  check_same_shape("adamw", parameter, moment2);
+  run(parameter, cpu::adamw, parameter, gradient, moment1, moment2, step);
+}
+
+// ---- attention.h
+
+void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& first_key,
+               const AttentionShape& shape, const Tensor& out, const Tensor& log_sum,
+               Arena& scratch) {
+  if (q.device() == Device::kMeta) return cpu::allocate_tiles(shape, q.dtype(), false, scratch);
+  run(q, cpu::attention, q, k, v, first_key, shape, out, log_sum, scratch);
+}
+
+void attention_backward(const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v,
+                        const Tensor& out, const Tensor& log_sum, const Tensor& first_key,
+                        const AttentionShape& shape, const Tensor& dq, const Tensor& dk,
+                        const Tensor& dv, Arena& scratch) {
+  if (q.device() == Device::kMeta) return cpu::allocate_tiles(shape, q.dtype(), true, scratch);
+  run(q, cpu::attention_backward, dout, q, k, v, out, log_sum, first_key, shape, dq, dk, dv,
+      scratch);
+}
+
+void rope_angles(const Tensor& positions, std::int64_t head_dim, const Tensor& cosines,
+                 const Tensor& sines) {
+  run(positions, cpu::rope_angles, positions, head_dim, cosines, sines);
+}
+
+void rope(const Tensor& x, const Tensor& cosines, const Tensor& sines, bool inverse,
+          const Tensor& y) {
+  check_same_shape("rope", x, y);
+  run(x, cpu::rope, x, cosines, sines, inverse, y);
+}
+
+// ---- conv1d.h
+
+void conv1d(const Tensor& x, const Tensor& w, const Tensor& b, const Tensor& positions,
+            std::int64_t sequences, const Tensor& y, const Tensor& history) {
+  check_same_shape("conv1d", x, y);
+  run(x, cpu::conv1d, x, w, b, positions, sequences, y, history);
+}
+
+void conv1d_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& positions,
+                     std::int64_t sequences, const Tensor& dx, const Tensor& dw, const Tensor& db,
+                     const ConvNeighbours& neighbours) {
+  check_same_shape("conv1d_backward", dy, dx);
+  run(dy, cpu::conv1d_backward, dy, x, w, positions, sequences, dx, dw, db, neighbours);
+}
+
+// ---- cross_entropy.h
+
+void cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& weight, float cap,
+                   const Tensor& nll, const Tensor& dlogits, float gradient_scale) {
+  run(logits, cpu::cross_entropy, logits, targets, weight, cap, nll, dlogits, gradient_scale);
+}
+
+void cross_entropy_sums(const Tensor& logits, const Tensor& targets, std::int64_t first, float cap,
+                        const Tensor& sums) {
+  run(logits, cpu::cross_entropy_sums, logits, targets, first, cap, sums);
+}
+
+void cross_entropy_split(const Tensor& capped, const Tensor& targets, const Tensor& weight,
+                         std::int64_t first, float cap, const Tensor& all_sums, const Tensor& nll,
+                         const Tensor& dlogits, float gradient_scale) {
+  run(capped, cpu::cross_entropy_split, capped, targets, weight, first, cap, all_sums, nll, dlogits,
+      gradient_scale);
+}
+
+void score_logits(const Tensor& logits, float cap, const Tensor& log_sum, const Tensor& argmax) {
+  run(logits, cpu::score_logits, logits, cap, log_sum, argmax);
+}
+
+// ---- elementwise.h
+
+void zero(const Tensor& x) {
+  if (!x.empty()) run(x, cpu::zero, x);
+}
+
+void copy(const Tensor& from, const Tensor& to) {
+  EYRIE_CHECK(from.dtype() == to.dtype() && from.count() == to.count() &&
+                  (from.columns() == to.columns() || (from.contiguous() && to.contiguous())),
+              "copy: two tensors of one dtype and shape");
+  // From one device to another too.
+  if (!from.empty() && to.device() != Device::kMeta) run(from, cpu::copy, from, to);
+}
+
+void gather_rows(const Tensor& from, std::span<const std::int64_t> rows, const Tensor& to) {
+  EYRIE_CHECK(
+      from.dtype() == to.dtype() && from.columns() == to.columns() && std::ssize(rows) == to.rows(),
+      "gather_rows: as many rows of the same columns");
+  run(from, cpu::gather_rows, from, rows, to);
+}
+
+void convert(const Tensor& from, const Tensor& to) {
+  check_same_shape("convert", from, to);
+  run(from, cpu::convert, from, to);
+}
+
+void round_to_bfloat16(const Tensor& x) { run(x, cpu::round_to_bfloat16, x); }
+
+void transpose(const Tensor& from, const Tensor& to) {
+  EYRIE_CHECK(to.rows() == from.columns() && to.columns() == from.rows(),
+              "transpose: (r, c) to (c, r)");
+  run(from, cpu::transpose, from, to);
+}
+
+void add(const Tensor& x, const Tensor& y) {
+  check_same_shape("add", x, y);
+  run(x, cpu::add, x, y);
+}
+
+void affine(const Tensor& product, const Tensor& rest, const Tensor& state) {
+  EYRIE_CHECK(product.count() == state.count() && rest.count() == state.count(),
+              "affine: three tensors of one size");
+  run(state, cpu::affine, product, rest, state);
+}
+
+void column_sum(const Tensor& x, const Tensor& out, bool overwrite) {
+  EYRIE_CHECK(x.columns() == out.count(), "column_sum: a sum per column");
+  run(x, cpu::column_sum, x, out, overwrite);
+}
+
+void gelu_gate(const Tensor& gate, const Tensor& value, const Tensor& out) {
+  check_same_shape("gelu_gate", gate, value);
+  check_same_shape("gelu_gate", gate, out);
+  run(gate, cpu::gelu_gate, gate, value, out);
+}
+
+void gelu_gate_backward(const Tensor& dout, const Tensor& gate, const Tensor& value,
+                        const Tensor& dgate, const Tensor& dvalue) {
+  check_same_shape("gelu_gate_backward", dout, gate);
+  run(dout, cpu::gelu_gate_backward, dout, gate, value, dgate, dvalue);
+}
+
+void soft_cap(const Tensor& x, float cap) { run(x, cpu::soft_cap, x, cap); }
+
+// ---- embedding.h
+
+void embed(const Tensor& table, const Tensor& tokens, float scale, const Tensor& out,
+           std::int64_t first) {
+  EYRIE_CHECK(table.columns() == out.columns() && tokens.count() == out.rows(),
+              "embed: a row per token");
+  run(table, cpu::embed, table, tokens, scale, out, first);
+}
+
+void embed_backward(const Tensor& dout, const Tensor& tokens, float scale, const Tensor& dtable,
+                    std::int64_t first) {
+  EYRIE_CHECK(dtable.columns() == dout.columns() && tokens.count() == dout.rows(),
+              "embed_backward: a row per token");
+  run(dout, cpu::embed_backward, dout, tokens, scale, dtable, first);
+}
+
+// ---- few_rows.h
+
+void few_rows(std::span<const FewRowsProduct> products) {
+  for (const FewRowsProduct& p : products) {
+    EYRIE_CHECK(
+        (p.transposed ? p.w.columns() : p.w.rows()) == p.x.columns() &&
+            (p.transposed ? p.w.rows() : p.w.columns()) == p.out.columns() &&
+            p.x.rows() == products[0].x.rows() && p.x.rows() == p.out.rows() &&
+            (!p.bias || p.bias.count() == p.out.columns()) &&
+            (p.x.dtype() == p.w.dtype() || p.x.dtype() == DType::kFloat32),
+        fmt::format("few_rows: x {}x{} {}, w {}x{}{} {}, out {}x{}", p.x.rows(), p.x.columns(),
+                    name_of(p.x.dtype()), p.w.rows(), p.w.columns(), p.transposed ? "^T" : "",
+                    name_of(p.w.dtype()), p.out.rows(), p.out.columns()));
+  }
+  if (!products.empty()) run(products[0].out, cpu::few_rows, products);
+}
+
+void attention_step(const Tensor& q, std::span<const KeyRing> rings, std::int64_t heads,
+                    const Tensor& out) {
+  EYRIE_CHECK(std::ssize(rings) == q.rows() && q.dtype() == out.dtype(),
+              "attention_step: one ring per sequence, one dtype");
+  run(q, cpu::attention_step, q, rings, heads, out);
+}
+
+// ---- matmul.h
+
+void matmul(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions options,
+            const Tensor& bias) {
+  const std::int64_t m = out.rows(), n = out.columns();
+  const std::int64_t k = options.transpose_a ? a.rows() : a.columns();
+  EYRIE_CHECK(
+      (options.transpose_a ? a.columns() : a.rows()) == m &&
+          (options.transpose_b ? b.rows() : b.columns()) == n &&
+          (options.transpose_b ? b.columns() : b.rows()) == k && a.dtype() == b.dtype() &&
+          (!bias || bias.count() == n) &&
+          (out.dtype() == DType::kFloat32 || (out.dtype() == a.dtype() && !options.accumulate)),
+      fmt::format("matmul: a {}x{}{} {}, b {}x{}{} {}, out {}x{} {}", a.rows(), a.columns(),
+                  options.transpose_a ? "^T" : "", name_of(a.dtype()), b.rows(), b.columns(),
+                  options.transpose_b ? "^T" : "", name_of(b.dtype()), m, n, name_of(out.dtype())));
+  run(out, cpu::matmul, a, b, out, options, bias);
+}
+
+// ---- positions.h
+
+void continue_positions(std::span<const std::int64_t> starts, const Tensor& positions) {
+  run(positions, cpu::continue_positions, starts, positions);
+}
+
+void first_keys(const Tensor& positions, std::int64_t sequences, std::int64_t past,
+                std::int64_t reach, const Tensor& first_key) {
+  check_same_shape("first_keys", positions, first_key);
+  run(positions, cpu::first_keys, positions, sequences, past, reach, first_key);
+}
+
+bool all_in_range(const Tensor& ids, std::int64_t end, const Tensor& weight) {
+  return run_for(true, ids, cpu::all_in_range, ids, end, weight);
+}
+
+// ---- rg_lru.h
+
+void rg_lru(const Tensor& u, const Tensor& gate_x, const Tensor& gate_a, const Tensor& bias_x,
+            const Tensor& bias_a, const Tensor& a_param, const Tensor& positions,
+            std::int64_t sequences, const Tensor& h, const Tensor& state) {
+  check_same_shape("rg_lru", u, h);
+  run(u, cpu::rg_lru, u, gate_x, gate_a, bias_x, bias_a, a_param, positions, sequences, h, state);
+}
+
+void rg_lru_backward(const RgLruBackward& args, std::int64_t sequences) {
+  check_same_shape("rg_lru_backward", args.dh, args.du);
+  run(args.dh, cpu::rg_lru_backward, args, sequences);
+}
+
+void rg_lru_summary(const Tensor& u, const Tensor& gate_x, const Tensor& gate_a,
+                    const Tensor& bias_x, const Tensor& bias_a, const Tensor& a_param,
+                    const Tensor& positions, std::int64_t sequences, const Tensor& product,
+                    const Tensor& last) {
+  run(u, cpu::rg_lru_summary, u, gate_x, gate_a, bias_x, bias_a, a_param, positions, sequences,
+      product, last);
+}
+
+void rg_lru_backward_summary(const Tensor& dh, const Tensor& r, const Tensor& a_param,
+                             const Tensor& positions, std::int64_t sequences, const Tensor& product,
+                             const Tensor& first) {
+  run(dh, cpu::rg_lru_backward_summary, dh, r, a_param, positions, sequences, product, first);
+}
+
+// ---- rms_norm.h
+
+void rms_norm(const Tensor& x, const Tensor& scale, const Tensor& y, const Tensor& inverse_rms) {
+  add_rms_norm(x, {}, {}, scale, y, inverse_rms);
+}
+
+void add_rms_norm(const Tensor& x, const Tensor& delta, const Tensor& sum, const Tensor& scale,
+                  const Tensor& y, const Tensor& inverse_rms) {
+  check_same_shape("rms_norm", x, y);
+  run(x, cpu::add_rms_norm, x, delta, sum, scale, y, inverse_rms);
+}
+
+void rms_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& scale,
+                       const Tensor& inverse_rms, const Tensor& dx, const Tensor& dscale) {
+  check_same_shape("rms_norm_backward", dy, dx);
+  run(dy, cpu::rms_norm_backward, dy, x, scale, inverse_rms, dx, dscale);
+}
+
+// ---- sums.h
+
+double sum(const Tensor& x) { return run_for(0.0, x, cpu::sum, x); }
+
+double sum_of_squares(const Tensor& x) { return run_for(0.0, x, cpu::sum_of_squares, x); }
+
+void sum_tree(std::span<const Tensor> parts, std::int64_t group) {
+  if (!parts.empty()) run(parts[0], cpu::sum_tree, parts, group);
+}
+
+// ---- transfer.h
+
+std::vector<float> to_host(const Tensor& matrix, std::span<const Element> elements) {
+  std::vector<float> values(elements.size(), 0.0f);
+  run(matrix, cpu::read_elements, matrix, elements, std::span<float>(values));
+  return values;
+}
+
+}  // namespace eyrie::tensor
