@@ -26,8 +26,8 @@ Decoder::Decoder(const model::Griffin& griffin, const model::Parameters& paramet
 
 std::span<float> Decoder::logits_of(const Tensor& hidden) {
   logits_.resize(static_cast<std::size_t>(hidden.rows() * all_));
-  griffin_.logits(parameters_, hidden, {logits_.data(), DType::kFloat32, hidden.rows(), all_}, true,
-                  true);
+  griffin_.lm_head().logits(parameters_, hidden,
+                            {logits_.data(), DType::kFloat32, hidden.rows(), all_}, true, true);
   return logits_;
 }
 

@@ -1,45 +1,35 @@
-// Griffin: the whole model. Training returns a loss and delivers gradients unit by unit; inference
-// reads tokens into a State. Both use the same forward pass.
+// Griffin: the whole model. Training runs forward() and backward(), with a loss between them;
+// inference reads tokens into a State. Both use the same forward pass.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <vector>
 
-#include "model/layers.h"
+#include "model/forward_pass.h"
+#include "model/lm_head.h"
 
 namespace eyrie::model {
 
-// One micro-shard, or any batch: `sequences` rows of `length` tokens. The tensors are (1, sequences
-// · length), on the device of the parameters. The caller owns the memory.
-struct BatchView {
+// Any batch: `sequences` rows of `length` tokens. The tensors are int32 (1, sequences · length), on
+// any device. The caller owns the memory.
+struct TokenBatch {
   std::int64_t sequences, length;
-  tensor::Tensor tokens;     // int32, in [0, vocabulary)
-  tensor::Tensor targets;    // int32: the token to predict at each position; ignored where masked
-  tensor::Tensor positions;  // int32: position in the token's document; 0 starts a document
-  tensor::Tensor loss_mask;  // fp32, 0 or 1
+  tensor::Tensor tokens;     // in [0, vocabulary)
+  tensor::Tensor positions;  // position in the token's document; 0 starts a document
 };
 
-// Receives the gradients of one micro-shard. For each unit, gradient() is called once to get the
-// buffer to write, and finished() once when it is complete, in this order: final norm, last block …
-// first block, embedding. Buffers are (1, unit.size) fp32; gaps between parameters are not written
-// (keep them zero).
+// Receives the gradients of one micro-shard. For each unit, gradient() is called to get the buffer
+// to write (the same one until it is complete), and finished() once when it is complete, in this
+// order: final norm, last block … first block, embedding. Buffers are (1, unit.size) fp32; gaps
+// between parameters are not written (keep them zero).
 class GradientSink {
  public:
   virtual ~GradientSink() = default;
   virtual tensor::Tensor gradient(std::size_t unit) = 0;
   virtual void finished(std::size_t unit) = 0;
 };
-
-// How many rows of logits exist at a time in training (never the whole batch's): about 4 million
-// numbers, but enough rows that the matrix products of a large vocabulary are not memory-bound
-// (each chunk adds to the gradient of the whole table).
-constexpr std::int64_t logit_rows(std::int64_t vocabulary) {
-  return std::clamp<std::int64_t>((std::int64_t{4} << 20) / vocabulary, 128, 512);
-}
 
 // Memory of a pass, on the device of the parameters; reused from pass to pass.
 struct Workspace {
@@ -64,10 +54,10 @@ struct ReadOptions {
 
 // Thread-compatible: one pass at a time per Workspace. Not movable (layers refer to the
 // configuration). With several ranks, every call that runs a pass is collective over the tensor
-// ranks of the parallel context, and loss() over its context ranks too.
+// ranks of the parallel context, and forward() and backward() over its context ranks too.
 class Griffin {
  public:
-  explicit Griffin(const GriffinConfig& config, const ParallelContext& share = {});
+  explicit Griffin(const GriffinConfig& config, const ParallelContext& context = {});
   Griffin(const Griffin&) = delete;
   Griffin& operator=(const Griffin&) = delete;
 
@@ -79,15 +69,22 @@ class Griffin {
 
   // embedder, blocks.0 …, final_norm, with this tensor rank's slices of the parameters.
   const std::vector<parallel::Unit>& units() const { return units_; }
+  const LmHead& lm_head() const { return lm_head_; }
 
-  // Returns Σ weight · nll over the batch, in nats. The overload with a sink also computes the
-  // gradient of gradient_scale · Σ weight · nll. With context ranks, every rank passes the whole
-  // batch, positions included; loss and gradient are then partial sums over this rank's piece, and
-  // `nll` is of this piece.
-  double loss(const Parameters& parameters, const BatchView& batch, Workspace& workspace,
-              std::vector<float>* nll = nullptr) const;
-  double loss(const Parameters& parameters, const BatchView& batch, Workspace& workspace,
-              float gradient_scale, GradientSink& sink) const;
+  // Runs a batch, and with `keeps` keeps what backward() needs. With context ranks, every rank
+  // passes the whole batch, positions included, and runs its own piece of every sequence.
+  ForwardPass forward(const Parameters& parameters, const TokenBatch& batch, Workspace& workspace,
+                      bool keeps) const;
+  // Memory for the gradient of forward.hidden, fp32 of its shape, in scratch.
+  tensor::Tensor hidden_gradient(ForwardPass& forward) const;
+  // From the gradient of forward.hidden (fp32, overwritten) computes those of all parameters, as
+  // partial sums over this rank's piece. The embedding's is added to what sink.gradient(0) holds:
+  // the gradient of the head, or zeros.
+  void backward(ForwardPass& forward, const tensor::Tensor& dhidden, GradientSink& sink) const;
+  // The embedding's table in its gradient (1, unit.size): (vocabulary slice, D).
+  tensor::Tensor table_in(const tensor::Tensor& embedding_gradient) const {
+    return parameter_in(units_[0].parameters[0], embedding_gradient);
+  }
 
   // Reads sequences · length tokens (n) into `state`. Returns the output of the final norm (n, D)
   // in compute dtype; it lives in workspace.saved, which the next pass empties.
@@ -99,52 +96,26 @@ class Griffin {
   tensor::Tensor step(const Parameters& parameters, std::span<const std::int32_t> tokens,
                       State& state, Workspace& workspace) const;
 
-  // Writes logits (rows of hidden, vocabulary) fp32 to `out`, with the soft cap if `capped`.
-  // `decode`: for the few rows that step() returns.
-  void logits(const Parameters& parameters, const tensor::Tensor& hidden, const tensor::Tensor& out,
-              bool capped = true, bool decode = false) const;
-
   // The configuration to create a State with: rnn_width counts this tensor rank's channels only.
   const GriffinConfig& state_config() const { return state_config_; }
 
  private:
-  struct Block;
-  struct BlockActivations;  // what one block saves
-  struct Stream;            // the residual stream, and a delta still to be added
-  void forward_block(std::size_t i, Stream& stream, Pass& pass, BlockActivations& activations,
-                     bool keeps) const;
   Pass begin_pass(const Parameters& parameters, std::int64_t sequences, std::int64_t length,
                   const tensor::Tensor& positions, State* state, Workspace& workspace) const;
-  BatchView own_piece(const BatchView& batch, Workspace& workspace) const;
   void set_attention_bounds(Pass& pass, const tensor::Tensor& positions, std::int64_t begin) const;
-  // Conversions between the residual stream, which tensor ranks may split along the sequence, and
-  // the blocks, which read all rows and write partial sums.
-  std::int64_t stream_rows(const Pass& pass) const;
-  tensor::Tensor to_block(const tensor::Tensor& own, Pass& pass) const;
-  tensor::Tensor block_output(const tensor::Tensor& own, Pass& pass) const;
-  void from_block(const tensor::Tensor& partial_sums, const tensor::Tensor& own, Pass& pass,
-                  tensor::DType comm_dtype) const;
   tensor::Tensor read_pass(Pass& pass, std::span<const std::int32_t> tokens,
                            std::span<const std::int32_t> positions, State& state) const;
-  tensor::Tensor run(Pass& pass, const tensor::Tensor& tokens,
-                     std::vector<BlockActivations>& block_activations, bool training) const;
-  double head(Pass& pass, const tensor::Tensor& hidden, const BatchView& batch,
-              float gradient_scale, const tensor::Tensor& dtable, const tensor::Tensor& dhidden,
-              std::vector<float>* nll) const;
-  void cross_entropy(Pass& pass, const tensor::Tensor& logits, const tensor::Tensor& targets,
-                     const tensor::Tensor& weight, const tensor::Tensor& nll,
-                     const tensor::Tensor& dlogits, float gradient_scale) const;
-  void split_logits(const Parameters& parameters, const tensor::Tensor& hidden,
-                    const tensor::Tensor& out, bool decode) const;
-  double run_loss(const Parameters& parameters, const BatchView& batch, Workspace& workspace,
-                  float gradient_scale, GradientSink* sink, std::vector<float>* nll) const;
+  void run(ForwardPass& forward, bool keeps) const;
+  ResidualStream embedded(const ForwardPass& forward, Pass& pass, bool spare) const;
 
   GriffinConfig config_, state_config_;
   ParallelContext parallel_context_;
   LocalDims dims_;
+  TensorParallel tensor_parallel_;
+  LmHead lm_head_;
   bool recompute_ = false;
   std::vector<parallel::Unit> units_;
-  std::vector<std::shared_ptr<const Block>> blocks_;
+  std::vector<ResidualBlock> blocks_;
 };
 
 }  // namespace eyrie::model

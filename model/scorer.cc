@@ -218,7 +218,7 @@ void Scorer::run_batch(Group batch, std::int64_t prefix, const State& state,
         std::span(rows).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(here)),
         chosen.row_range(0, here));
     const Tensor out = logits.row_range(0, here);
-    griffin_.logits(parameters_, chosen.row_range(0, here), out, false);
+    griffin_.lm_head().logits(parameters_, chosen.row_range(0, here), out, false);
     tensor::score_logits(out, static_cast<float>(griffin_.config().soft_cap), log_sum, argmax);
     const auto sums = tensor::to_host<float>(log_sum.column_range(0, here));
     const auto best = tensor::to_host<std::int32_t>(argmax.column_range(0, here));

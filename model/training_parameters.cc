@@ -16,7 +16,8 @@ using tensor::Tensor;
 
 std::vector<parallel::UnitShard> whole_shards(const std::vector<parallel::Unit>& units) {
   std::vector<parallel::UnitShard> shards;
-  for (const parallel::Unit& unit : units) shards.push_back({{0, unit.size}, 0, unit.size});
+  for (const parallel::Unit& unit : units)
+    shards.push_back({parallel::Cuts({0, unit.size}), 0, unit.size});
   return shards;
 }
 

@@ -1,7 +1,7 @@
 // Steps of single ranks on meta.
 #include "planning/mesh_plan.h"
 
-#include <set>
+#include <algorithm>
 #include <tuple>
 
 #include "checkpoint/tensor_piece.h"
@@ -109,21 +109,17 @@ RankMemory MeshPlan::memory(int rank) const { return step(rank).memory; }
 
 RankMemory MeshPlan::largest_memory(int all_up_to) const {
   const parallel::MeshShape& mesh = shape_.mesh;
-  const auto corners = [&](int ranks) {
-    if (mesh.ranks() > all_up_to) return std::set<int>{0, std::min(1, ranks - 1), ranks - 1};
-    std::set<int> all;
-    for (int rank = 0; rank < ranks; ++rank) all.insert(rank);
-    return all;
-  };
   RankMemory most;
-  for (const int data : corners(mesh.data)) {
-    for (const int context : corners(mesh.context)) {
-      for (const int tensor : corners(mesh.tensor)) {
-        const RankMemory one = memory((data * mesh.context + context) * mesh.tensor + tensor);
-        if (one.all() > most.all()) most = one;
-      }
-    }
+  const auto look = [&](int rank) {
+    const RankMemory one = memory(rank);
+    if (one.all() > most.all()) most = one;
+  };
+  if (mesh.ranks() > all_up_to) {
+    for (const int context : {0, mesh.context / 2, mesh.context - 1})
+      look(((mesh.data - 1) * mesh.context + context) * mesh.tensor);
+    return most;
   }
+  for (int rank = 0; rank < mesh.ranks(); ++rank) look(rank);
   return most;
 }
 
@@ -135,8 +131,33 @@ parallel::AxisBytes MeshPlan::passes_sent(int rank) const {
 }
 
 std::int64_t MeshPlan::sent_by_all() const {
+  const parallel::MeshShape& mesh = shape_.mesh;
   std::int64_t bytes = 0;
-  for (int rank = 0; rank < shape_.mesh.ranks(); ++rank) bytes += sent(rank).all();
+  if (mesh.ranks() <= 1024) {
+    for (int rank = 0; rank < mesh.ranks(); ++rank) bytes += sent(rank).all();
+    return bytes;
+  }
+  // What a rank sends is linear in the length of its slices, which is smallest on the first data
+  // rank and largest on the last.
+  for (int context = 0; context < mesh.context; ++context) {
+    for (int tensor = 0; tensor < mesh.tensor; ++tensor) {
+      const auto at = [&](int data) {
+        return (data * mesh.context + context) * mesh.tensor + tensor;
+      };
+      const int first = at(0), last = at(mesh.data - 1);
+      const auto least = static_cast<double>(updated(first)),
+                 spread = static_cast<double>(updated(last)) - least;
+      const double average = mesh.zero == 0
+                                 ? least
+                                 : static_cast<double>(model::parameter_count(units_.at(tensor))) /
+                                       mesh.shard_group_size();
+      const double share = spread == 0 ? 0 : std::clamp((average - least) / spread, 0.0, 1.0);
+      const auto sent_first = static_cast<double>(sent(first).all()),
+                 sent_last = static_cast<double>(sent(last).all());
+      bytes +=
+          static_cast<std::int64_t>(mesh.data * (sent_first + share * (sent_last - sent_first)));
+    }
+  }
   return bytes;
 }
 

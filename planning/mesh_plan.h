@@ -57,9 +57,9 @@ class MeshPlan {
 
   const StepShape& shape() const { return shape_; }
   RankMemory memory(int rank) const;
-  // Of the rank that needs most. On meshes of more than `all_up_to` ranks only the first, second
-  // and last rank of each axis are planned: others differ from them by the rounding of their
-  // slices.
+  // Of the rank that needs most. On meshes of more than `all_up_to` ranks the last data rank stands
+  // for all, which has the largest slices, with the first, a middle and the last piece of
+  // sequences.
   RankMemory largest_memory(int all_up_to = 64) const;
 
   // What a rank sends per step: activations of its micro-shards, gradient sums, and parameters.
@@ -72,6 +72,7 @@ class MeshPlan {
   parallel::AxisBytes gradients_sent(int rank) const { return step(rank).gradients; }
   parallel::AxisBytes passes_sent(int rank) const;
   parallel::AxisBytes parameters_sent(int rank) const { return step(rank).parameters; }
+  // On more than 1,024 ranks, from those of the first and the last data rank.
   std::int64_t sent_by_all() const;
 
   std::int64_t micro_shards_per_rank() const { return shape_.micro_shards / shape_.mesh.data; }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "model/token_loss.h"
 #include "model/training_parameters.h"
 #include "parallel/communication/counting.h"
 
@@ -70,12 +71,14 @@ class MetaModel {
     const auto& tensor = static_cast<const parallel::CountingCommunicator&>(mesh_.tensor());
     plan.context_sent = -context.bytes_sent(), plan.context_exchanges = -context.operations();
     plan.tensor_sent = -tensor.bytes_sent(), plan.tensor_exchanges = -tensor.operations();
-    const model::BatchView batch{shape_.sequences,   shape_.length,      row(DType::kInt32),
-                                 row(DType::kInt32), row(DType::kInt32), row(DType::kFloat32)};
+    const model::TargetBatch batch{
+        {shape_.sequences, shape_.length, row(DType::kInt32), row(DType::kInt32)},
+        row(DType::kInt32),
+        row(DType::kFloat32)};
     if (shape_.training) {
-      griffin_.loss(parameters_, batch, workspace, 1.0f, recorder);
+      model::token_loss(griffin_, parameters_, batch, workspace, 1.0f, recorder);
     } else {
-      griffin_.loss(parameters_, batch, workspace);
+      model::token_nll(griffin_, parameters_, batch, workspace);
     }
     plan.context_sent += context.bytes_sent(), plan.context_exchanges += context.operations();
     plan.tensor_sent += tensor.bytes_sent(), plan.tensor_exchanges += tensor.operations();

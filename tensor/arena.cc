@@ -108,7 +108,7 @@ Tensor Arena::allocate(DType dtype, std::int64_t rows, std::int64_t columns) {
 }
 
 Tensor Arena::on_device(const Tensor& x) {
-  if (x.device() == device_) return x;
+  if (!x || x.device() == device_) return x;
   const Tensor there = allocate(x.dtype(), x.rows(), x.columns());
   copy(x, there);
   return there;

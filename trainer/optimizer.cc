@@ -90,10 +90,11 @@ double Optimizer::squares_of_column() {
   const auto all = mesh_.shard_group().all_gather_values<double>(own);
   std::vector<std::size_t> taken(all.size(), 0);
   for (std::size_t u = 0; u < shards_.size(); ++u) {
-    const auto& cuts = shards_[u].cuts;
-    for (std::size_t rank = 0; rank + 1 < cuts.size(); ++rank) {
+    const parallel::Cuts& cuts = shards_[u].cuts;
+    for (int rank = 0; rank < cuts.ranks(); ++rank) {
+      const auto r = static_cast<std::size_t>(rank);
       parallel::for_blocks(parameters_.units()[u], cuts[rank], cuts[rank + 1],
-                           [&](const auto&) { total += all[rank][taken[rank]++]; });
+                           [&](const auto&) { total += all[r][taken[r]++]; });
     }
   }
   return total;
@@ -146,10 +147,10 @@ Optimizer::Bytes Optimizer::bytes() const {
 std::vector<checkpoint::TensorPiece> Optimizer::pieces() const {
   std::vector<checkpoint::TensorPiece> pieces;
   const auto replicas = static_cast<std::size_t>(mesh_.shape().replicas);
-  const auto shard_rank = static_cast<std::size_t>(mesh_.shard_group().rank());
+  const int shard_rank = mesh_.shard_group().rank();
   for (std::size_t u = 0; u < shards_.size(); ++u) {
     if (u % replicas != static_cast<std::size_t>(mesh_.replica())) continue;
-    const std::vector<std::int64_t>& cuts = shards_[u].cuts;
+    const parallel::Cuts& cuts = shards_[u].cuts;
     for (const auto& span :
          parallel::spans_in(parameters_.units()[u], cuts[shard_rank], cuts[shard_rank + 1])) {
       const ParameterInfo& row = span.info;

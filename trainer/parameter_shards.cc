@@ -19,11 +19,18 @@ struct ParameterShards::Slot {
   std::int64_t order = 0;  // of the last use
 };
 
-struct ParameterShards::Range {
-  std::size_t unit;
-  int row;
-  std::int64_t first, count;  // elements of the parameter
-};
+namespace {
+
+// How many elements of parameters that no matrix product reads lie in [0, end) of the unit.
+std::int64_t vectors_before(const parallel::Unit& unit, std::int64_t end) {
+  std::int64_t count = 0;
+  for (const ParameterInfo& info : unit.parameters) {
+    if (!info.product) count += std::clamp<std::int64_t>(end - info.offset, 0, info.count());
+  }
+  return count;
+}
+
+}  // namespace
 
 ParameterShards::ParameterShards(model::TrainingParameters& parameters, const parallel::Mesh& mesh,
                                  const std::vector<parallel::UnitShard>& shards)
@@ -39,19 +46,13 @@ ParameterShards::ParameterShards(model::TrainingParameters& parameters, const pa
     slots_.back()->memory = tensor::Buffer(static_cast<std::size_t>(most), parameters.device());
     slots_.back()->memory.zero();
   }
-  row_cuts_.push_back(0);
-  for (std::size_t rank = 0; rank + 1 < shards[0].cuts.size(); ++rank) {
-    std::int64_t count = 0;
-    for (std::size_t u = 0; u < shards.size(); ++u) {
-      for (const auto& span : parallel::spans_in(parameters.units()[u], shards[u].cuts[rank],
-                                                 shards[u].cuts[rank + 1])) {
-        if (span.info.product) continue;
-        ranges_.push_back({u, span.index, span.begin - span.info.offset, span.count()});
-        count += span.count();
-      }
-    }
-    row_cuts_.push_back(row_cuts_.back() + count);
-  }
+  // Rank after rank, each rank's parts unit by unit.
+  row_cuts_ = parallel::Cuts(shards[0].cuts.ranks(), [this](int rank) {
+    std::int64_t before = 0;
+    for (std::size_t u = 0; u < shards_.size(); ++u)
+      before += vectors_before(parameters_.units()[u], shards_[u].cuts[rank]);
+    return before;
+  });
   if (!slots_.empty()) parameters.set_sharded_units(this);
 }
 
@@ -91,15 +92,24 @@ void ParameterShards::all_gather_all() {
 
 std::int64_t ParameterShards::gather_rows() {
   if (rows_.size() == 0) {
-    rows_ = tensor::Buffer(static_cast<std::size_t>(row_cuts_.back()) * sizeof(float),
-                           parameters_.device());
+    const std::int64_t count = row_cuts_[row_cuts_.ranks()];
+    rows_ = tensor::Buffer(static_cast<std::size_t>(count) * sizeof(float), parameters_.device());
   }
   const auto walk = [&](const auto& copy) {
+    if (parameters_.device() == tensor::Device::kMeta) return;  // of how many ranks it may be
     std::int64_t at = 0;
-    for (const Range& range : ranges_) {
-      copy(rows_.row().column_range(at, range.count),
-           parameters_.whole_row(range.unit, range.row).column_range(range.first, range.count));
-      at += range.count;
+    for (int rank = 0; rank < row_cuts_.ranks(); ++rank) {
+      for (std::size_t u = 0; u < shards_.size(); ++u) {
+        const parallel::Cuts& cuts = shards_[u].cuts;
+        for (const auto& span :
+             parallel::spans_in(parameters_.units()[u], cuts[rank], cuts[rank + 1])) {
+          if (span.info.product) continue;
+          copy(rows_.row().column_range(at, span.count()),
+               parameters_.whole_row(u, span.index)
+                   .column_range(span.begin - span.info.offset, span.count()));
+          at += span.count();
+        }
+      }
     }
   };
   using tensor::Tensor;

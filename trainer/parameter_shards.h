@@ -39,8 +39,7 @@ class ParameterShards : public model::ShardedUnits {
   void finish_passes() override;
 
  private:
-  struct Slot;   // memory for one unit
-  struct Range;  // of a parameter that is kept whole
+  struct Slot;  // memory for one unit
   bool shared() const { return mesh_.shape().zero > 0 && mesh_.shard_group().size() > 1; }
   bool anyone_passes(bool here);
   void fetch(std::size_t unit);
@@ -53,8 +52,7 @@ class ParameterShards : public model::ShardedUnits {
   const std::vector<parallel::UnitShard>& shards_;
   parallel::ExchangeQueue* queue_ = nullptr;
   std::vector<std::unique_ptr<Slot>> slots_;
-  std::vector<std::int64_t> row_cuts_;  // of rows_ over ranks
-  std::vector<Range> ranges_;           // of all ranks, by rank
+  parallel::Cuts row_cuts_;  // of rows_ over ranks
   tensor::Buffer rows_;
 };
 

@@ -10,6 +10,7 @@
 #include "base/config_range.h"
 #include "text/task.h"
 #include "trainer/bytes.h"
+#include "trainer/objectives/objective.h"
 
 namespace eyrie::trainer {
 namespace {
@@ -140,7 +141,7 @@ void read_length(Config& section, StageConfig& stage) {
 StageConfig read_stage(Config section) {
   StageConfig stage;
   stage.name = folder_name(section, "a stage's name is part of file names");
-  only(section, "objective", "next_token");
+  stage.objective = one_of(section, "objective", "next_token", objective_names());
   read_length(section, stage);
   Config data = section.map("data");
   stage.shards = data.get<std::string>("shards");

@@ -26,6 +26,7 @@ struct ScheduleConfig {
 
 struct StageConfig {
   std::string name;
+  std::string objective = "next_token";  // objectives/objective.h
   std::int64_t steps = 0;
   std::int64_t batch_sequences = 0, micro_shards = 0, sequence_length = 0;
   std::string shards;                                   // folder

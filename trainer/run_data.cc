@@ -117,8 +117,9 @@ RunData open_run_data(const RunConfig& run) {
       for (const auto& source : shards->sources()) config.mixture.emplace_back(source.name, 1.0);
     }
     named(run, fmt::format("stages.{}.data", i), [&] {
-      data.streams.push_back(std::make_unique<data_pipeline::BatchStream>(shards, config));
+      data.streams.push_back(std::make_unique<data_pipeline::NextTokenStream>(shards, config));
     });
+    data.objectives.push_back(make_objective(run.stages[i].objective));
     data.held_out.push_back(std::make_unique<data_pipeline::ValidationStream>(
         shards, run.stages[i].sequence_length, packing_of(run.stages[i])));
   }

@@ -5,8 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "data_pipeline/stream.h"
+#include "data_pipeline/next_token_stream.h"
 #include "text/tokenizer.h"
+#include "trainer/objectives/objective.h"
 #include "trainer/run_config.h"
 
 namespace eyrie::trainer {
@@ -14,6 +15,7 @@ namespace eyrie::trainer {
 struct RunData {
   std::shared_ptr<const text::Tokenizer> tokenizer;
   std::vector<std::unique_ptr<data_pipeline::BatchStream>> streams;        // by stage
+  std::vector<std::unique_ptr<Objective>> objectives;                      // by stage
   std::vector<std::unique_ptr<data_pipeline::ValidationStream>> held_out;  // by stage
 
   std::vector<std::string> warnings;  // to be logged once

@@ -32,10 +32,12 @@ std::string clock_text(double seconds) {
 void TrainingRun::step(const StageConfig& stage) {
   const auto start = Clock::now();
   const std::int64_t batch = stage_step_ + data_offset_;
-  const bool stop = parallel::stop_requested() ||
-                    (options_.stop_after > 0 && steps_here_ + 1 >= options_.stop_after);
-  last_ = model_->gradients(*data_.streams[stage_], stage.micro_shards, batch, stop,
-                            options_.gain ? options_.gain(batch) : 1.0);
+  const auto stop = [&] {
+    return parallel::stop_requested() ||
+           (options_.stop_after > 0 && steps_here_ + 1 >= options_.stop_after);
+  };
+  last_ = model_->gradients(*data_.objectives[stage_], *data_.streams[stage_], stage.micro_shards,
+                            batch, stop, options_.gain ? options_.gain(batch) : 1.0);
   rate_ = learning_rate(stage.learning_rate, stage_step_, stage.steps);
   const std::string why = outliers_.judge(last_.loss, last_.grad_norm);
   skipped_ = !why.empty();
@@ -86,6 +88,9 @@ void TrainingRun::log_step(const StageConfig& stage) {
                       {"memory_mb", last_.memory_mb},
                       {"time", static_cast<double>(std::time(nullptr))}},
                      {}};
+  const std::vector<std::string> names = data_.objectives[stage_]->metrics();
+  for (std::size_t i = 1; i < names.size(); ++i)
+    line.numbers.emplace_back(names[i], last_.metrics[i]);
   if (skipped_) line.numbers.emplace_back("skipped", 1.0);
   metrics_->append(line);
   if (flops > peak_flops_ && !told_peak_) {

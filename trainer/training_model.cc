@@ -11,7 +11,6 @@
 #include "base/hash.h"
 #include "checkpoint/tensor_piece.h"
 #include "model/weights/fingerprint.h"
-#include "trainer/batch_view.h"
 
 namespace eyrie::trainer {
 namespace {
@@ -43,20 +42,21 @@ TrainingModel::TrainingModel(const RunConfig& run, parallel::Communicator& world
 
 // Runs this rank's micro-shards, overlapping the exchange with the backward pass, and one small
 // all-reduce of all control values (losses, stop requests, memory).
-StepGradients TrainingModel::gradients(const data_pipeline::BatchStream& stream,
-                                       std::int64_t micro_shards, std::int64_t batch, bool stop,
-                                       double gain) {
+StepGradients TrainingModel::gradients(const Objective& objective,
+                                       const data_pipeline::BatchStream& stream,
+                                       std::int64_t micro_shards, std::int64_t batch,
+                                       const std::function<bool()>& stop, double gain) {
   StepGradients result;
   const double waited = optimizer_.exchange().waited_seconds;
   const std::int64_t sent_before = optimizer_.bytes_sent().all();
   const parallel::StepPlan plan(micro_shards, mesh_.shape());
   parallel::Communicator& world = mesh_.world();
-  const auto shards = static_cast<std::size_t>(micro_shards),
+  const auto shards = static_cast<std::size_t>(micro_shards), numbers = objective.metrics().size(),
              ranks = static_cast<std::size_t>(world.size()),
              rank = static_cast<std::size_t>(world.rank());
-  std::vector<double> control(shards + 2 * ranks + 1, 0.0);
-  const std::span<double> losses(control.data(), shards), stops(control.data() + shards, ranks),
-      memory(stops.data() + ranks, ranks);
+  std::vector<double> control(shards * numbers + 2 * ranks + 1, 0.0);
+  const std::span<double> metrics(control.data(), shards * numbers),
+      stops(control.data() + metrics.size(), ranks), memory(stops.data() + ranks, ranks);
 
   const std::int64_t targets = std::max<std::int64_t>(stream.target_count(batch), 1);
   const double scale = gain / static_cast<double>(targets);
@@ -66,20 +66,23 @@ StepGradients TrainingModel::gradients(const data_pipeline::BatchStream& stream,
     const auto reading = Clock::now();
     const data_pipeline::Batch rows = stream.micro_shard(batch, m);
     result.data_s += seconds_since(reading);
-    const double loss = griffin_.loss(parameters_, view_of(rows), workspace_,
-                                      static_cast<float>(scale), optimizer_);
-    // Context ranks have partial sums of it; all tensor ranks have the same value.
-    if (mesh_.tensor_rank() == 0) losses[static_cast<std::size_t>(m)] = loss;
+    const std::vector<double> sums = objective.run(griffin_, parameters_, rows, workspace_,
+                                                   static_cast<float>(scale), optimizer_);
+    // Context ranks have partial sums; all tensor ranks have the same values.
+    if (mesh_.tensor_rank() == 0)
+      std::copy(sums.begin(), sums.end(), metrics.begin() + m * std::ssize(sums));
   }
   result.grad_norm = optimizer_.grad_norm();
-  stops[rank] = stop ? 1.0 : 0.0;
+  stops[rank] = stop() ? 1.0 : 0.0;
   memory[rank] = peak_memory_mb();
   control.back() =
       static_cast<double>(optimizer_.bytes_sent().all() - sent_before + all_gather_bytes_);
   all_gather_bytes_ = 0;
   world.all_reduce(std::span<double>(control), parallel::Reduce::kSum);
-  for (const double part : losses) result.loss += part;
-  result.loss *= scale;
+  result.metrics.assign(numbers, 0.0);
+  for (std::size_t i = 0; i < metrics.size(); ++i) result.metrics[i % numbers] += metrics[i];
+  for (double& metric : result.metrics) metric *= scale;
+  result.loss = result.metrics[0];
   result.stop = std::any_of(stops.begin(), stops.end(), [](double s) { return s != 0; });
   result.memory_mb = *std::max_element(memory.begin(), memory.end());
   result.exchange_bytes = control.back();

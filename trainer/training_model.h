@@ -2,12 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
-#include "data_pipeline/stream.h"
+#include "data_pipeline/batch_stream.h"
 #include "model/griffin.h"
 #include "parallel/sharding/mesh.h"
+#include "trainer/objectives/objective.h"
 #include "trainer/optimizer.h"
 #include "trainer/run_config.h"
 
@@ -15,7 +18,8 @@ namespace eyrie::trainer {
 
 // The result of one step, the same on all ranks unless noted.
 struct StepGradients {
-  double loss = 0;  // nats per target token over the global batch
+  double loss = 0;              // nats per target token over the global batch
+  std::vector<double> metrics;  // of the objective, the loss first; all per target token
   double grad_norm = 0;
   bool stop = false;      // some rank was asked to stop
   double memory_mb = 0;   // peak memory of the rank that needs most
@@ -31,11 +35,12 @@ class TrainingModel {
   TrainingModel(const RunConfig& run, parallel::Communicator& world,
                 const parallel::MeshShape& shape);
 
-  // Collective. Runs forward and backward on batch number `batch` of the stream, summed over
-  // micro-shards and ranks. update() comes next, unless the step is to be skipped. `stop`: this
-  // rank is asked to stop. `gain` multiplies the batch's loss (tests make outliers with it).
-  StepGradients gradients(const data_pipeline::BatchStream& stream, std::int64_t micro_shards,
-                          std::int64_t batch, bool stop, double gain = 1);
+  // Collective. Runs the objective on batch number `batch` of the stream, summed over micro-shards
+  // and ranks. update() comes next, unless the step is to be skipped. `stop` is asked at the end
+  // whether this rank is to stop. `gain` multiplies the batch's loss (tests make outliers with it).
+  StepGradients gradients(const Objective& objective, const data_pipeline::BatchStream& stream,
+                          std::int64_t micro_shards, std::int64_t batch,
+                          const std::function<bool()>& stop, double gain = 1);
 
   // Collective. Returns the seconds that this rank waited for others.
   double update(double learning_rate, double grad_norm);

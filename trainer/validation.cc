@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "trainer/batch_view.h"
+#include "trainer/objectives/next_token.h"
 
 namespace eyrie::trainer {
 namespace {
@@ -42,9 +42,9 @@ ValidationLoss validation_loss(const model::Griffin& griffin, const model::Param
     std::size_t last = first + 1;  // neighbouring sequences of one source share a pass
     while (last < end && last - first < at_once && rows[last].source == rows[first].source) ++last;
     const auto n = static_cast<std::int64_t>(last - first);
-    const data_pipeline::Batch batch = held_out.rows(rows[first].source, rows[first].row, n);
-    std::vector<float> nll;
-    griffin.loss(parameters, view_of(batch), workspace, &nll);
+    const data_pipeline::NextTokenBatch batch =
+        held_out.rows(rows[first].source, rows[first].row, n);
+    const std::vector<float> nll = model::token_nll(griffin, parameters, view_of(batch), workspace);
     for (std::int64_t r = 0; r < n; ++r) {
       const std::size_t at = first + static_cast<std::size_t>(r);
       for (std::int64_t t = r * batch.length; t < (r + 1) * batch.length; ++t) {

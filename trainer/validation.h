@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "data_pipeline/stream.h"
+#include "data_pipeline/next_token_stream.h"
 #include "model/griffin.h"
 #include "parallel/communication/communicator.h"
 #include "parallel/health/stop_notice.h"

@@ -9,6 +9,7 @@
 #include "base/philox.h"
 #include "model/griffin.h"
 #include "model/model_statistics.h"
+#include "model/token_loss.h"
 #include "model/training_parameters.h"
 #include "parallel/sharding/unit.h"
 #include "tensor/ops/adamw.h"
@@ -67,11 +68,12 @@ void TrainStep(benchmark::State& state) {
   std::int64_t step = 0;
   for (auto _ : state) {
     const float scale = 1.0f / static_cast<float>(sequences * (length - 1));
-    const double loss =
-        griffin.loss(parameters,
-                     {sequences, length, tensor::host_row(tokens), tensor::host_row(targets),
-                      tensor::host_row(positions), tensor::host_row(weight)},
-                     workspace, scale, gradients);
+    const double loss = model::token_loss(
+        griffin, parameters,
+        {{sequences, length, tensor::host_row(tokens), tensor::host_row(positions)},
+         tensor::host_row(targets),
+         tensor::host_row(weight)},
+        workspace, scale, gradients);
     benchmark::DoNotOptimize(loss);
     double squares = 0;
     for (std::size_t u = 0; u < griffin.units().size(); ++u) {

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
-#include "data_pipeline/stream.h"
+#include "data_pipeline/next_token_stream.h"
 #include "model/griffin.h"
 #include "model/training_parameters.h"
 #include "text/tokenizer.h"
@@ -58,13 +58,13 @@ int main(int argc, char** argv) try {
                                      static_cast<std::uint64_t>(run.seed),
                                      stage.name,
                                      data_pipeline::Packing::kDocuments};
-  const data_pipeline::BatchStream stream(shards, config);
+  const data_pipeline::NextTokenStream stream(shards, config);
   std::string batches;  // per step: tokens, targets, positions (int32), loss mask (float32), each
                         // batch_sequences × sequence_length
   for (std::int64_t step = 0; step < steps; ++step) {
     std::string parts[4];
     for (std::int64_t m = 0; m < stage.micro_shards; ++m) {
-      const auto batch = stream.micro_shard(step, m);
+      const auto batch = stream.rows_of(step, m);
       const auto add = [&](int part, const auto& values) {
         parts[part].append(reinterpret_cast<const char*>(values.data()), values.size() * 4);
       };

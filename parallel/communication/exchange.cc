@@ -28,21 +28,20 @@ void wait_for(Requests& requests) {
   requests.clear();
 }
 
-void check_cuts(const Communicator& communicator, std::span<const std::int64_t> cuts,
-                const Tensor& buffer) {
-  EYRIE_CHECK(static_cast<int>(cuts.size()) == communicator.size() + 1,
-              fmt::format("{} cuts for {} ranks", cuts.size(), communicator.size()));
-  EYRIE_CHECK(cuts.front() == 0 && std::is_sorted(cuts.begin(), cuts.end()), "cuts ascend from 0");
-  EYRIE_CHECK(buffer.rows() == 1 && cuts.back() == buffer.columns(),
-              fmt::format("cuts end at {}, the buffer at {}", cuts.back(), buffer.columns()));
+void check_cuts(const Communicator& communicator, const Cuts& cuts, const Tensor& buffer) {
+  EYRIE_CHECK(cuts.ranks() == communicator.size(),
+              fmt::format("cuts for {} ranks on {}", cuts.ranks(), communicator.size()));
+  const std::int64_t end = cuts[cuts.ranks()];
+  EYRIE_CHECK(buffer.rows() == 1 && end == buffer.columns(),
+              fmt::format("cuts end at {}, the buffer at {}", end, buffer.columns()));
 }
 
 // Slices, cut into pieces of at most `piece` elements.
 struct Slices {
-  std::span<const std::int64_t> cuts;
+  const Cuts& cuts;
   std::int64_t piece;
 
-  std::int64_t size(int rank) const { return cuts[rank + 1] - cuts[rank]; }
+  std::int64_t size(int rank) const { return cuts.size(rank); }
   std::int64_t pieces(int rank) const { return (size(rank) + piece - 1) / piece; }
   std::int64_t begin(int rank, std::int64_t number) const { return cuts[rank] + number * piece; }
   std::int64_t length(int rank, std::int64_t number) const {
@@ -50,8 +49,7 @@ struct Slices {
   }
   std::int64_t rounds() const {
     std::int64_t most = 0;
-    for (int rank = 0; rank + 1 < static_cast<int>(cuts.size()); ++rank)
-      most = std::max(most, pieces(rank));
+    for (int rank = 0; rank < cuts.ranks(); ++rank) most = std::max(most, pieces(rank));
     return most;
   }
   Tensor of(const Tensor& buffer, int rank, std::int64_t number) const {
@@ -175,8 +173,8 @@ std::int64_t count(Communicator& communicator, std::int64_t elements, DType dtyp
 }  // namespace
 
 std::int64_t scatter_partial_sums(Communicator& communicator, const Tensor& buffer,
-                                  std::span<const std::int64_t> cuts, DType comm_dtype,
-                                  const Combine& combine, ExchangeSpace& space) {
+                                  const Cuts& cuts, DType comm_dtype, const Combine& combine,
+                                  ExchangeSpace& space) {
   check_cuts(communicator, cuts, buffer);
   const Operation operation(communicator, "reduce_scatter", std::ssize(bytes_of(buffer)));
   const Slices slices{cuts, exchange_piece(communicator.size()) / size_of(comm_dtype)};
@@ -194,8 +192,7 @@ std::int64_t scatter_partial_sums(Communicator& communicator, const Tensor& buff
   return travel.sent();
 }
 
-std::int64_t all_gather(Communicator& communicator, const Tensor& buffer,
-                        std::span<const std::int64_t> cuts) {
+std::int64_t all_gather(Communicator& communicator, const Tensor& buffer, const Cuts& cuts) {
   check_cuts(communicator, cuts, buffer);
   const int ranks = communicator.size(), own = communicator.rank();
   if (ranks == 1) return 0;

@@ -1,6 +1,5 @@
 // Exchange of gradients and parameters between ranks by point-to-point messages. The buffer of a
-// parameter unit, a tensor of one row, is cut into one slice per rank: rank r owns [cuts[r],
-// cuts[r + 1]). `cuts` holds ranks + 1 ascending offsets that start at 0; slices may be empty.
+// parameter unit, a tensor of one row, is cut into one slice per rank.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +7,7 @@
 #include <span>
 
 #include "parallel/communication/communicator.h"
+#include "parallel/communication/cuts.h"
 #include "tensor/arena.h"
 
 namespace eyrie::parallel {
@@ -29,17 +29,16 @@ struct ExchangeSpace {
 // after the call.
 using Combine = std::function<void(std::span<const tensor::Tensor> parts, std::int64_t at)>;
 
-// Collective. Every rank has partial sums for the whole `buffer` (1, cuts.back()) fp32. Each rank
+// Collective. Every rank has partial sums for the whole `buffer` (1, n) fp32. Each rank
 // receives all ranks' partial sums for its own slice and calls `combine` on them from the slice's
 // beginning to its end. The buffer's contents are unspecified afterwards. With a bf16 `comm_dtype`
 // all partial sums are rounded, including this rank's own. Returns the bytes sent.
 std::int64_t scatter_partial_sums(Communicator& ranks, const tensor::Tensor& buffer,
-                                  std::span<const std::int64_t> cuts, tensor::DType comm_dtype,
+                                  const Cuts& cuts, tensor::DType comm_dtype,
                                   const Combine& combine, ExchangeSpace& space);
 
-// Collective. `buffer` (1, cuts.back()) is of any dtype. This rank has filled its own slice;
+// Collective. `buffer` (1, n) is of any dtype. This rank has filled its own slice;
 // afterwards all slices are filled. Returns the bytes sent.
-std::int64_t all_gather(Communicator& ranks, const tensor::Tensor& buffer,
-                        std::span<const std::int64_t> cuts);
+std::int64_t all_gather(Communicator& ranks, const tensor::Tensor& buffer, const Cuts& cuts);
 
 }  // namespace eyrie::parallel

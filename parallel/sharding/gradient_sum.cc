@@ -22,9 +22,8 @@ std::vector<UnitShard> shards_of(const std::vector<Unit>& units, const MeshShape
   for (const Unit& unit : units) {
     UnitShard shard{cuts_of(unit, shape.shard_group_size()), 0, unit.size};
     if (shape.zero > 0) {
-      const auto rank = static_cast<std::size_t>(shard_rank);
-      shard.begin = shard.cuts[rank];
-      shard.end = shard.cuts[rank + 1];
+      shard.begin = shard.cuts[shard_rank];
+      shard.end = shard.cuts[shard_rank + 1];
     }
     shards.push_back(std::move(shard));
   }
@@ -164,9 +163,8 @@ std::int64_t GradientSum::reduce_local(std::size_t unit) {
   const MicroShardPlan& plan = plan_->inner();
   const tensor::Tensor whole = sums_[unit]->accumulators[0]->sum();
   Communicator& shard_group = queue_->communicator(0);
-  const auto rank = static_cast<std::size_t>(shard_group.rank());
-  const tensor::Tensor slice =
-      whole.column_range(shard.cuts[rank], shard.cuts[rank + 1] - shard.cuts[rank]);
+  const int rank = shard_group.rank();
+  const tensor::Tensor slice = whole.column_range(shard.cuts[rank], shard.cuts.size(rank));
   std::int64_t sent = 0;
   if (shard_group.size() > 1) {
     const auto contexts = static_cast<std::size_t>(mesh_.shape().context);
@@ -229,9 +227,10 @@ std::int64_t GradientSum::scatter_round(std::size_t unit, const tensor::Tensor& 
 std::int64_t GradientSum::over_replicas(const tensor::Tensor& slice) {
   Communicator& replicas = queue_->communicator(1);
   if (replicas.size() == 1) return 0;
-  std::vector<std::int64_t> cuts;
-  for (int r = 0; r <= replicas.size(); ++r) cuts.push_back(slice.count() * r / replicas.size());
-  const std::int64_t own = cuts[static_cast<std::size_t>(replicas.rank())];
+  const Cuts cuts(replicas.size(), [count = slice.count(), ranks = replicas.size()](int rank) {
+    return count * rank / ranks;
+  });
+  const std::int64_t own = cuts[replicas.rank()];
   const auto combine = [&](std::span<const tensor::Tensor> parts, std::int64_t at) {
     tensor::sum_tree(parts, plan_->outer().ranks_in_group());
     put(parts[0], slice, own + at);

@@ -25,10 +25,11 @@ namespace eyrie::parallel {
 // The elements of a unit's buffer that this rank updates: [begin, end). `cuts` are the boundaries
 // for the whole shard group. ZeRO 0: every rank updates all elements.
 struct UnitShard {
-  std::vector<std::int64_t> cuts;
+  Cuts cuts;
   std::int64_t begin = 0, end = 0;
   std::int64_t size() const { return end - begin; }
 };
+// `units` must outlive them.
 std::vector<UnitShard> shards_of(const std::vector<Unit>& units, const Mesh& mesh);
 // The same for the rank `shard_rank` of a shard group.
 std::vector<UnitShard> shards_of(const std::vector<Unit>& units, const MeshShape& shape,

@@ -50,24 +50,27 @@ std::vector<ParameterSpan> spans_in(const Unit& unit, std::int64_t begin, std::i
   return spans;
 }
 
-std::vector<std::int64_t> cuts_of(const Unit& unit, int ranks) {
-  const auto blocks = [](const ParameterInfo& info) {
-    return (info.count() + kBlockElements - 1) / kBlockElements;
-  };
-  std::int64_t all = 0;
-  for (const ParameterInfo& info : unit.parameters) all += blocks(info);
-  std::vector<std::int64_t> cuts = {0};
-  std::int64_t before = 0;  // blocks of the parameters before `info`
-  auto info = unit.parameters.begin();
-  for (int rank = 1; rank <= ranks; ++rank) {
-    const std::int64_t first = all * rank / ranks;
-    while (info != unit.parameters.end() && first - before >= blocks(*info))
-      before += blocks(*info++);
-    cuts.push_back(info == unit.parameters.end()
-                       ? unit.size
-                       : info->offset + (first - before) * kBlockElements);
+namespace {
+
+std::int64_t blocks(const ParameterInfo& info) {
+  return (info.count() + kBlockElements - 1) / kBlockElements;
+}
+
+std::int64_t cut_of(const Unit& unit, int ranks, int rank) {
+  std::int64_t count = 0;
+  for (const ParameterInfo& info : unit.parameters) count += blocks(info);
+  std::int64_t first = count * rank / ranks;
+  for (const ParameterInfo& info : unit.parameters) {
+    if (first < blocks(info)) return info.offset + first * kBlockElements;
+    first -= blocks(info);
   }
-  return cuts;
+  return unit.size;
+}
+
+}  // namespace
+
+Cuts cuts_of(const Unit& unit, int ranks) {
+  return {ranks, [&unit, ranks](int rank) { return rank == 0 ? 0 : cut_of(unit, ranks, rank); }};
 }
 
 }  // namespace eyrie::parallel

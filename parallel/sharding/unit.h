@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/philox.h"
+#include "parallel/communication/cuts.h"
 
 namespace eyrie::parallel {
 
@@ -78,8 +79,8 @@ void for_blocks(const Unit& unit, std::int64_t begin, std::int64_t end, const Vi
   }
 }
 
-// Returns ranks + 1 offsets into the unit's buffer: rank r owns [cuts[r], cuts[r + 1]). Each range
-// is made of whole blocks, in equal numbers up to rounding, and may be empty.
-std::vector<std::int64_t> cuts_of(const Unit& unit, int ranks);
+// Cuts the unit's buffer, which must outlive them, into slices of whole blocks, in equal numbers up
+// to rounding.
+Cuts cuts_of(const Unit& unit, int ranks);
 
 }  // namespace eyrie::parallel

@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "data_pipeline/build.h"
-#include "data_pipeline/stream.h"
+#include "data_pipeline/next_token_stream.h"
 #include "support/scratch_folder.h"
 
 namespace eyrie::data_pipeline {
@@ -83,13 +83,13 @@ TEST(Windows, EveryRowIsAPieceOfTheTextAndEveryTokenHasATarget) {
   const Corpus corpus;
   const auto plays = texts_of(corpus.shards->source("plays"), false),
              songs = texts_of(corpus.shards->source("songs"), false);
-  const BatchStream stream(corpus.shards, corpus.config(50));
+  const NextTokenStream stream(corpus.shards, corpus.config(50));
   std::set<Ids> different;
   int from_plays = 0, across = 0;
   for (std::int64_t step = 0; step < 40; ++step) {
     EXPECT_EQ(stream.target_count(step), 8 * 50);
     for (std::int64_t m = 0; m < 4; ++m) {
-      const Batch batch = stream.micro_shard(step, m);
+      const NextTokenBatch batch = stream.rows_of(step, m);
       for (std::int64_t r = 0; r < batch.rows; ++r) {
         Ids row(batch.tokens.begin() + r * 50, batch.tokens.begin() + (r + 1) * 50);
         ASSERT_TRUE(std::equal(row.begin() + 1, row.end(), batch.targets.begin() + r * 50));
@@ -117,11 +117,11 @@ TEST(Windows, EveryPlaceIsDrawn) {
   ASSERT_EQ(text.size(), 578u);  // 80 % of 720 bytes, BOS, EOS
   StreamConfig config = corpus.config(570);
   config.mixture = {{"songs", 1}};
-  const BatchStream eight(corpus.shards, config);  // places: 0 … 7
+  const NextTokenStream eight(corpus.shards, config);  // places: 0 … 7
   std::set<Ids> rows;
   for (std::int64_t step = 0; step < 30; ++step)
     for (std::int64_t m = 0; m < 4; ++m) {
-      const Batch batch = eight.micro_shard(step, m);
+      const NextTokenBatch batch = eight.rows_of(step, m);
       for (std::int64_t r = 0; r < batch.rows; ++r)
         rows.emplace(batch.tokens.begin() + r * 570, batch.tokens.begin() + (r + 1) * 570);
     }
@@ -133,41 +133,40 @@ TEST(Windows, EveryPlaceIsDrawn) {
 
 TEST(Windows, APureFunctionOfSeedStageAndStep) {
   const Corpus corpus;
-  const BatchStream stream(corpus.shards, corpus.config(33)),
+  const NextTokenStream stream(corpus.shards, corpus.config(33)),
       again(corpus.shards, corpus.config(33));
   StreamConfig whole = corpus.config(33);
   whole.micro_shards = 1;
-  const BatchStream one(corpus.shards, whole);
+  const NextTokenStream one(corpus.shards, whole);
   for (const std::int64_t step : {900, 3, 0, 41}) {
     Ids tokens, targets;
     for (std::int64_t m = 0; m < 4; ++m) {
-      const Batch batch = stream.micro_shard(step, m), same = again.micro_shard(step, m);
+      const NextTokenBatch batch = stream.rows_of(step, m), same = again.rows_of(step, m);
       EXPECT_EQ(batch.tokens, same.tokens);
       tokens.insert(tokens.end(), batch.tokens.begin(), batch.tokens.end());
       targets.insert(targets.end(), batch.targets.begin(), batch.targets.end());
     }
-    EXPECT_EQ(one.micro_shard(step, 0).tokens, tokens);
-    EXPECT_EQ(one.micro_shard(step, 0).targets, targets);
+    EXPECT_EQ(one.rows_of(step, 0).tokens, tokens);
+    EXPECT_EQ(one.rows_of(step, 0).targets, targets);
   }
   for (const bool seed : {true, false}) {
     StreamConfig other = whole;
     if (seed) other.seed = 8;
     if (!seed) other.stage = "second";
-    EXPECT_NE(BatchStream(corpus.shards, other).micro_shard(3, 0).tokens,
-              one.micro_shard(3, 0).tokens);
+    EXPECT_NE(NextTokenStream(corpus.shards, other).rows_of(3, 0).tokens, one.rows_of(3, 0).tokens);
   }
 }
 
 TEST(Windows, ATextThatIsTooShortIsRefusedByName) {
   const Corpus corpus;
   StreamConfig config = corpus.config(577);
-  EXPECT_NO_THROW(BatchStream(corpus.shards, config));
+  EXPECT_NO_THROW(NextTokenStream(corpus.shards, config));
   config.sequence_length = 578;
-  EXPECT_THAT(message_of<base::InputError>([&] { BatchStream(corpus.shards, config); }),
+  EXPECT_THAT(message_of<base::InputError>([&] { NextTokenStream(corpus.shards, config); }),
               AllOf(HasSubstr("stage first"), HasSubstr("source songs"), HasSubstr("578 tokens"),
                     HasSubstr("need 579")));
   config.mixture = {{"plays", 1}, {"songs", 0}};
-  EXPECT_NO_THROW(BatchStream(corpus.shards, config));
+  EXPECT_NO_THROW(NextTokenStream(corpus.shards, config));
 }
 
 TEST(Windows, ValidationRowsCoverTheHeldOutTextOnce) {
@@ -177,7 +176,7 @@ TEST(Windows, ValidationRowsCoverTheHeldOutTextOnce) {
     ASSERT_EQ(stream.sources(), (std::vector<std::string>{"plays", "songs"}));
     for (std::size_t s = 0; s < 2; ++s) {
       const auto texts = texts_of(corpus.shards->source(stream.sources()[s]), true);
-      const Batch batch = stream.rows(s, 0, stream.sequences(s));
+      const NextTokenBatch batch = stream.rows(s, 0, stream.sequences(s));
       Ids line{batch.tokens[0]};  // and every target once, in order
       for (std::size_t i = 0; i < batch.tokens.size(); ++i) {
         if (batch.loss_mask[i] == 0) {

@@ -51,9 +51,9 @@ class Decode : public testing::TestWithParam<bool> {
   std::vector<float> logits_of(const Tensor& hidden, bool decode) {
     std::vector<float> logits(
         static_cast<std::size_t>(hidden.rows() * griffin.config().vocabulary));
-    griffin.logits(parameters, hidden,
-                   {logits.data(), DType::kFloat32, hidden.rows(), griffin.config().vocabulary},
-                   true, decode);
+    griffin.lm_head().logits(
+        parameters, hidden,
+        {logits.data(), DType::kFloat32, hidden.rows(), griffin.config().vocabulary}, true, decode);
     return logits;
   }
   void read(const std::vector<std::int32_t>& tokens, State& state,

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "support/loss.h"
 #include "support/model_fixture.h"
 #include "tensor/ops/adamw.h"
 
@@ -32,12 +33,9 @@ struct Batch {
   std::vector<std::int32_t> tokens, targets, positions;
   std::vector<float> weight;
   std::int64_t sequences, length;
-  BatchView view() const {
-    return {sequences,
-            length,
-            tensor::host_row(tokens),
+  TargetBatch view() const {
+    return {{sequences, length, tensor::host_row(tokens), tensor::host_row(positions)},
             tensor::host_row(targets),
-            tensor::host_row(positions),
             tensor::host_row(weight)};
   }
   double count() const { return std::count(weight.begin(), weight.end(), 1.0f); }
@@ -70,8 +68,8 @@ TEST_P(Fixtures, ForwardLossGradientsAndAdamW) {
   const Batch batch(file);
   Workspace workspace;
 
-  std::vector<float> nll;
-  const double loss = griffin.loss(parameters, batch.view(), workspace, &nll) / batch.count();
+  const std::vector<float> nll = token_nll(griffin, parameters, batch.view(), workspace);
+  const double loss = test::loss_of(griffin, parameters, batch.view(), workspace) / batch.count();
   EXPECT_NEAR(loss, file.floats("loss")[0], 1e-5);
   const auto expected_nll = file.floats("token_nll");
   for (std::size_t t = 0; t < nll.size(); ++t) {
@@ -87,8 +85,8 @@ TEST_P(Fixtures, ForwardLossGradientsAndAdamW) {
   }
   for (int step = 1; step <= 4; ++step) {
     Gradients gradients(griffin.units());
-    const double now = griffin.loss(parameters, batch.view(), workspace,
-                                    static_cast<float>(1.0 / batch.count()), gradients) /
+    const double now = token_loss(griffin, parameters, batch.view(), workspace,
+                                  static_cast<float>(1.0 / batch.count()), gradients) /
                        batch.count();
     if (step == 1) {
       EXPECT_EQ(now, loss);  // the same forward, bit for bit
@@ -166,8 +164,9 @@ TEST(Griffin, ReadGivesTheOfficialLogitsInAnyPieces) {
       }
       const Tensor hidden = griffin.read(parameters, tokens, count, state, workspace);
       std::vector<float> logits(static_cast<std::size_t>(batch.sequences * count * vocabulary));
-      griffin.logits(parameters, hidden,
-                     {logits.data(), DType::kFloat32, batch.sequences * count, vocabulary});
+      griffin.lm_head().logits(
+          parameters, hidden,
+          {logits.data(), DType::kFloat32, batch.sequences * count, vocabulary});
       float worst = 0;
       for (std::int64_t s = 0; s < batch.sequences; ++s) {
         for (std::int64_t i = 0; i < count * vocabulary; ++i) {
@@ -194,7 +193,7 @@ TEST(Griffin, Bf16StaysWithinTheOfficialSpread) {
   load(file, "params", parameters);
   const Batch batch(file);
   Workspace workspace;
-  const double loss = griffin.loss(parameters, batch.view(), workspace) / batch.count();
+  const double loss = test::loss_of(griffin, parameters, batch.view(), workspace) / batch.count();
   for (const char* name : {"loss", "loss_torch", "loss_fp32_compute"})
     EXPECT_NEAR(loss, bf16.floats(name)[0], 0.03) << name;
 
@@ -202,8 +201,9 @@ TEST(Griffin, Bf16StaysWithinTheOfficialSpread) {
   const Tensor hidden = griffin.read(parameters, batch.tokens, batch.length, state, workspace);
   const auto expected = bf16.floats("logits_fp32_compute");
   std::vector<float> logits(expected.size());
-  griffin.logits(parameters, hidden,
-                 {logits.data(), DType::kFloat32, hidden.rows(), griffin.config().vocabulary});
+  griffin.lm_head().logits(
+      parameters, hidden,
+      {logits.data(), DType::kFloat32, hidden.rows(), griffin.config().vocabulary});
   double squares = 0, worst = 0;
   for (std::size_t i = 0; i < expected.size(); ++i) {
     const double difference = std::abs(logits[i] - expected[i]);
@@ -221,10 +221,9 @@ TEST(Griffin, AChangeInOneDocumentDoesNotReachAnother) {
   load(weights, "params", parameters);
   Batch batch(file);
   Workspace workspace;
-  std::vector<float> before, after;
-  griffin.loss(parameters, batch.view(), workspace, &before);
+  const std::vector<float> before = token_nll(griffin, parameters, batch.view(), workspace);
   batch.tokens[0] = (batch.tokens[0] + 1) % static_cast<std::int32_t>(griffin.config().vocabulary);
-  griffin.loss(parameters, batch.view(), workspace, &after);
+  const std::vector<float> after = token_nll(griffin, parameters, batch.view(), workspace);
   const auto second = static_cast<std::size_t>(
       std::find(batch.positions.begin() + 1, batch.positions.end(), 0) - batch.positions.begin());
   // Somewhere in the first document (not every place of a fixture has a target).
@@ -248,10 +247,11 @@ TEST(Griffin, TokensOutsideOfTheVocabularyAreNotLookedUp) {
   std::vector<std::int32_t> tokens = {1, 2, 3, 4}, targets = {2, 3, 4, 0}, positions = {0, 1, 2, 3};
   std::vector<float> weight = {1, 1, 1, 0};
   const auto loss = [&] {
-    return griffin.loss(parameters,
-                        {1, 4, tensor::host_row(tokens), tensor::host_row(targets),
-                         tensor::host_row(positions), tensor::host_row(weight)},
-                        workspace);
+    return test::loss_of(griffin, parameters,
+                         {{1, 4, tensor::host_row(tokens), tensor::host_row(positions)},
+                          tensor::host_row(targets),
+                          tensor::host_row(weight)},
+                         workspace);
   };
   targets[3] = 99;  // not looked at
   EXPECT_GT(loss(), 0);

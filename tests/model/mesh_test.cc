@@ -11,6 +11,7 @@
 
 #include "model/griffin.h"
 #include "model/training_parameters.h"
+#include "support/loss.h"
 #include "support/odd_model.h"
 
 namespace eyrie::model {
@@ -123,15 +124,13 @@ Result run(const Problem& problem, int context, int tensor, bool sequence) {
     fill_slices(parameters, whole);
     Sink sink(griffin.units());
     Workspace workspace;
-    const BatchView batch{problem.rows.sequences,
-                          problem.rows.length,
-                          tensor::host_row(tokens),
-                          tensor::host_row(targets),
-                          tensor::host_row(problem.rows.positions),
-                          tensor::host_row(weight)};
-    const double loss = griffin.loss(parameters, batch, workspace, 0.25f, sink);
+    const TargetBatch batch{{problem.rows.sequences, problem.rows.length, tensor::host_row(tokens),
+                             tensor::host_row(problem.rows.positions)},
+                            tensor::host_row(targets),
+                            tensor::host_row(weight)};
+    const double loss = token_loss(griffin, parameters, batch, workspace, 0.25f, sink);
     Workspace again;
-    const double forward_only = griffin.loss(parameters, batch, again);
+    const double forward_only = test::loss_of(griffin, parameters, batch, again);
     EXPECT_EQ(loss, forward_only);
     const std::lock_guard lock(mutex);
     if (mesh.tensor_rank() == 0) result.loss += loss;

@@ -6,6 +6,7 @@
 
 #include "model/griffin.h"
 #include "model/training_parameters.h"
+#include "support/loss.h"
 #include "support/odd_model.h"
 
 namespace eyrie::model {
@@ -70,14 +71,13 @@ struct ModelRun {
                           (c.mask == Mask::kTail && 2 * t < n);
       mask.push_back(counts ? 1.0f : 0.0f);
     }
-    const BatchView batch{c.rows.sequences,
-                          c.rows.length,
-                          tensor::host_row(tokens),
-                          tensor::host_row(targets),
-                          tensor::host_row(c.rows.positions),
-                          tensor::host_row(mask)};
-    without_gradients = griffin.loss(parameters, batch, workspace, &nll);
-    loss = griffin.loss(parameters, batch, workspace, c.gradient_scale, sink);
+    const TargetBatch batch{{c.rows.sequences, c.rows.length, tensor::host_row(tokens),
+                             tensor::host_row(c.rows.positions)},
+                            tensor::host_row(targets),
+                            tensor::host_row(mask)};
+    nll = token_nll(griffin, parameters, batch, workspace);
+    without_gradients = test::loss_of(griffin, parameters, batch, workspace);
+    loss = token_loss(griffin, parameters, batch, workspace, c.gradient_scale, sink);
   }
 
   static GriffinConfig config_of(const ModelCase& c) {

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "base/philox.h"
+#include "support/loss.h"
 #include "tensor/threads.h"
 
 namespace eyrie::model {
@@ -80,10 +81,11 @@ TEST(Scorer, AgreesWithTheLossOfTheSameTokens) {
     const tensor::Tensor line_row = tensor::host_row(line);
     Workspace workspace;
     const double nll =
-        model.griffin.loss(model.parameters,
-                           {1, n, line_row.column_range(0, n), line_row.column_range(1, n),
-                            tensor::host_row(positions), tensor::host_row(weight)},
-                           workspace);
+        test::loss_of(model.griffin, model.parameters,
+                      {{1, n, line_row.column_range(0, n), tensor::host_row(positions)},
+                       line_row.column_range(1, n),
+                       tensor::host_row(weight)},
+                      workspace);
     EXPECT_NEAR(scores[r].log_likelihood, -nll, 2e-5) << r;
   }
 }

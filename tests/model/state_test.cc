@@ -55,8 +55,8 @@ class Model {
   }
   std::vector<float> logits(const Tensor& hidden, bool decode = false) {
     std::vector<float> out(static_cast<std::size_t>(hidden.rows() * 61));
-    griffin.logits(parameters, hidden, {out.data(), DType::kFloat32, hidden.rows(), 61}, true,
-                   decode);
+    griffin.lm_head().logits(parameters, hidden, {out.data(), DType::kFloat32, hidden.rows(), 61},
+                             true, decode);
     return out;
   }
   std::vector<float> read(const std::vector<std::int32_t>& tokens, State& state,

@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "checkpoint/tensor_piece.h"
-#include "model/griffin.h"
+#include "model/token_loss.h"
 #include "support/mesh_run.h"
 #include "trainer/optimizer.h"
 
@@ -46,10 +46,11 @@ std::vector<Measured> run(const model::GriffinConfig& config, const StepShape& s
       const parallel::StepPlan plan(shape.micro_shards, shape.mesh);
       optimizer.begin(plan);
       for (std::int64_t number = 0; number < plan.count(); ++number) {
-        griffin.loss(
-            parameters,
-            {shape.sequences, shape.length, tensor::host_row(tokens), tensor::host_row(tokens),
-             tensor::host_row(positions), tensor::host_row(weight)},
+        model::token_loss(
+            griffin, parameters,
+            {{shape.sequences, shape.length, tensor::host_row(tokens), tensor::host_row(positions)},
+             tensor::host_row(tokens),
+             tensor::host_row(weight)},
             workspace, 1.0f / static_cast<float>(n), optimizer);
       }
       optimizer.apply(1e-3, optimizer.grad_norm());

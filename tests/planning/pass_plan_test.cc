@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "model/token_loss.h"
 #include "model/training_parameters.h"
 
 namespace eyrie::planning {
@@ -71,20 +72,18 @@ std::vector<Measured> measure(const Case& c, bool seamless, int passes = 3) {
     const std::size_t chunk = (seamless ? std::size_t{256} : std::size_t{8}) << 20;
     model::Workspace workspace(tensor::Device::kCpu, chunk);
     Gradients gradients(griffin.units());
-    const model::BatchView batch{c.sequences,
-                                 c.length,
-                                 tensor::host_row(tokens),
-                                 tensor::host_row(tokens),
-                                 tensor::host_row(positions),
-                                 tensor::host_row(weight)};
+    const model::TargetBatch batch{
+        {c.sequences, c.length, tensor::host_row(tokens), tensor::host_row(positions)},
+        tensor::host_row(tokens),
+        tensor::host_row(weight)};
     Measured& one = all[static_cast<std::size_t>(world.rank())];
     for (int pass = 0; pass < passes; ++pass) {
       one.context_sent = -mesh.context().bytes_sent();
       one.tensor_sent = -mesh.tensor().bytes_sent();
       if (c.training) {
-        griffin.loss(parameters, batch, workspace, 1.0f, gradients);
+        model::token_loss(griffin, parameters, batch, workspace, 1.0f, gradients);
       } else {
-        griffin.loss(parameters, batch, workspace);
+        model::token_nll(griffin, parameters, batch, workspace);
       }
       one.context_sent += mesh.context().bytes_sent();
       one.tensor_sent += mesh.tensor().bytes_sent();

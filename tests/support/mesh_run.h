@@ -10,10 +10,10 @@
 #include <string>
 #include <vector>
 
-#include "data_pipeline/stream.h"
+#include "data_pipeline/next_token_stream.h"
 #include "support/tiny_run.h"
 #include "text/tokenizer.h"
-#include "trainer/batch_view.h"
+#include "trainer/objectives/next_token.h"
 #include "trainer/optimizer.h"
 #include "trainer/schedule.h"
 
@@ -81,7 +81,7 @@ inline MeshResult run_mesh(const TinyRun& data, const MeshProblem& problem,
   stream_config.micro_shards = problem.micro_shards;
   stream_config.seed = 3;
   stream_config.stage = "mesh";
-  const data_pipeline::BatchStream stream(shards, stream_config);
+  const data_pipeline::NextTokenStream stream(shards, stream_config);
   const trainer::ScheduleConfig schedule{.peak = 1e-3, .final = 1e-4, .warmup = 4};
 
   MeshResult result;
@@ -102,9 +102,9 @@ inline MeshResult run_mesh(const TinyRun& data, const MeshProblem& problem,
       optimizer.begin(plan);
       for (std::int64_t number = 0; number < plan.count(); ++number) {
         const std::int64_t m = plan.micro_shard(mesh.data_rank(), number);
-        const data_pipeline::Batch batch = stream.micro_shard(step, m);
-        const double loss = griffin.loss(parameters, trainer::view_of(batch), workspace,
-                                         static_cast<float>(scale), optimizer);
+        const data_pipeline::NextTokenBatch batch = stream.rows_of(step, m);
+        const double loss = model::token_loss(griffin, parameters, trainer::view_of(batch),
+                                              workspace, static_cast<float>(scale), optimizer);
         if (mesh.tensor_rank() == 0) losses[static_cast<std::size_t>(m)] = loss;
       }
       const double norm = optimizer.grad_norm();

@@ -15,12 +15,11 @@ namespace eyrie::test {
 // Collective. `buffer` holds this rank's local sum; afterwards this rank's slice of it holds the
 // sum over all ranks. Returns the bytes sent.
 inline std::int64_t reduce_scatter(parallel::Communicator& ranks, const tensor::Tensor& buffer,
-                                   std::span<const std::int64_t> cuts,
-                                   const parallel::MicroShardPlan& plan,
+                                   const parallel::Cuts& cuts, const parallel::MicroShardPlan& plan,
                                    parallel::ExchangeSpace& space) {
   EYRIE_CHECK(plan.ranks() == ranks.size(), "a plan for another number of ranks");
   if (ranks.size() == 1) return 0;
-  const std::int64_t begin = cuts[static_cast<std::size_t>(ranks.rank())];
+  const std::int64_t begin = cuts[ranks.rank()];
   const auto combine = [&](std::span<const tensor::Tensor> parts, std::int64_t at) {
     tensor::sum_tree(parts, plan.ranks_in_group());
     const tensor::Tensor to = buffer.column_range(begin + at, parts[0].count());

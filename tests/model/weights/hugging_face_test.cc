@@ -36,8 +36,8 @@ std::vector<float> logits_of(const GriffinConfig& config, const Fixture& expecte
   State state(config, DType::kFloat32, sequences);
   const Tensor hidden = griffin.read(parameters, tokens, length, state, workspace);
   std::vector<float> logits(static_cast<std::size_t>(sequences * length * config.vocabulary));
-  griffin.logits(parameters, hidden,
-                 {logits.data(), DType::kFloat32, sequences * length, config.vocabulary});
+  griffin.lm_head().logits(parameters, hidden,
+                           {logits.data(), DType::kFloat32, sequences * length, config.vocabulary});
   return logits;
 }
 

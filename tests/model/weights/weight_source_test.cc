@@ -46,7 +46,8 @@ std::vector<float> logits_of(const WeightSource& source, const std::vector<std::
   State state(config, DType::kFloat32, 1);
   const tensor::Tensor hidden = griffin.read(parameters, tokens, length, state, workspace);
   std::vector<float> logits(static_cast<std::size_t>(length * config.vocabulary));
-  griffin.logits(parameters, hidden, {logits.data(), DType::kFloat32, length, config.vocabulary});
+  griffin.lm_head().logits(parameters, hidden,
+                           {logits.data(), DType::kFloat32, length, config.vocabulary});
   return logits;
 }
 

@@ -1,5 +1,5 @@
 // Training and validation batches.
-#include "data_pipeline/stream.h"
+#include "data_pipeline/next_token_stream.h"
 
 #include <fmt/format.h>
 
@@ -40,7 +40,7 @@ std::vector<ShardSet::Document> documents_of_quality(const ShardSet::Source& sou
 
 }  // namespace
 
-Batch::Batch(std::int64_t rows_, std::int64_t length_)
+NextTokenBatch::NextTokenBatch(std::int64_t rows_, std::int64_t length_)
     : rows(rows_),
       length(length_),
       tokens(rows_ * length_),
@@ -48,14 +48,14 @@ Batch::Batch(std::int64_t rows_, std::int64_t length_)
       positions(rows_ * length_),
       loss_mask(rows_ * length_) {}
 
-RowView Batch::row(std::int64_t r) {
+RowView NextTokenBatch::row(std::int64_t r) {
   return {std::span(tokens).subspan(r * length, length),
           std::span(targets).subspan(r * length, length),
           std::span(positions).subspan(r * length, length),
           std::span(loss_mask).subspan(r * length, length)};
 }
 
-BatchStream::BatchStream(std::shared_ptr<const ShardSet> shards, StreamConfig config)
+NextTokenStream::NextTokenStream(std::shared_ptr<const ShardSet> shards, StreamConfig config)
     : shards_(std::move(shards)), config_(std::move(config)), mixture_(weights_of(config_)) {
   const auto refuse = [&](const std::string& what) {
     return base::InputError(fmt::format("stage {}: {}", config_.stage, what));
@@ -93,10 +93,10 @@ BatchStream::BatchStream(std::shared_ptr<const ShardSet> shards, StreamConfig co
   fingerprint_ = shards_->fingerprint(used);
 }
 
-Batch BatchStream::micro_shard(std::int64_t stage_step, std::int64_t micro_shard) const {
+NextTokenBatch NextTokenStream::rows_of(std::int64_t stage_step, std::int64_t micro_shard) const {
   EYRIE_CHECK(stage_step >= 0 && micro_shard >= 0 && micro_shard < config_.micro_shards,
               "a micro-shard that does not exist");
-  Batch batch(config_.batch_sequences / config_.micro_shards, config_.sequence_length);
+  NextTokenBatch batch(config_.batch_sequences / config_.micro_shards, config_.sequence_length);
   const std::int64_t first = stage_step * config_.batch_sequences + micro_shard * batch.rows;
   for (std::int64_t r = 0; r < batch.rows; ++r) {
     const Mixture::Place place = mixture_.row(first + r);
@@ -112,7 +112,7 @@ Batch BatchStream::micro_shard(std::int64_t stage_step, std::int64_t micro_shard
   return batch;
 }
 
-std::int64_t BatchStream::target_count(std::int64_t stage_step) const {
+std::int64_t NextTokenStream::target_count(std::int64_t stage_step) const {
   if (config_.packing == Packing::kWindows) return tokens_per_step();
   std::int64_t count = 0;
   for (std::int64_t r = 0; r < config_.batch_sequences; ++r) {
@@ -123,7 +123,8 @@ std::int64_t BatchStream::target_count(std::int64_t stage_step) const {
   return count;
 }
 
-std::vector<std::pair<std::string, double>> BatchStream::epochs(std::int64_t stage_steps) const {
+std::vector<std::pair<std::string, double>> NextTokenStream::epochs(
+    std::int64_t stage_steps) const {
   std::vector<std::pair<std::string, double>> result;
   for (std::size_t s = 0; s < lines_.size(); ++s) {
     if (!lines_[s]) continue;
@@ -156,10 +157,11 @@ std::int64_t ValidationStream::sequences(std::size_t source) const {
   return (places(source) + length_ - 1) / length_;
 }
 
-Batch ValidationStream::rows(std::size_t source, std::int64_t first, std::int64_t count) const {
+NextTokenBatch ValidationStream::rows(std::size_t source, std::int64_t first,
+                                      std::int64_t count) const {
   EYRIE_CHECK(first >= 0 && count >= 0 && first + count <= sequences(source),
               "validation rows that do not exist");
-  Batch batch(count, length_);
+  NextTokenBatch batch(count, length_);
   for (std::int64_t r = 0; r < count; ++r) {
     const std::int64_t begin = (first + r) * length_;
     const std::int64_t there = std::min(length_, places(source) - begin);

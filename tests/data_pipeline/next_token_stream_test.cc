@@ -1,4 +1,4 @@
-#include "data_pipeline/stream.h"
+#include "data_pipeline/next_token_stream.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -91,21 +91,21 @@ StreamConfig config_of(std::int64_t length, std::int64_t batch, std::int64_t mic
   return config;
 }
 
-bool operator_equal(const Batch& a, const Batch& b) {
+bool operator_equal(const NextTokenBatch& a, const NextTokenBatch& b) {
   return a.tokens == b.tokens && a.targets == b.targets && a.positions == b.positions &&
          a.loss_mask == b.loss_mask;
 }
 
-TEST(BatchStream, RowsKeepDocumentBorders) {
+TEST(NextTokenStream, RowsKeepDocumentBorders) {
   Shards shards;
   fill(shards);
   const auto set = shards.open();
   for (const std::int64_t length : {1, 7, 8, 64, 300}) {
-    const BatchStream stream(set, config_of(length, 10, 2));
+    const NextTokenStream stream(set, config_of(length, 10, 2));
     for (std::int64_t step = 0; step < 6; ++step) {
       std::int64_t targets = 0;
       for (std::int64_t m = 0; m < 2; ++m) {
-        const Batch batch = stream.micro_shard(step, m);
+        const NextTokenBatch batch = stream.rows_of(step, m);
         ASSERT_EQ(batch.rows, 5);
         for (std::int64_t r = 0; r < batch.rows; ++r) {
           for (std::int64_t t = 0; t < length; ++t) {
@@ -135,17 +135,17 @@ TEST(BatchStream, RowsKeepDocumentBorders) {
   }
 }
 
-TEST(BatchStream, EveryEpochShowsEveryTokenOnceInAnotherOrder) {
+TEST(NextTokenStream, EveryEpochShowsEveryTokenOnceInAnotherOrder) {
   Shards shards;
   shards.add("web", {{{5}, {1}, {40}, {7, 0.1f, true}},
                      {{13}, {1}, {9}, {20}, {3}, {8}}});  // 100 tokens to train on
   const auto set = shards.open();
   StreamConfig config = config_of(10, 2, 1);
   config.mixture = {{"web", 1}};
-  const BatchStream stream(set, config);
+  const NextTokenStream stream(set, config);
   std::vector<std::vector<std::int32_t>> epochs(3);
   for (int step = 0; step < 15; ++step)
-    for (const std::int32_t id : stream.micro_shard(step, 0).tokens) epochs[step / 5].push_back(id);
+    for (const std::int32_t id : stream.rows_of(step, 0).tokens) epochs[step / 5].push_back(id);
   std::set<std::int32_t> expected;
   for (const auto& [first, doc] : shards.first_ids)
     for (int i = 0; i < doc.second.length && !doc.second.held; ++i) expected.insert(first + i);
@@ -159,21 +159,20 @@ TEST(BatchStream, EveryEpochShowsEveryTokenOnceInAnotherOrder) {
   EXPECT_DOUBLE_EQ(stream.epochs(8)[0].second, 1.6);
 }
 
-TEST(BatchStream, APureFunctionOfSeedStageAndStep) {
+TEST(NextTokenStream, APureFunctionOfSeedStageAndStep) {
   Shards shards;
   fill(shards);
   const auto set = shards.open();
-  const BatchStream forward(set, config_of(16, 12, 4));
-  std::map<std::pair<int, int>, Batch> seen;
+  const NextTokenStream forward(set, config_of(16, 12, 4));
+  std::map<std::pair<int, int>, NextTokenBatch> seen;
   for (int step = 0; step < 9; ++step)
-    for (int m = 0; m < 4; ++m) seen[{step, m}] = forward.micro_shard(step, m);
-  const BatchStream backward(set, config_of(16, 12, 4));
+    for (int m = 0; m < 4; ++m) seen[{step, m}] = forward.rows_of(step, m);
+  const NextTokenStream backward(set, config_of(16, 12, 4));
   for (auto it = seen.rbegin(); it != seen.rend(); ++it)
-    EXPECT_TRUE(
-        operator_equal(backward.micro_shard(it->first.first, it->first.second), it->second));
+    EXPECT_TRUE(operator_equal(backward.rows_of(it->first.first, it->first.second), it->second));
   // Another number of micro-shards cuts the same batch.
-  const BatchStream whole(set, config_of(16, 12, 1));
-  const Batch batch = whole.micro_shard(3, 0);
+  const NextTokenStream whole(set, config_of(16, 12, 1));
+  const NextTokenBatch batch = whole.rows_of(3, 0);
   for (int m = 0; m < 4; ++m)
     EXPECT_TRUE(std::equal(seen[{3, m}].tokens.begin(), seen[{3, m}].tokens.end(),
                            batch.tokens.begin() + m * 3 * 16));
@@ -182,25 +181,25 @@ TEST(BatchStream, APureFunctionOfSeedStageAndStep) {
     StreamConfig config = config_of(16, 12, 1);
     if (seed) config.seed = 6;
     if (!seed) config.stage = "anneal";
-    EXPECT_FALSE(operator_equal(BatchStream(set, config).micro_shard(3, 0), batch));
+    EXPECT_FALSE(operator_equal(NextTokenStream(set, config).rows_of(3, 0), batch));
   }
 }
 
-TEST(BatchStream, MixtureCountsRows) {
+TEST(NextTokenStream, MixtureCountsRows) {
   Shards shards;
   fill(shards);
   const auto set = shards.open();
-  const BatchStream stream(set, config_of(1, 10, 1));  // one token per row
+  const NextTokenStream stream(set, config_of(1, 10, 1));  // one token per row
   std::map<std::string, int> rows;
   for (int step = 0; step < 50; ++step)
-    for (const std::int32_t id : stream.micro_shard(step, 0).tokens)
+    for (const std::int32_t id : stream.rows_of(step, 0).tokens)
       ++rows[shards.first_ids.at(shards.first_of(id)).first];
   EXPECT_EQ(rows["web"], 300);
   EXPECT_EQ(rows["math"], 100);
   EXPECT_EQ(rows["code"], 100);
 }
 
-TEST(BatchStream, BestDrawsOnTheHighestScores) {
+TEST(NextTokenStream, BestDrawsOnTheHighestScores) {
   Shards shards;
   std::vector<Shards::Doc> docs;
   for (int i = 0; i < 20; ++i) docs.push_back({4, 0.01f * static_cast<float>(i * 7 % 20), i == 3});
@@ -209,18 +208,17 @@ TEST(BatchStream, BestDrawsOnTheHighestScores) {
   StreamConfig config = config_of(4, 4, 1);
   config.mixture = {{"web", 1}};
   config.quality_fraction = 0.3;  // of 19 documents: 6
-  const BatchStream stream(set, config);
+  const NextTokenStream stream(set, config);
   std::set<std::int32_t> seen;
   for (int step = 0; step < 10; ++step)
-    for (const std::int32_t id : stream.micro_shard(step, 0).tokens)
-      seen.insert(shards.first_of(id));
+    for (const std::int32_t id : stream.rows_of(step, 0).tokens) seen.insert(shards.first_of(id));
   EXPECT_EQ(seen.size(), 6u);
   for (const std::int32_t first : seen)
     EXPECT_GT(shards.first_ids.at(first).second.quality, 0.125f);
   EXPECT_DOUBLE_EQ(stream.epochs(6)[0].second, 4.0);
 }
 
-TEST(BatchStream, RefusesWhatDoesNotFit) {
+TEST(NextTokenStream, RefusesWhatDoesNotFit) {
   Shards shards;
   fill(shards);
   shards.add("held", {{{5, 0.5f, true}}});
@@ -228,7 +226,7 @@ TEST(BatchStream, RefusesWhatDoesNotFit) {
   const auto message = [&](const std::function<void(StreamConfig&)>& change) {
     StreamConfig config = config_of(8, 12, 4);
     change(config);
-    return message_of<base::InputError>([&] { BatchStream stream(set, config); });
+    return message_of<base::InputError>([&] { NextTokenStream stream(set, config); });
   };
   EXPECT_THAT(message([](auto& c) { c.micro_shards = 5; }),
               HasSubstr("micro_shards 5 does not divide batch_sequences 12"));
@@ -347,7 +345,7 @@ TEST(ShardSet, FingerprintFollowsTheData) {
   EXPECT_EQ(set->fingerprint({"web", "math"}), same->fingerprint({"web", "math"}));
   EXPECT_NE(set->fingerprint({"web", "math"}), other->fingerprint({"web", "math"}));
   EXPECT_NE(set->fingerprint({"web"}), set->fingerprint({"web", "math"}));
-  EXPECT_EQ(BatchStream(set, config_of(8, 4, 1)).fingerprint(),
+  EXPECT_EQ(NextTokenStream(set, config_of(8, 4, 1)).fingerprint(),
             set->fingerprint({"web", "math", "code"}));
 }
 
@@ -360,7 +358,7 @@ TEST(ValidationStream, ShowsHeldOutDocumentsOnce) {
     ASSERT_EQ(stream.sources(),
               (std::vector<std::string>{"web", "math"}));  // code holds nothing out
     EXPECT_EQ(stream.sequences(0), (10 + length - 1) / length);
-    const Batch batch = stream.rows(0, 0, stream.sequences(0));
+    const NextTokenBatch batch = stream.rows(0, 0, stream.sequences(0));
     std::multiset<std::int32_t> seen;
     float targets = 0;
     for (std::size_t i = 0; i < batch.tokens.size(); ++i) {
@@ -376,7 +374,7 @@ TEST(ValidationStream, ShowsHeldOutDocumentsOnce) {
     }
     EXPECT_EQ(seen.size(), 10u);
     EXPECT_EQ(targets, 8.0f);  // two documents
-    const Batch last = stream.rows(0, stream.sequences(0) - 1, 1);
+    const NextTokenBatch last = stream.rows(0, stream.sequences(0) - 1, 1);
     EXPECT_TRUE(std::equal(last.tokens.begin(), last.tokens.end(), batch.tokens.end() - length));
   }
 }

@@ -1,6 +1,5 @@
 // Shards → mixture by weight → packed batches, which keep document boundaries or are windows on one
-// long text. A batch is a pure function of (seed, stage, stage_step). There is no state, so any
-// rank may ask for any micro-shard of any step, in any order.
+// long text. A batch is a pure function of (seed, stage, stage_step).
 #pragma once
 
 #include <cstdint>
@@ -9,26 +8,10 @@
 #include <utility>
 #include <vector>
 
-#include "data_pipeline/epoch_token_stream.h"
+#include "data_pipeline/batch_stream.h"
 #include "data_pipeline/mixture.h"
-#include "data_pipeline/shard_set.h"
 
 namespace eyrie::data_pipeline {
-
-// All arrays have rows × length elements, in row-major order.
-struct Batch {
-  std::int64_t rows = 0, length = 0;
-  std::vector<std::int32_t> tokens;
-  // The next token of the same document (or window); 0 where there is none.
-  std::vector<std::int32_t> targets;
-  // Positions in the document: 0 where it begins, or where it continues from an earlier row.
-  std::vector<std::int32_t> positions;
-  std::vector<float> loss_mask;  // 1; 0 at the last token of a document and in padding
-
-  Batch() = default;
-  Batch(std::int64_t rows, std::int64_t length);
-  RowView row(std::int64_t r);
-};
 
 // How a row is cut from the concatenated documents of a source (docs/data.md).
 enum class Packing {
@@ -50,24 +33,24 @@ struct StreamConfig {
   Packing packing = Packing::kDocuments;
 };
 
-// Thread-safe.
-class BatchStream {
+class NextTokenStream : public BatchStream {
  public:
   // Throws InputError if a source is unknown, has no documents or too few tokens for a window, or
   // if the numbers of the configuration do not fit together.
-  BatchStream(std::shared_ptr<const ShardSet> shards, StreamConfig config);
+  NextTokenStream(std::shared_ptr<const ShardSet> shards, StreamConfig config);
 
-  Batch micro_shard(std::int64_t stage_step, std::int64_t micro_shard) const;
-  // Returns the number of tokens with a target in the whole batch of this step, without assembling
-  // it.
-  std::int64_t target_count(std::int64_t stage_step) const;
-  std::int64_t tokens_per_step() const { return config_.batch_sequences * config_.sequence_length; }
-  // Returns for each source how many times its documents have been seen after this many steps (with
-  // windows: on average).
-  std::vector<std::pair<std::string, double>> epochs(std::int64_t stage_steps) const;
-  // A hash of the shards that the mixture draws on.
-  const std::string& fingerprint() const { return fingerprint_; }
-  const ShardSet& shards() const { return *shards_; }
+  NextTokenBatch rows_of(std::int64_t stage_step, std::int64_t micro_shard) const;
+  Batch micro_shard(std::int64_t stage_step, std::int64_t micro_shard) const override {
+    return rows_of(stage_step, micro_shard);
+  }
+  std::int64_t target_count(std::int64_t stage_step) const override;
+  std::int64_t tokens_per_step() const override {
+    return config_.batch_sequences * config_.sequence_length;
+  }
+  // With windows: on average.
+  std::vector<std::pair<std::string, double>> epochs(std::int64_t stage_steps) const override;
+  const std::string& fingerprint() const override { return fingerprint_; }
+  const ShardSet& shards() const override { return *shards_; }
 
  private:
   std::shared_ptr<const ShardSet> shards_;
@@ -93,7 +76,7 @@ class ValidationStream {
   std::int64_t sequences(std::size_t source) const;
   // Returns rows [first, first + count) of the source. Padding is token 0 with positions from 0 on
   // and no targets.
-  Batch rows(std::size_t source, std::int64_t first, std::int64_t count) const;
+  NextTokenBatch rows(std::size_t source, std::int64_t first, std::int64_t count) const;
 
  private:
   // Returns the number of tokens in all rows together, without padding.
