@@ -24,26 +24,21 @@ CheckpointWeights::CheckpointWeights(const base::Path& checkpoint) : reader_(che
   }
 }
 
-void CheckpointWeights::read(const parallel::ParameterInfo& row, std::int64_t first,
+void CheckpointWeights::read(const parallel::ParameterInfo& info, std::int64_t first,
                              std::int64_t count, float* out) const {
-  const std::string name = "parameters/" + row.name;
-  if (!verified_.contains(name)) {
-    if (reader_.shape(name) != row.shape) {
-      throw base::InputError(fmt::format("{}: tensor {} has not the shape of the model",
-                                         reader_.directory().string(), name));
-    }
-    reader_.verify(name);
-    verified_.insert(name);
+  const std::string name = "parameters/" + info.name;
+  if (reader_.shape(name) != info.shape) {
+    throw base::InputError(fmt::format("{}: tensor {} has not the shape of the model",
+                                       reader_.directory().string(), name));
   }
   const auto read_part = [&](std::int64_t begin, std::int64_t some, float* to) {
-    reader_.read_verified(
-        name, {std::vector<std::int64_t>(row.shape.size()), row.shape, begin, some}, to);
+    reader_.read(name, {std::vector<std::int64_t>(info.shape.size()), info.shape, begin, some}, to);
   };
   read_part(first, count, out);
-  model::check_finite(description(), name, out, count, row.count(), [&] {
-    std::vector<float> whole(static_cast<std::size_t>(row.count()));
-    read_part(0, row.count(), whole.data());
-    return model::count_not_finite(whole.data(), row.count());
+  model::check_finite(description(), name, out, count, info.count(), [&] {
+    std::vector<float> whole(static_cast<std::size_t>(info.count()));
+    read_part(0, info.count(), whole.data());
+    return model::count_not_finite(whole.data(), info.count());
   });
 }
 

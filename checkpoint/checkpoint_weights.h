@@ -18,7 +18,7 @@ class CheckpointWeights final : public model::WeightSource {
   // The run's precision: the compute dtype of its matrix products.
   model::StoredType type() const override { return type_; }
   std::string description() const override { return reader_.directory().string(); }
-  void read(const parallel::ParameterInfo& row, std::int64_t first, std::int64_t count,
+  void read(const parallel::ParameterInfo& info, std::int64_t first, std::int64_t count,
             float* out) const override;
 
   std::int64_t step() const { return reader_.step(); }
@@ -32,7 +32,6 @@ class CheckpointWeights final : public model::WeightSource {
   model::GriffinConfig config_;
   model::StoredType type_;
   std::string tokenizer_, tokenizer_hash_, run_;
-  mutable std::set<std::string> verified_;
 };
 
 }  // namespace eyrie::checkpoint

@@ -13,7 +13,8 @@
 namespace eyrie::checkpoint {
 
 constexpr const char* kCheckpointFormat = "eyrie-checkpoint";
-constexpr std::int64_t kCheckpointVersion = 1;
+constexpr std::int64_t kCheckpointVersion = 2;  // 1 can be read too
+constexpr std::int64_t kShardFileVersion = 1;
 constexpr const char* kManifestName = "manifest.json";
 constexpr const char* kReplacedSuffix = ".replaced";
 constexpr const char* kCheckpointAdvice = "use an older checkpoint, or put back a copy of this one";
@@ -25,10 +26,11 @@ base::Hdf5Type stored_type(PieceType type);
 // Returns the trainer's state (JSON) from a manifest whose checksum matches. Reads no other file.
 std::string read_state(const base::Path& directory);  // throws InputError
 
-// Returns why a checkpoint is damaged or unfinished, or "". `thorough`: verifies the checksums too,
-// of the files of this part. Throws Error if it cannot be read (disk, permissions): then nothing is
-// known.
-std::string fault_of(const base::Path& directory, bool thorough, int part = 0, int parts = 1);
+// Thrown for a checkpoint that is damaged, unfinished, or of an unknown version.
+class DamagedCheckpoint : public base::InputError {
+ public:
+  using base::InputError::InputError;
+};
 
 // Whether no axis is negative and the size in bytes fits 63 bits.
 bool is_shape(const std::vector<std::int64_t>& axes);
@@ -39,7 +41,8 @@ std::int64_t elements_of(const std::vector<std::int64_t>& shape);
 // Whether the range lies inside a tensor of this shape.
 bool fits(const TensorRange& range, const std::vector<std::int64_t>& global_shape);
 
-// "blocks.0/w float32 [4, 6] [0, 2] [4, 3] 5 7 0123456789abcdef\n": a line of a file's fingerprint.
+// "blocks.0/w float32 [4, 6] [0, 2] [4, 3] 5 7 0123456789abcdef\n": a piece of a file, for
+// comparison.
 std::string describe_piece(const std::string& name, PieceType type,
                            const std::vector<std::int64_t>& global_shape, const TensorRange& range,
                            const std::string& checksum);

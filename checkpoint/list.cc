@@ -43,22 +43,34 @@ std::optional<base::Path> newest(const std::vector<CheckpointInfo>& all,
 
 }  // namespace
 
-std::string fault_of(const base::Path& path, bool thorough, int part, int parts) {
+base::Path checkpoint_path(const base::Path& run_directory, std::int64_t step) {
+  return run_directory / "checkpoints" / fmt::format("step-{:08d}", step);
+}
+
+std::string fault_when(const base::Path& path, const std::function<void()>& look) {
   try {
-    const CheckpointReader reader(path);
-    if (thorough) reader.verify(part, parts);
+    look();
     return "";
-  } catch (const base::InputError& error) {
+  } catch (const DamagedCheckpoint& error) {
     const std::string fault = error.what();
     // A file without permission to read it is not damaged: throws Error.
     for (const base::Path& file : base::list_folder(path)) base::check_readable(file);
     return fault;
+  } catch (const base::InputError&) {
+    throw;  // sound, but not what `look` wants
   } catch (const base::Error& error) {
     throw base::Error(fmt::format(
         "{}; the checkpoint {} may be sound, so no other is taken in its place. If it stays so, "
         "move that folder away: the run then goes on from the checkpoint before it",
         error.what(), path.string()));
   }
+}
+
+std::string fault_of(const base::Path& path, bool thorough, int part, int parts) {
+  return fault_when(path, [&] {
+    const CheckpointReader reader(path);
+    if (thorough) reader.verify(part, parts);
+  });
 }
 
 std::vector<CheckpointInfo> list_checkpoints(const base::Path& checkpoints_directory) {
@@ -96,10 +108,10 @@ std::optional<base::Path> newest_valid_checkpoint(const base::Path& run_director
                 [](const base::Path& path) { return fault_of(path, true); });
 }
 
-std::optional<base::Path> newest_valid_checkpoint(const base::Path& run_directory,
-                                                  parallel::Communicator& communicator,
-                                                  std::vector<std::string>* why_not,
-                                                  const std::function<bool(std::int64_t)>& wanted) {
+std::optional<base::Path> newest_valid_checkpoint(
+    const base::Path& run_directory, parallel::Communicator& communicator,
+    std::vector<std::string>* why_not, const std::function<bool(std::int64_t)>& wanted,
+    const std::function<void(const base::Path&)>& use) {
   // Rank 0's list is used: other ranks may see changes in a shared directory later.
   std::string names;
   parallel::agree(communicator, [&] {
@@ -117,8 +129,10 @@ std::optional<base::Path> newest_valid_checkpoint(const base::Path& run_director
   }
   return newest(all, why_not, [&](const base::Path& path) {
     std::string mine;
-    parallel::agree(communicator,
-                    [&] { mine = fault_of(path, true, communicator.rank(), communicator.size()); });
+    parallel::agree(communicator, [&] {
+      mine = use ? fault_when(path, [&] { use(path); })
+                 : fault_of(path, true, communicator.rank(), communicator.size());
+    });
     for (std::string& reason : communicator.all_gather(mine)) {
       if (!reason.empty()) return std::move(reason);
     }

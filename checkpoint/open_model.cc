@@ -116,7 +116,7 @@ OpenedModel open_model(const std::string& place, const OpenModelOptions& options
   }
   const auto& config = opened.griffin->config();
   opened.description += fmt::format(" ({}, {})", model::title_of(config, false),
-                                    name_of(opened.parameters->compute()));
+                                    name_of(opened.parameters->compute_dtype()));
   opened.model =
       std::make_unique<model::Scorer>(*opened.griffin, *opened.parameters, options.batch_tokens);
   return opened;
@@ -125,7 +125,7 @@ OpenedModel open_model(const std::string& place, const OpenModelOptions& options
 parallel::Facts model_facts(const std::string& place, const OpenedModel& opened) {
   return {{"the version of eyrie", base::kVersion},
           {"the weights of " + place, opened.fingerprint},
-          {"the precision", name_of(opened.parameters->compute())},
+          {"the precision", name_of(opened.parameters->compute_dtype())},
           {"the tokenizer", opened.tokenizer->hash()}};
 }
 

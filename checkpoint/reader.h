@@ -2,34 +2,38 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "base/file.h"
-#include "checkpoint/tensor_piece.h"
+#include "checkpoint/manifest.h"
 
 namespace eyrie::checkpoint {
 
-// A committed checkpoint, open for reading in any layout. Thread-safe. Throws base::InputError for
-// everything wrong with it, naming file and tensor and advising to use an older checkpoint.
+// A committed checkpoint, open for reading in any layout. Thread-safe. Throws DamagedCheckpoint for
+// what is wrong with it, naming file and tensor and advising to use an older checkpoint.
 class CheckpointReader {
  public:
-  // Checks everything except the data itself.
+  // Checks everything except the files' contents, and opens no file but the manifest (of version 1:
+  // all).
   explicit CheckpointReader(const base::Path& directory);
 
-  std::int64_t step() const { return step_; }
-  const std::string& state() const { return state_; }  // JSON
+  std::int64_t step() const { return manifest_.step; }
+  const std::string& state() const { return manifest_.state; }  // JSON
   const base::Path& directory() const { return directory_; }
 
   std::vector<std::string> names() const;  // of all tensors, sorted
-  bool has(const std::string& name) const { return tensors_.contains(name); }
+  bool has(const std::string& name) const { return manifest_.tensors.contains(name); }
   const std::vector<std::int64_t>& shape(const std::string& name) const;
   PieceType type(const std::string& name) const;
 
   // Fills out[0 … range.flat_count) from whatever pieces hold it; verifies the checksum of every
-  // piece touched. Throws InputError also if there is no such tensor or it does not have the type
-  // of `out`.
+  // piece when it is first touched. Of pieces of up to 256 MiB the last one is kept, so that
+  // reading a tensor part by part reads every byte once. Throws InputError also if there is no such
+  // tensor or it does not have the type of `out`.
   void read(const std::string& name, const TensorRange& range, float* out) const;
   void read(const std::string& name, const TensorRange& range, std::int32_t* out) const;
   void read(const std::string& name, const TensorRange& range, std::uint16_t* out) const;  // bf16
@@ -41,42 +45,33 @@ class CheckpointReader {
   }
   void read_all(const std::string& name, float* out) const;  // the whole tensor
 
-  // Verifies the checksum of every piece, and that every tensor is covered. Ranks may divide the
-  // work: this call checks files `part`, `part + parts`, …
+  // Verifies every file and the checksum of every piece, and that every tensor is covered. Ranks
+  // may divide the work: this call checks files `part`, `part + parts`, …
   void verify(int part = 0, int parts = 1) const;
-  void verify(const std::string& name) const;  // the same for one tensor
-
-  // As read(), for fp32 and without checksums: for reading a tensor in small parts after verify(),
-  // where read() would read whole pieces every time.
-  void read_verified(const std::string& name, const TensorRange& range, float* out) const;
+  // The same for all files, of which it returns what is wrong with each file and each tensor.
+  std::vector<std::string> faults() const;
 
  private:
-  struct Piece {
-    std::size_t file;      // index in files_
-    std::uint64_t offset;  // of the data in it, in bytes
-    std::uint64_t checksum;
-    TensorRange range;
-  };
-  struct Tensor {
-    std::vector<std::int64_t> shape;
-    PieceType type;
-    std::vector<Piece> pieces;
-  };
-
-  const Tensor& find(const std::string& name) const;
-  void read_file(std::size_t file, std::uint64_t bytes, std::int64_t pieces,
-                 const std::string& fingerprint);
-  void read_bytes(const std::string& name, PieceType type, const TensorRange& range, std::byte* out,
-                  bool check) const;
-  void verify_pieces(const std::string& name, const Tensor& tensor, int part, int parts) const;
-  std::vector<std::byte> read_piece(const std::string& name, const Tensor& tensor,
-                                    const Piece& piece) const;
+  const ManifestTensor& find(const std::string& name) const;
+  void read_bytes(const std::string& name, PieceType type, const TensorRange& range,
+                  std::byte* out) const;
+  void copy(const std::string& name, const ManifestTensor& tensor, const ManifestPiece& piece,
+            const std::vector<Copy>& copies, std::byte* out) const;
+  void verify_tensor(const std::string& name, const ManifestTensor& tensor, int part,
+                     int parts) const;
+  const base::File& open(std::size_t file) const;
+  void check(const std::string& name, const ManifestPiece& piece, std::uint64_t hash) const;
+  std::uint64_t hash_of(const ManifestPiece& piece, std::uint64_t bytes) const;
 
   base::Path directory_;
-  std::int64_t step_ = 0;
-  std::string state_;
-  std::vector<std::string> files_;
-  std::map<std::string, Tensor> tensors_;
+  Manifest manifest_;
+
+  mutable std::mutex mutex_;  // guards all below
+  mutable std::optional<base::File> open_;
+  mutable std::size_t open_number_ = 0;
+  mutable std::set<const ManifestPiece*> verified_;
+  mutable const ManifestPiece* kept_ = nullptr;  // whose bytes these are:
+  mutable std::vector<std::byte> bytes_;
 };
 
 }  // namespace eyrie::checkpoint

@@ -88,16 +88,16 @@ Checked check_pieces(std::span<const TensorPiece> mine) {
 // manifest.
 Json write_shard(const base::Path& directory, int rank, const Checked& checked, std::int64_t step,
                  const std::function<void()>& may_write) {
-  Json report = {{"file", nullptr}, {"tensors", checked.tensors}};
+  Json report = {{"file", nullptr}, {"pieces", Json::array()}, {"tensors", checked.tensors}};
   if (checked.pieces.empty()) return report;
 
   const std::string name = fmt::format("shard-{:04d}.h5", rank);
   base::Hdf5Writer writer(directory / name);
   writer.set_attribute("", "format", std::string(kCheckpointFormat));
-  writer.set_attribute("", "version", kCheckpointVersion);
+  writer.set_attribute("", "version", kShardFileVersion);
   writer.set_attribute("", "step", step);
   writer.set_attribute("", "rank", std::int64_t{rank});
-  std::map<std::string, std::string> lines;  // of the fingerprint, by data set
+  std::map<std::string, Json> rows;  // of the manifest's table, by data set
   for (std::size_t i = 0; i < checked.pieces.size(); ++i) {
     const auto& [pointer, checksum] = checked.pieces[i];
     const TensorPiece& piece = *pointer;
@@ -113,18 +113,20 @@ Json write_shard(const base::Path& directory, int rank, const Checked& checked, 
     writer.set_attribute(data_set, "flat_begin", piece.flat_begin);
     writer.set_attribute(data_set, "checksum", checksum);
     writer.write_slice(data_set, 0, type, bytes_of(piece));
-    lines[data_set] =
-        describe_piece(piece.name, piece.type, piece.global_shape,
-                       {piece.start, piece.extent, piece.flat_begin, piece.flat_count}, checksum);
+    rows[data_set] = {piece.name,       piece.start,      piece.extent,
+                      piece.flat_begin, piece.flat_count, checksum};
   }
   if (may_write) may_write();
   writer.commit();
-  base::Hasher fingerprint;
-  for (const auto& [data_set, line] : lines) fingerprint.add(line);
-  report["file"] = {{"name", name},
-                    {"bytes", base::bytes_of_file(directory / name)},
-                    {"pieces", checked.pieces.size()},
-                    {"fingerprint", base::hex(fingerprint.value())}};
+  report["file"] = {{"name", name}, {"bytes", base::bytes_of_file(directory / name)}};
+  const base::Hdf5Reader written(directory / name, kCheckpointAdvice);
+  std::map<std::uint64_t, Json> by_offset;
+  for (auto& [data_set, row] : rows) {
+    const std::uint64_t offset = written.offset(data_set);
+    row.insert(row.begin() + 5, offset);
+    by_offset[offset] = std::move(row);
+  }
+  for (auto& [offset, row] : by_offset) report["pieces"].push_back(std::move(row));
   return report;
 }
 
@@ -151,10 +153,14 @@ std::string manifest_text(const Json& manifest) {
 
 std::string make_manifest(const std::vector<std::string>& reports, std::int64_t step,
                           const Json& state) {
-  Json files = Json::array();
+  Json files = Json::array(), pieces = Json::array();
   std::map<std::string, Json> tensors;
   for (std::size_t rank = 0; rank < reports.size(); ++rank) {
-    const Json report = Json::parse(reports[rank]);
+    Json report = Json::parse(reports[rank]);
+    for (Json& row : report["pieces"]) {
+      row.insert(row.begin(), files.size());
+      pieces.push_back(std::move(row));
+    }
     if (!report["file"].is_null()) files.push_back(report["file"]);
     for (const auto& [name, tensor] : report["tensors"].items()) {
       const auto [found, added] = tensors.emplace(name, tensor);
@@ -184,6 +190,7 @@ std::string make_manifest(const std::vector<std::string>& reports, std::int64_t 
                         {"step", step},
                         {"files", files},
                         {"tensors", keys},
+                        {"pieces", pieces},
                         {"state", state}});
 }
 
@@ -208,10 +215,6 @@ void undo(const base::Path& directory, const base::Path& aside, bool ours,
 }
 
 }  // namespace
-
-base::Path checkpoint_path(const base::Path& run_directory, std::int64_t step) {
-  return run_directory / "checkpoints" / fmt::format("step-{:08d}", step);
-}
 
 void save_checkpoint(const base::Path& directory, parallel::Communicator& communicator,
                      std::span<const TensorPiece> mine, std::int64_t step,

@@ -97,20 +97,11 @@ std::vector<CheckpointInfo> checkpoints_at(const base::Path& place) {
 }
 
 std::vector<std::string> faults_of(const base::Path& checkpoint) {
-  std::vector<std::string> faults;
   try {
-    const CheckpointReader reader(checkpoint);
-    for (const std::string& name : reader.names()) {
-      try {
-        reader.verify(name);
-      } catch (const base::Error& error) {
-        faults.emplace_back(error.what());
-      }
-    }
+    return CheckpointReader(checkpoint).faults();
   } catch (const base::Error& error) {
-    faults.emplace_back(error.what());
+    return {error.what()};
   }
-  return faults;
 }
 
 std::uint64_t bytes_below(const base::Path& directory) {

@@ -73,16 +73,7 @@ int run_eval(int argc, char** argv) {
   app.add_option("--data", data, "the folder of the evaluation sets; also by $EYRIE_EVAL_DATA")
       ->capture_default_str();
   app.add_option("--include-path", task_folders, "more folders of task files");
-  add_whole(app, "--max-length", options.max_length,
-            "tokens that the model is given at the most, cut off from the left; 0: all", 0,
-            kMostTokens);
-  add_whole(app, "--batch-tokens", opening.batch_tokens, "tokens of one pass", 1, kMostTokens);
-  app.add_option("--precision", opening.precision, "fp32 or bf16; default: as trained");
-  app.add_option("--tokenizer", opening.tokenizer, "a tokenizer file in place of the model's own");
-  app.add_flag("--other-tokenizer", opening.other_tokenizer,
-               "take a tokenizer that is not the model's own");
-  add_whole(app, "--threads", threads, "a rank; 0: the host's cores shared out among its ranks", 0,
-            base::most_threads());
+  add_scoring_flags(app, opening, options.max_length, threads);
   app.add_option("--output", output, "a folder for results.json, of this evaluation alone");
   app.add_flag("--log-samples", log_samples, "also write samples_TASK.jsonl there");
   if (const auto end = parse(app, argc, argv, world->rank() == 0)) return *end;
@@ -110,7 +101,8 @@ int run_eval(int argc, char** argv) {
       opening.fingerprint = !output.empty() || world->size() > 1;
       opened = checkpoint::open_model(place, opening);
       options.model = opened.description;
-      options.subject = {opened.fingerprint, opened.step, name_of(opened.parameters->compute())};
+      options.subject = {opened.fingerprint, opened.step,
+                         name_of(opened.parameters->compute_dtype())};
       evaluation.emplace(*opened.tokenizer, options);
       if (!output.empty() && world->rank() == 0)
         refuse_other_results(output, evaluation->identity());

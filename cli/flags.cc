@@ -116,4 +116,18 @@ CLI::Option* add_bytes(CLI::App& app, const std::string& flag, std::int64_t& byt
       ->default_str(trainer::bytes_text(bytes));
 }
 
+void add_scoring_flags(CLI::App& app, checkpoint::OpenModelOptions& opening,
+                       std::int64_t& max_length, std::int64_t& threads) {
+  add_whole(app, "--max-length", max_length,
+            "tokens that the model is given at the most, cut off from the left; 0: all", 0,
+            kMostTokens);
+  add_whole(app, "--batch-tokens", opening.batch_tokens, "tokens of one pass", 1, kMostTokens);
+  app.add_option("--precision", opening.precision, "fp32 or bf16; default: as trained");
+  app.add_option("--tokenizer", opening.tokenizer, "a tokenizer file in place of the model's own");
+  app.add_flag("--other-tokenizer", opening.other_tokenizer,
+               "take a tokenizer that is not the model's own");
+  add_whole(app, "--threads", threads, "a rank; 0: the host's cores shared out among its ranks", 0,
+            base::most_threads());
+}
+
 }  // namespace eyrie::cli

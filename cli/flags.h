@@ -9,6 +9,7 @@
 
 #include "base/host_memory.h"
 #include "base/number.h"
+#include "checkpoint/open_model.h"
 
 namespace CLI {
 class App;
@@ -44,5 +45,9 @@ CLI::Option* add_seed(CLI::App& app, std::uint64_t& seed, const std::string& hel
 // An amount of bytes with its unit (500MB, 2GiB).
 CLI::Option* add_bytes(CLI::App& app, const std::string& flag, std::int64_t& bytes,
                        const std::string& help, std::int64_t least);
+
+// Of the commands that score texts with a model on any number of ranks.
+void add_scoring_flags(CLI::App& app, checkpoint::OpenModelOptions& opening,
+                       std::int64_t& max_length, std::int64_t& threads);
 
 }  // namespace eyrie::cli

@@ -21,8 +21,8 @@ int generate_one(const GenerateOptions& options, const checkpoint::OpenedModel& 
   const model::StateOwner owner{opened.fingerprint, opened.tokenizer->hash()};
   if (!options.state.empty()) {
     std::vector<std::int32_t> unread;
-    from = model::State::load(options.state, opened.griffin->config(), opened.parameters->compute(),
-                              &unread, owner);
+    from = model::State::load(options.state, opened.griffin->config(),
+                              opened.parameters->compute_dtype(), &unread, owner);
     for (const std::int32_t token : unread) {
       if (token < opened.tokenizer->size()) continue;
       throw base::InputError(

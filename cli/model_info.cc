@@ -164,7 +164,7 @@ void print_json(const Described& described, const Sizes& sizes) {
                       {"scratch", memory.scratch},
                       {"logits", memory.logits},
                       {"backward", memory.backward},
-                      {"rows", memory.rows},
+                      {"rows", memory.vectors},
                       {"exchange", memory.exchange},
                       {"batch", memory.batch},
                       {"snapshot", memory.snapshot},

@@ -34,16 +34,7 @@ int run_score(int argc, char** argv) {
       ->required();
   app.add_option("--output", output,
                  "a file for the answers, one JSON object a line; default: printed");
-  add_whole(app, "--max-length", max_length,
-            "tokens that the model is given at the most, cut off from the left; 0: all", 0,
-            kMostTokens);
-  add_whole(app, "--batch-tokens", opening.batch_tokens, "tokens of one pass", 1, kMostTokens);
-  app.add_option("--precision", opening.precision, "fp32 or bf16; default: as trained");
-  app.add_option("--tokenizer", opening.tokenizer, "a tokenizer file in place of the model's own");
-  app.add_flag("--other-tokenizer", opening.other_tokenizer,
-               "take a tokenizer that is not the model's own");
-  add_whole(app, "--threads", threads, "a rank; 0: the host's cores shared out among its ranks", 0,
-            base::most_threads());
+  add_scoring_flags(app, opening, max_length, threads);
   if (const auto end = parse(app, argc, argv, world->rank() == 0)) return *end;
   warn_of_unused_allocation("score");
   return parallel::run_guarded(*world, [&] {

@@ -110,32 +110,35 @@ void BlockBuilder::screen(std::string_view text, TokenizedBlock& part) {
     ++counts.filtered;
     return;
   }
-  if (exclusion_.screen(text, part.findings)) {
+  scan_document(text, words_);
+  if (exclusion_.screen(text, words_, part.findings)) {
     ++counts.excluded;
     return;
   }
-  if (source_.hold_out == HoldOut::kDocuments) {
-    const std::uint64_t hash = document_hash(text);
-    return write(text, encode(text), hash, held_out(hash, validation_), part);
-  }
+  if (source_.hold_out == HoldOut::kDocuments)
+    return write(text, encode(text), held_out(words_.hash, validation_), part);
   const std::size_t cut = hold_out_from(text, validation_);
   const std::string_view first = text.substr(0, cut), second = text.substr(cut);
   const auto first_ids = encode(first), second_ids = encode(second);
-  write(first, first_ids, document_hash(first), false, part);
-  if (!second.empty()) write(second, second_ids, document_hash(second), true, part);
+  if (!second.empty()) scan_document(first, words_);
+  write(first, first_ids, false, part);
+  if (second.empty()) return;
+  scan_document(second, words_);
+  write(second, second_ids, true, part);
 }
 
 std::vector<std::int32_t> BlockBuilder::encode(std::string_view text) const {
   return tokenizer_.encode(text, largest_piece_);
 }
 
-void BlockBuilder::write(std::string_view text, const std::vector<std::int32_t>& ids,
-                         std::uint64_t hash, bool held, TokenizedBlock& part) {
+// `words_` are those of the text.
+void BlockBuilder::write(std::string_view text, const std::vector<std::int32_t>& ids, bool held,
+                         TokenizedBlock& part) {
   document_.assign(1, tokenizer_.bos());
   document_.insert(document_.end(), ids.begin(), ids.end());
   document_.push_back(tokenizer_.eos());
   const auto tokens = static_cast<std::int64_t>(document_.size());
-  part.documents.add(document_, quality_score(text, tokens - 2), hash, held);
+  part.documents.add(document_, quality_score(text, words_.split, tokens - 2), words_.hash, held);
   DocumentCounts& counts = part.counts;
   ++counts.written;
   counts.tokens += tokens;

@@ -10,6 +10,7 @@
 #include "data_pipeline/documents.h"
 #include "data_pipeline/exclusion.h"
 #include "data_pipeline/tokenized_block.h"
+#include "data_pipeline/words.h"
 #include "text/tokenizer.h"
 
 namespace eyrie::data_pipeline {
@@ -35,8 +36,8 @@ class BlockBuilder {
               TokenizedBlock& part) const;
   void screen(std::string_view text, TokenizedBlock& part);
   std::vector<std::int32_t> encode(std::string_view text) const;
-  void write(std::string_view text, const std::vector<std::int32_t>& ids, std::uint64_t hash,
-             bool held, TokenizedBlock& part);
+  void write(std::string_view text, const std::vector<std::int32_t>& ids, bool held,
+             TokenizedBlock& part);
 
   const SourceConfig& source_;
   const text::Tokenizer& tokenizer_;
@@ -46,6 +47,7 @@ class BlockBuilder {
   bool utf8_;
   DocumentParser parser_;
   std::vector<std::int32_t> document_;
+  DocumentWords words_;
 };
 
 // Returns whether the document with this hash is held out when `share` of all documents is to be.

@@ -154,10 +154,17 @@ void ExclusionIndex::finish() {
 }
 
 bool ExclusionIndex::screen(std::string_view document, Findings& findings, Match* match) const {
+  thread_local DocumentWords words;
+  scan_document(document, words);
+  return screen(document, words, findings, match);
+}
+
+bool ExclusionIndex::screen(std::string_view document, const DocumentWords& document_words,
+                            Findings& findings, Match* match) const {
   const Tables& t = *tables_;
   if (t.entries.empty()) return false;
   findings.resize(t.groups.size());
-  thread_local Scratch scratch;
+  thread_local Windows windows;
 
   // Consecutive windows shared with one item: the current run and the longest one.
   struct Run {
@@ -172,17 +179,16 @@ bool ExclusionIndex::screen(std::string_view document, Findings& findings, Match
   std::map<std::uint32_t, Shared> shared;  // by group
 
   for (const Punctuation way : kWays) {
-    split_words(document, way, scratch.words);
-    scratch.windows.set(scratch.words);
-    const std::vector<std::uint32_t>& begins = scratch.words.begins;
-    const std::size_t words = scratch.windows.words();
+    windows.set(document_words.of(way));
+    const std::vector<std::uint32_t>& begins = document_words.of(way).begins;
+    const std::size_t words = windows.words();
     std::unordered_map<std::uint32_t, Run> runs;  // by item
     const auto text_of = [&](std::size_t begin, std::size_t end) {
       const std::size_t to = end < words ? begins[end] : document.size();
       return normalised(document.substr(begins[begin], to - begins[begin]), way);
     };
     const auto look = [&](std::size_t begin, int count) {
-      const std::uint64_t gram = scratch.windows.hash(begin, count);
+      const std::uint64_t gram = windows.hash(begin, count);
       if (!t.grams_there.test(gram)) return;
       const auto [first, last] = t.find(gram);
       for (const Tables::Entry* entry = first; entry != last; ++entry) {
@@ -203,7 +209,7 @@ bool ExclusionIndex::screen(std::string_view document, Findings& findings, Match
     };
     for (std::size_t i = 0; i + kShortestWhole <= words; ++i) {
       if (i + kGramWords <= words) look(i, kGramWords);
-      if (t.heads_there.test(scratch.windows.hash(i, kShortestWhole)))
+      if (t.heads_there.test(windows.hash(i, kShortestWhole)))
         for (int count = kShortestWhole; count < kGramWords && i + count <= words; ++count)
           look(i, count);
     }

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "data_pipeline/words.h"
 #include "text/task.h"
 #include "text/task_content.h"
 
@@ -81,6 +82,9 @@ class ExclusionIndex {
   // Returns whether the document shares an n-gram with any item. If it does, adds to `findings`
   // (one entry per group) and sets `match` unless it is null. Thread-safe after finish().
   bool screen(std::string_view document, Findings& findings, Match* match = nullptr) const;
+  // The same for a document whose words are known.
+  bool screen(std::string_view document, const DocumentWords& words, Findings& findings,
+              Match* match = nullptr) const;
 
   const std::vector<Group>& groups() const;
   // The names of the groups and of their leaf tasks, sorted, without duplicates.

@@ -4,13 +4,9 @@
 #include <algorithm>
 #include <unordered_set>
 
-#include "data_pipeline/words.h"
-
 namespace eyrie::data_pipeline {
 
-float quality_score(std::string_view text, std::int64_t tokens) {
-  thread_local Words words;
-  split_words(text, Punctuation::kSplit, words);
+float quality_score(std::string_view text, const Words& words, std::int64_t tokens) {
   const std::size_t count = words.hashes.size();
   if (count == 0 || tokens <= 0) return 0;
   const double length = std::min(1.0, static_cast<double>(count) / 64);

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "data_pipeline/words.h"
+
 namespace eyrie::data_pipeline {
 
 // Returns a score in [0, 1], the product of three factors, each of which is 1 for a good document:
@@ -13,8 +15,8 @@ namespace eyrie::data_pipeline {
 //            boilerplate repeat themselves;
 //   wording  min(1, b / 4), where b is the number of non-white-space bytes per token: text made of
 //            words that the tokenizer knows scores higher than numbers, base64 or broken encodings.
-// `tokens` is the number of tokens of the text, without BOS and EOS. Returns 0 for a text without
-// words.
-float quality_score(std::string_view text, std::int64_t tokens);
+// `words` are those of the text, with punctuation that ends words; `tokens` is the number of its
+// tokens, without BOS and EOS. Returns 0 for a text without words.
+float quality_score(std::string_view text, const Words& words, std::int64_t tokens);
 
 }  // namespace eyrie::data_pipeline

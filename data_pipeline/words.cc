@@ -41,10 +41,10 @@ Kind kind_beyond_ascii(UChar32 c) {
   return kEnd;
 }
 
-// Calls letter(byte, position of its character) for every byte of a word and end() wherever a word
-// may end.
-template <class Letter, class End>
-void scan(std::string_view text, Punctuation punctuation, Letter&& letter, End&& end) {
+// Calls letter(byte, position of its character) for every byte of a word, punctuation() at
+// punctuation, and end() wherever else a word ends.
+template <class Letter, class AtPunctuation, class End>
+void scan(std::string_view text, Letter&& letter, AtPunctuation&& punctuation, End&& end) {
   EYRIE_CHECK(text.size() < 0xFFFFFFFFu, "a document of 4 GiB or more");
   const auto* bytes = reinterpret_cast<const std::uint8_t*>(text.data());
   const std::uint32_t size = static_cast<std::uint32_t>(text.size());
@@ -71,7 +71,8 @@ void scan(std::string_view text, Punctuation punctuation, Letter&& letter, End&&
     } else {
       ++at;
     }
-    if (kind == kEnd || (kind == kPunctuation && punctuation == Punctuation::kSplit)) end();
+    if (kind == kEnd) end();
+    if (kind == kPunctuation) punctuation();
   }
   end();
 }
@@ -88,54 +89,105 @@ std::uint64_t spread(std::uint64_t h) {
   return h ^ h >> 33;
 }
 
+// Collects the words of a text, letter by letter.
+class Collector {
+ public:
+  explicit Collector(Words& words) : words_(words) {
+    words.hashes.clear();
+    words.begins.clear();
+    words.verbal.clear();
+  }
+  void letter(std::uint8_t byte, std::uint32_t at) {
+    if (!inside_) {
+      inside_ = true;
+      words_.begins.push_back(at);
+    } else {
+      longer_ |= at != last_;
+    }
+    last_ = at;
+    letter_ |= byte >= 'a';
+    hash_ = (hash_ ^ byte) * kPrime;
+  }
+  void end() {
+    if (!inside_) return;
+    words_.hashes.push_back(spread(hash_));
+    words_.verbal.push_back(letter_ && longer_);
+    hash_ = kStart;
+    inside_ = letter_ = longer_ = false;
+  }
+
+ private:
+  Words& words_;
+  std::uint64_t hash_ = kStart;
+  std::uint32_t last_ = 0;
+  bool inside_ = false, letter_ = false, longer_ = false;
+};
+
+// Collects the normalised text.
+class Normaliser {
+ public:
+  explicit Normaliser(std::string& text) : text_(text) { text.clear(); }
+  void letter(std::uint8_t byte) {
+    if (!inside_ && !text_.empty()) text_ += ' ';
+    inside_ = true;
+    text_ += static_cast<char>(byte);
+  }
+  void end() { inside_ = false; }
+
+ private:
+  std::string& text_;
+  bool inside_ = false;
+};
+
+std::uint64_t hash_of(std::string_view text, std::string_view normalised) {
+  return base::hash_text(normalised.empty() ? text : normalised);
+}
+
 }  // namespace
 
 void split_words(std::string_view text, Punctuation punctuation, Words& words) {
-  words.hashes.clear();
-  words.begins.clear();
-  words.verbal.clear();
-  std::uint64_t hash = kStart;
-  std::uint32_t last = 0;
-  bool inside = false, letter = false, longer = false;
+  Collector collector(words);
   scan(
-      text, punctuation,
-      [&](std::uint8_t byte, std::uint32_t at) {
-        if (!inside) {
-          inside = true;
-          words.begins.push_back(at);
-        } else {
-          longer |= at != last;
-        }
-        last = at;
-        letter |= byte >= 'a';
-        hash = (hash ^ byte) * kPrime;
-      },
+      text, [&](std::uint8_t byte, std::uint32_t at) { collector.letter(byte, at); },
       [&] {
-        if (!inside) return;
-        words.hashes.push_back(spread(hash));
-        words.verbal.push_back(letter && longer);
-        hash = kStart;
-        inside = letter = longer = false;
-      });
+        if (punctuation == Punctuation::kSplit) collector.end();
+      },
+      [&] { collector.end(); });
 }
 
 std::string normalised(std::string_view text, Punctuation punctuation) {
   std::string result;
-  bool inside = false;
+  Normaliser normaliser(result);
   scan(
-      text, punctuation,
-      [&](std::uint8_t byte, std::uint32_t) {
-        if (!inside && !result.empty()) result += ' ';
-        inside = true;
-        result += static_cast<char>(byte);
+      text, [&](std::uint8_t byte, std::uint32_t) { normaliser.letter(byte); },
+      [&] {
+        if (punctuation == Punctuation::kSplit) normaliser.end();
       },
-      [&] { inside = false; });
+      [&] { normaliser.end(); });
   return result;
 }
 
 std::uint64_t document_hash(std::string_view text) {
-  const std::string words = normalised(text, Punctuation::kDelete);
-  return base::hash_text(words.empty() ? text : std::string_view(words));
+  return hash_of(text, normalised(text, Punctuation::kDelete));
+}
+
+void scan_document(std::string_view text, DocumentWords& words) {
+  Collector deleted(words.deleted), split(words.split);
+  Normaliser normaliser(words.normalised_);
+  scan(
+      text,
+      [&](std::uint8_t byte, std::uint32_t at) {
+        deleted.letter(byte, at);
+        split.letter(byte, at);
+        normaliser.letter(byte);
+      },
+      [&] { split.end(); },
+      [&] {
+        deleted.end();
+        split.end();
+        normaliser.end();
+      });
+  words.hash = hash_of(text, words.normalised_);
 }
 
 }  // namespace eyrie::data_pipeline

@@ -28,6 +28,21 @@ struct Words {
 // a word.
 void split_words(std::string_view text, Punctuation punctuation, Words& words);
 
+// All that is asked of a document's words, found in one scan.
+struct DocumentWords {
+  Words deleted, split;    // with punctuation deleted, and with punctuation that ends words
+  std::uint64_t hash = 0;  // document_hash()
+
+  const Words& of(Punctuation punctuation) const {
+    return punctuation == Punctuation::kDelete ? deleted : split;
+  }
+
+ private:
+  friend void scan_document(std::string_view text, DocumentWords& words);
+  std::string normalised_;
+};
+void scan_document(std::string_view text, DocumentWords& words);
+
 // Returns the same words as text, joined by single blanks.
 std::string normalised(std::string_view text, Punctuation punctuation);
 

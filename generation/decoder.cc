@@ -40,8 +40,8 @@ std::span<float> Decoder::read(std::span<const std::int32_t> tokens, model::Stat
   for (std::size_t begin = 0; begin < tokens.size(); begin += kPrefillTokens) {
     const auto piece =
         tokens.subspan(begin, std::min<std::size_t>(kPrefillTokens, tokens.size() - begin));
-    hidden = griffin_.read(parameters_, piece, static_cast<std::int64_t>(piece.size()), state,
-                           workspace_);
+    hidden = griffin_.prefill(parameters_, piece, static_cast<std::int64_t>(piece.size()), state,
+                              workspace_);
   }
   return logits_of(hidden.row_range(hidden.rows() - 1, 1));
 }
@@ -57,8 +57,8 @@ std::span<float> Decoder::read_all(std::span<const std::span<const std::int32_t>
               tokens.begin() + static_cast<std::ptrdiff_t>(s * longest));
     lengths.push_back(static_cast<std::int64_t>(prompts[s].size()));
   }
-  const Tensor hidden = griffin_.read(parameters_, tokens, static_cast<std::int64_t>(longest),
-                                      state, workspace_, {.lengths = lengths});
+  const Tensor hidden = griffin_.prefill(parameters_, tokens, static_cast<std::int64_t>(longest),
+                                         state, workspace_, {.lengths = lengths});
   const Tensor last = workspace_.scratch.allocate(
       hidden.dtype(), static_cast<std::int64_t>(prompts.size()), hidden.columns());
   for (std::size_t s = 0; s < prompts.size(); ++s) {
@@ -69,7 +69,7 @@ std::span<float> Decoder::read_all(std::span<const std::span<const std::int32_t>
 }
 
 std::span<float> Decoder::step(std::span<const std::int32_t> tokens, model::State& state) {
-  return logits_of(griffin_.step(parameters_, tokens, state, workspace_));
+  return logits_of(griffin_.decode_step(parameters_, tokens, state, workspace_));
 }
 
 }  // namespace eyrie::generation

@@ -33,7 +33,7 @@ class Decoder {
 
   const model::Griffin& griffin() const { return griffin_; }
   model::State empty_state(std::int64_t sequences) const {
-    return {griffin_.state_config(), parameters_.compute(), sequences};
+    return {griffin_.state_config(), parameters_.compute_dtype(), sequences};
   }
   std::int64_t vocabulary() const { return vocabulary_; }
 

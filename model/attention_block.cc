@@ -31,9 +31,9 @@ AttentionBlock::AttentionBlock(const GriffinConfig& config, const LocalDims& dim
   // Every tensor rank has the one key/value head, but its gradient is from its own queries only:
   // the gradients are summed.
   if (dims.tensor_ranks > 1) {
-    for (parallel::ParameterInfo& row : unit.parameters) {
-      if (row.name.starts_with(name + "/proj_k") || row.name.starts_with(name + "/proj_v"))
-        row.tensor_gradient = parallel::TensorGradient::kSum;
+    for (parallel::ParameterInfo& info : unit.parameters) {
+      if (info.name.starts_with(name + "/proj_k") || info.name.starts_with(name + "/proj_v"))
+        info.tensor_gradient = parallel::TensorGradient::kSum;
     }
   }
 }

@@ -76,7 +76,7 @@ Pass Griffin::begin_pass(const Parameters& parameters, std::int64_t sequences, s
   const std::int64_t n = sequences * length, pairs = config_.head_dim() / 4;
   const auto angles = [&] { return workspace.saved.allocate(DType::kFloat32, n, pairs); };
   Pass pass{.parameters = parameters,
-            .compute = parameters.compute(),
+            .compute = parameters.compute_dtype(),
             .sequences = sequences,
             .length = length,
             .positions = workspace.saved.allocate(DType::kInt32, 1, n),
@@ -181,7 +181,7 @@ void Griffin::run(ForwardPass& forward, bool keeps) const {
     ResidualBlock::Activations& activations = forward.blocks[keeps ? i : 0];
     const UnitView view{pass.parameters, i + 1, {}, pass.decode};
     activations.before = pass.saved.mark();
-    pass.parameters.unshard(i + 1, i + 1 < blocks_.size() ? i + 2 : kNoUnit);
+    pass.parameters.unshard(i + 1, i + 1 < blocks_.size() ? i + 2 : parallel::kNoUnit);
     if (keeps && recompute_) {
       const Tensor input = keep(DType::kFloat32);
       tensor::copy(stream.x, input);
@@ -231,7 +231,7 @@ void Griffin::backward(ForwardPass& forward, const Tensor& dhidden, GradientSink
   for (std::size_t i = blocks_.size(); i-- > 0;) {
     ResidualBlock::Activations& activations = forward.blocks[i];
     const UnitView view{parameters, i + 1, sink.gradient(i + 1)};
-    parameters.unshard(i + 1, i > 0 ? i : kNoUnit);
+    parameters.unshard(i + 1, i > 0 ? i : parallel::kNoUnit);
     if (recompute_) {
       ResidualStream again{.x = activations.x,
                            .delta = pass.saved.allocate(DType::kFloat32, rows, width)};
@@ -250,32 +250,32 @@ void Griffin::backward(ForwardPass& forward, const Tensor& dhidden, GradientSink
 
 // ---- Inference.
 
-Tensor Griffin::read(const Parameters& parameters, std::span<const std::int32_t> tokens,
-                     std::int64_t length, State& state, Workspace& workspace,
-                     const ReadOptions& options) const {
+Tensor Griffin::prefill(const Parameters& parameters, std::span<const std::int32_t> tokens,
+                        std::int64_t length, State& state, Workspace& workspace,
+                        const PrefillOptions& options) const {
   EYRIE_CHECK(static_cast<std::int64_t>(tokens.size()) == state.sequences() * length &&
                   (options.lengths.empty() ||
                    static_cast<std::int64_t>(options.lengths.size()) == state.sequences()),
-              "read: tokens for every sequence");
+              "prefill: tokens for every sequence");
   workspace.restart();
   Pass pass = begin_pass(parameters, state.sequences(), length, host_ints(options.positions),
                          &state, workspace);
   pass.lengths = options.lengths;
-  return read_pass(pass, tokens, options.positions, state);
+  return inference_pass(pass, tokens, options.positions, state);
 }
 
-Tensor Griffin::step(const Parameters& parameters, std::span<const std::int32_t> tokens,
-                     State& state, Workspace& workspace) const {
+Tensor Griffin::decode_step(const Parameters& parameters, std::span<const std::int32_t> tokens,
+                            State& state, Workspace& workspace) const {
   EYRIE_CHECK(static_cast<std::int64_t>(tokens.size()) == state.sequences(),
-              "step: a token for every sequence");
+              "decode_step: a token for every sequence");
   workspace.restart();
   Pass pass = begin_pass(parameters, state.sequences(), 1, {}, &state, workspace);
   pass.decode = true;
-  return read_pass(pass, tokens, {}, state);
+  return inference_pass(pass, tokens, {}, state);
 }
 
-Tensor Griffin::read_pass(Pass& pass, std::span<const std::int32_t> tokens,
-                          std::span<const std::int32_t> positions, State& state) const {
+Tensor Griffin::inference_pass(Pass& pass, std::span<const std::int32_t> tokens,
+                               std::span<const std::int32_t> positions, State& state) const {
   set_attention_bounds(pass, {}, 0);
   ForwardPass forward{.pass = pass, .tokens = pass.saved.on_device(host_ints(tokens))};
   run(forward, false);

@@ -43,7 +43,7 @@ struct Workspace {
   }
 };
 
-struct ReadOptions {
+struct PrefillOptions {
   // Per sequence, how many of its `length` tokens are real (0 … length); the rest is padding, whose
   // outputs are meaningless. Empty: all are real.
   std::span<const std::int64_t> lengths = {};
@@ -88,13 +88,13 @@ class Griffin {
 
   // Reads sequences · length tokens (n) into `state`. Returns the output of the final norm (n, D)
   // in compute dtype; it lives in workspace.saved, which the next pass empties.
-  tensor::Tensor read(const Parameters& parameters, std::span<const std::int32_t> tokens,
-                      std::int64_t length, State& state, Workspace& workspace,
-                      const ReadOptions& options = {}) const;
+  tensor::Tensor prefill(const Parameters& parameters, std::span<const std::int32_t> tokens,
+                         std::int64_t length, State& state, Workspace& workspace,
+                         const PrefillOptions& options = {}) const;
   // The same for the next token of each sequence, at memory speed. A sequence's bits do not depend
   // on the other sequences in the state.
-  tensor::Tensor step(const Parameters& parameters, std::span<const std::int32_t> tokens,
-                      State& state, Workspace& workspace) const;
+  tensor::Tensor decode_step(const Parameters& parameters, std::span<const std::int32_t> tokens,
+                             State& state, Workspace& workspace) const;
 
   // The configuration to create a State with: rnn_width counts this tensor rank's channels only.
   const GriffinConfig& state_config() const { return state_config_; }
@@ -103,8 +103,8 @@ class Griffin {
   Pass begin_pass(const Parameters& parameters, std::int64_t sequences, std::int64_t length,
                   const tensor::Tensor& positions, State* state, Workspace& workspace) const;
   void set_attention_bounds(Pass& pass, const tensor::Tensor& positions, std::int64_t begin) const;
-  tensor::Tensor read_pass(Pass& pass, std::span<const std::int32_t> tokens,
-                           std::span<const std::int32_t> positions, State& state) const;
+  tensor::Tensor inference_pass(Pass& pass, std::span<const std::int32_t> tokens,
+                                std::span<const std::int32_t> positions, State& state) const;
   void run(ForwardPass& forward, bool keeps) const;
   ResidualStream embedded(const ForwardPass& forward, Pass& pass, bool spare) const;
 

@@ -18,11 +18,11 @@ InferenceParameters::InferenceParameters(std::vector<parallel::Unit> units, DTyp
   for (const parallel::Unit& unit : units_) stored_.emplace_back(unit.parameters.size());
 }
 
-void InferenceParameters::store(std::size_t unit, int row, std::int64_t first,
+void InferenceParameters::store(std::size_t unit, int parameter, std::int64_t first,
                                 std::span<const float> values) {
-  const ParameterInfo& at = info(unit, row);
-  Stored& stored = stored_[unit][static_cast<std::size_t>(row)];
-  const DType dtype = stored_dtype(unit, row);
+  const ParameterInfo& at = info(unit, parameter);
+  Stored& stored = stored_[unit][static_cast<std::size_t>(parameter)];
+  const DType dtype = stored_dtype(unit, parameter);
   const bool transposed = at.linear && transposed_;
   const std::int64_t rows = rows_of(at) / at.parts, columns = columns_of(at);
   const auto part_bytes = static_cast<std::size_t>(rows * columns * size_of(dtype));
@@ -51,10 +51,10 @@ void InferenceParameters::store(std::size_t unit, int row, std::int64_t first,
   }
 }
 
-void InferenceParameters::map(std::size_t unit, int row, std::int64_t part, const void* data,
+void InferenceParameters::map(std::size_t unit, int parameter, std::int64_t part, const void* data,
                               std::shared_ptr<const void> owner) {
-  const ParameterInfo& at = info(unit, row);
-  Stored& stored = stored_[unit][static_cast<std::size_t>(row)];
+  const ParameterInfo& at = info(unit, parameter);
+  Stored& stored = stored_[unit][static_cast<std::size_t>(parameter)];
   EYRIE_CHECK(at.product, "only operands of products are mapped");
   const std::int64_t rows = rows_of(at) / at.parts, columns = columns_of(at);
   stored.parts.resize(static_cast<std::size_t>(at.parts));
@@ -65,16 +65,17 @@ void InferenceParameters::map(std::size_t unit, int row, std::int64_t part, cons
   if (owners_.empty() || owners_.back() != owner) owners_.push_back(std::move(owner));
 }
 
-Weight InferenceParameters::matrix(std::size_t unit, int row, std::int64_t part) const {
-  const Stored& stored = stored_[unit][static_cast<std::size_t>(row)];
-  EYRIE_CHECK(!stored.parts.empty(), "a weight that was never loaded: " + info(unit, row).name);
+Weight InferenceParameters::matrix(std::size_t unit, int parameter, std::int64_t part) const {
+  const Stored& stored = stored_[unit][static_cast<std::size_t>(parameter)];
+  EYRIE_CHECK(!stored.parts.empty(),
+              "a weight that was never loaded: " + info(unit, parameter).name);
   return stored.parts[static_cast<std::size_t>(part)];
 }
 
-Tensor InferenceParameters::weight(std::size_t unit, int row) const {
-  const ParameterInfo& at = info(unit, row);
+Tensor InferenceParameters::weight(std::size_t unit, int parameter) const {
+  const ParameterInfo& at = info(unit, parameter);
   EYRIE_CHECK(at.parts == 1 && !at.linear, "matrix() gives this parameter: " + at.name);
-  return matrix(unit, row).tensor;
+  return matrix(unit, parameter).tensor;
 }
 
 }  // namespace eyrie::model

@@ -20,15 +20,16 @@ class InferenceParameters final : public Parameters {
   InferenceParameters(std::vector<parallel::Unit> units, tensor::DType compute,
                       bool transposed = true);
 
-  tensor::Tensor weight(std::size_t unit, int row) const override;
-  Weight matrix(std::size_t unit, int row, std::int64_t part = 0) const override;
-  void store(std::size_t unit, int row, std::int64_t first, std::span<const float> values) override;
-  tensor::DType stored_dtype(std::size_t unit, int row) const override {
-    return info(unit, row).product ? compute_ : tensor::DType::kFloat32;
+  tensor::Tensor weight(std::size_t unit, int parameter) const override;
+  Weight matrix(std::size_t unit, int parameter, std::int64_t part = 0) const override;
+  void store(std::size_t unit, int parameter, std::int64_t first,
+             std::span<const float> values) override;
+  tensor::DType stored_dtype(std::size_t unit, int parameter) const override {
+    return info(unit, parameter).product ? compute_ : tensor::DType::kFloat32;
   }
   // Uses a part that is in memory elsewhere, in the compute dtype, for a linear layer (out, in);
   // `owner` keeps it alive. Only for operands of matrix products.
-  void map(std::size_t unit, int row, std::int64_t part, const void* data,
+  void map(std::size_t unit, int parameter, std::int64_t part, const void* data,
            std::shared_ptr<const void> owner);
 
  private:

@@ -29,18 +29,18 @@ float paper_decay_value(const base::Philox& random, std::uint64_t index, double)
   return decay_parameter(std::log(random.uniform(index) * (0.999 - 0.9) + 0.9) / 8);
 }
 
-void initial_values(const parallel::ParameterInfo& row, std::uint64_t seed, std::int64_t first,
+void initial_values(const parallel::ParameterInfo& info, std::uint64_t seed, std::int64_t first,
                     std::int64_t count, float* out) {
-  if (row.initial_value == nullptr) {
+  if (info.initial_value == nullptr) {
     std::fill_n(out, count, 0.0f);
     return;
   }
-  const base::Philox random(seed, row.name);
+  const base::Philox random(seed, info.name);
   tensor::parallel_for(count, 4096, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i)
-      out[i] = row.initial_value(random,
-                                 static_cast<std::uint64_t>(parallel::global_index(row, first + i)),
-                                 row.deviation);
+      out[i] = info.initial_value(
+          random, static_cast<std::uint64_t>(parallel::global_index(info, first + i)),
+          info.deviation);
   });
 }
 

@@ -16,7 +16,7 @@ float decay_value(const base::Philox& random, std::uint64_t index, double);
 float paper_decay_value(const base::Philox& random, std::uint64_t index, double);
 
 // Computes elements [first, first + count) of a parameter's slice.
-void initial_values(const parallel::ParameterInfo& row, std::uint64_t seed, std::int64_t first,
+void initial_values(const parallel::ParameterInfo& info, std::uint64_t seed, std::int64_t first,
                     std::int64_t count, float* out);
 
 }  // namespace eyrie::model

@@ -10,7 +10,7 @@
 #include <string>
 
 #include "model/config.h"
-#include "model/context.h"
+#include "model/context_parallel.h"
 #include "model/parallel_context.h"
 #include "model/parameters.h"
 #include "model/state.h"
@@ -54,17 +54,19 @@ struct Pass {
   }
 };
 
-// One unit's weights and, in the backward pass, the row of its gradients (each parameter's gradient
-// is written once, not added to).
+// One unit's weights and, in the backward pass, the row of its gradients. A layer writes each of
+// its parameters' gradients once, and does not add to what is there.
 struct UnitView {
   const Parameters& parameters;
   std::size_t unit;
   tensor::Tensor gradients = {};
   bool decode = false;
-  tensor::Tensor weight(int row) const { return parameters.weight(unit, row); }
-  Weight matrix(int row, std::int64_t part = 0) const { return parameters.matrix(unit, row, part); }
-  tensor::Tensor gradient(int row) const {
-    return parameter_in(parameters.units()[unit].parameters[static_cast<std::size_t>(row)],
+  tensor::Tensor weight(int parameter) const { return parameters.weight(unit, parameter); }
+  Weight matrix(int parameter, std::int64_t part = 0) const {
+    return parameters.matrix(unit, parameter, part);
+  }
+  tensor::Tensor gradient(int parameter) const {
+    return parameter_in(parameters.units()[unit].parameters[static_cast<std::size_t>(parameter)],
                         gradients);
   }
 };

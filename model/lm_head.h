@@ -25,7 +25,7 @@ class LmHead {
       : config_(config), context_(context), dims_(dims), tensor_parallel_(context) {}
 
   // Writes logits (rows of hidden, vocabulary) fp32 to `out`, with the soft cap if `capped`.
-  // `decode`: for the few rows that Griffin::step() returns.
+  // `decode`: for the few rows that Griffin::decode_step() returns.
   void logits(const Parameters& parameters, const tensor::Tensor& hidden, const tensor::Tensor& out,
               bool capped = true, bool decode = false) const;
 

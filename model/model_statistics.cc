@@ -30,8 +30,8 @@ std::int64_t ParameterKinds::all() const {
 ParameterKinds parameter_kinds(const Griffin& griffin) {
   ParameterKinds kinds;
   for (const parallel::Unit& unit : griffin.units()) {
-    for (const parallel::ParameterInfo& row : unit.parameters) {
-      const auto has = [&](const char* part) { return row.name.find(part) != std::string::npos; };
+    for (const parallel::ParameterInfo& info : unit.parameters) {
+      const auto has = [&](const char* part) { return info.name.find(part) != std::string::npos; };
       std::int64_t& kind = has("embedder/")          ? kinds.embedding
                            : has("/conv_1d/")        ? kinds.convolution
                            : has("_gate/")           ? kinds.gates
@@ -40,7 +40,7 @@ ParameterKinds parameter_kinds(const Griffin& griffin) {
                            : has("attention_block/") ? kinds.attention
                            : has("mlp_block/")       ? kinds.mlp
                                                      : kinds.norms;
-      kind += row.count();
+      kind += info.count();
     }
   }
   return kinds;
@@ -57,8 +57,8 @@ TokenFlops token_flops(const Griffin& griffin, std::int64_t length) {
   const GriffinConfig& config = griffin.config();
   TokenFlops flops;
   for (const parallel::Unit& unit : griffin.units()) {
-    for (const parallel::ParameterInfo& row : unit.parameters) {
-      if (row.product) flops.products += 6 * static_cast<double>(row.whole_count());
+    for (const parallel::ParameterInfo& info : unit.parameters) {
+      if (info.product) flops.products += 6 * static_cast<double>(info.whole_count());
     }
   }
   for (std::size_t layer = 0; layer < config.layers.size(); ++layer) {

@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "model/config.h"
-#include "parallel/communication/activations.h"
+#include "parallel/communication/collectives.h"
 #include "parallel/sharding/mesh.h"
 
 namespace eyrie::model {

@@ -25,7 +25,7 @@ Tensor parameter_in(const ParameterInfo& info, const Tensor& unit) {
 std::int64_t whole_parameter_count(const std::vector<parallel::Unit>& units) {
   std::int64_t count = 0;
   for (const parallel::Unit& unit : units) {
-    for (const ParameterInfo& row : unit.parameters) count += row.whole_count();
+    for (const ParameterInfo& info : unit.parameters) count += info.whole_count();
   }
   return count;
 }
@@ -33,7 +33,7 @@ std::int64_t whole_parameter_count(const std::vector<parallel::Unit>& units) {
 std::int64_t parameter_count(const std::vector<parallel::Unit>& units) {
   std::int64_t count = 0;
   for (const parallel::Unit& unit : units) {
-    for (const ParameterInfo& row : unit.parameters) count += row.count();
+    for (const ParameterInfo& info : unit.parameters) count += info.count();
   }
   return count;
 }

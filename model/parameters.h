@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "parallel/sharding/unit.h"
+#include "parallel/sharding/sharded_weights.h"
 #include "tensor/tensor.h"
 
 namespace eyrie::model {
@@ -19,32 +19,30 @@ struct Weight {
   bool transposed = false;
 };
 
-constexpr std::size_t kNoUnit = static_cast<std::size_t>(-1);
-
 // Reading is thread-safe.
 class Parameters {
  public:
   virtual ~Parameters() = default;
   const std::vector<parallel::Unit>& units() const { return units_; }
-  tensor::DType compute() const { return compute_; }
+  tensor::DType compute_dtype() const { return compute_; }
   virtual tensor::Device device() const { return tensor::Device::kCpu; }
 
   // As (rows, columns): all dimensions but the last, and the last. Operands of matrix products in
   // the compute dtype, the rest in fp32.
-  virtual tensor::Tensor weight(std::size_t unit, int row) const = 0;
+  virtual tensor::Tensor weight(std::size_t unit, int parameter) const = 0;
   // One of the `parts` matrices of a parameter.
-  virtual Weight matrix(std::size_t unit, int row, std::int64_t part = 0) const = 0;
+  virtual Weight matrix(std::size_t unit, int parameter, std::int64_t part = 0) const = 0;
 
   // Stores elements [first, first + values.size()) of a parameter, in its (in, out) order, as they
   // are loaded. Those of a linear layer come in whole parts. finish_loading() follows the last.
-  virtual void store(std::size_t unit, int row, std::int64_t first,
+  virtual void store(std::size_t unit, int parameter, std::int64_t first,
                      std::span<const float> values) = 0;
-  virtual tensor::DType stored_dtype(std::size_t unit, int row) const = 0;  // that it keeps
+  virtual tensor::DType stored_dtype(std::size_t unit, int parameter) const = 0;  // that it keeps
   virtual void finish_loading() {}
 
   // Called around every use of a unit's weights: where units are sharded (ZeRO 3) they are gathered
-  // for that time. `next`: the unit that is read next (kNoUnit: not known). All ranks of the shard
-  // group make the same calls in the same order.
+  // for that time. `next`: the unit that is read next (parallel::kNoUnit: not known). All ranks of
+  // the shard group make the same calls in the same order.
   virtual void unshard(std::size_t /*unit*/, std::size_t /*next*/) const {}
   virtual void reshard(std::size_t /*unit*/) const {}
   // For evaluation, where ranks run unequal numbers of passes: begin_pass() before each pass, and
@@ -58,8 +56,8 @@ class Parameters {
       : units_(std::move(units)), compute_(compute) {}
   Parameters(Parameters&&) = default;
   Parameters& operator=(Parameters&&) = default;
-  const parallel::ParameterInfo& info(std::size_t unit, int row) const {
-    return units_[unit].parameters[static_cast<std::size_t>(row)];
+  const parallel::ParameterInfo& info(std::size_t unit, int parameter) const {
+    return units_[unit].parameters[static_cast<std::size_t>(parameter)];
   }
 
   std::vector<parallel::Unit> units_;

@@ -148,13 +148,14 @@ void Scorer::run(Sequences& sequences, std::span<const ScoreRequest> requests,
 
 bool Scorer::run_group(Group group, std::int64_t prefix, std::span<const ScoreRequest> requests,
                        std::vector<Score>& scores, const ScoreProgress& progress) {
-  State state(griffin_.state_config(), parameters_.compute(), 1, parameters_.device());
+  State state(griffin_.state_config(), parameters_.compute_dtype(), 1, parameters_.device());
   const std::span<const std::int32_t> tokens = group.front()->tokens;
   for (std::int64_t begin = 0; begin < prefix; begin += kPrefillTokens) {
     const std::int64_t count = std::min(kPrefillTokens, prefix - begin);
-    griffin_.read(parameters_,
-                  tokens.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)),
-                  count, state, workspace_);
+    griffin_.prefill(
+        parameters_,
+        tokens.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)), count,
+        state, workspace_);
   }
   std::vector<Sequence*> by_length(group.begin(), group.end());
   std::stable_sort(by_length.begin(), by_length.end(),
@@ -194,7 +195,7 @@ void Scorer::run_batch(Group batch, std::int64_t prefix, const State& state,
       rows.push_back(s * length + t - prefix);
   }
   State forked = state.fork(0, count);
-  const Tensor hidden = griffin_.read(parameters_, tokens, length, forked, workspace_);
+  const Tensor hidden = griffin_.prefill(parameters_, tokens, length, forked, workspace_);
 
   tensor::Arena& scratch = workspace_.scratch;
   tensor::ArenaScope scope(scratch);

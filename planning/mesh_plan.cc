@@ -79,20 +79,20 @@ MeshPlan::RankStep MeshPlan::run_step(int rank) const {
       if (call.kind == UnitCall::Kind::kReshard) parameters.reshard(call.unit);
     }
   }
-  optimizer.apply(0, grad_norm);
+  optimizer.step(0, grad_norm);
   step.parameters = optimizer.bytes_sent() - step.gradients;
 
-  const model::TrainingParameters::Bytes weights = parameters.bytes();
+  const parallel::ShardedWeights::Bytes weights = parameters.bytes();
   const trainer::Optimizer::Bytes held = optimizer.bytes();
   RankMemory& memory = step.memory;
   memory.masters = weights.masters;
   memory.copies = weights.copies;
-  memory.rows = weights.rows;
+  memory.vectors = weights.vectors;
   memory.gathered = held.gathered;
   memory.gradients = held.gradients;
   memory.moments = held.moments;
   memory.exchange = held.exchange;
-  for (const checkpoint::TensorPiece& piece : optimizer.pieces())
+  for (const checkpoint::TensorPiece& piece : optimizer.checkpoint_pieces())
     memory.snapshot += piece.flat_count * std::int64_t{sizeof(float)};
   memory.activations = pass.saved_touched;
   memory.scratch = pass.scratch_touched;

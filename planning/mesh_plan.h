@@ -27,7 +27,7 @@ struct StepShape {
 struct RankMemory {
   std::int64_t masters = 0;      // fp32 masters of its shard; all if compute is fp32 and ZeRO < 3
   std::int64_t copies = 0;       // compute-dtype copies of whole units
-  std::int64_t rows = 0;         // fp32 vectors kept whole, if the masters are not
+  std::int64_t vectors = 0;      // fp32 parameters kept whole, if the masters are not
   std::int64_t gathered = 0;     // ZeRO 3: room for two gathered units
   std::int64_t gradients = 0;    // fp32: partial sums of the tree, and what is being sent
   std::int64_t moments = 0;      // fp32, two
@@ -40,7 +40,7 @@ struct RankMemory {
   // Parts of `scratch`, used at different times; without what is lost at the ends of chunks.
   std::int64_t logits = 0, backward = 0;
   std::int64_t all() const {
-    return masters + copies + rows + gathered + gradients + moments + activations + scratch +
+    return masters + copies + vectors + gathered + gradients + moments + activations + scratch +
            exchange + batch + snapshot + process;
   }
 };

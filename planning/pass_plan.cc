@@ -14,7 +14,7 @@ using tensor::Device;
 using tensor::DType;
 
 // Gives buffers for gradients, and notes all that is done to units.
-class Recorder : public model::GradientSink, public model::ShardedUnits {
+class Recorder : public model::GradientSink, public parallel::UnitGather {
  public:
   Recorder(const std::vector<parallel::Unit>& units, model::Workspace& workspace)
       : workspace_(workspace) {
@@ -66,7 +66,7 @@ class MetaModel {
   // One pass; returns what it did to units. `plan` gets bytes and exchanges between ranks.
   Recorder pass(model::Workspace& workspace, PassPlan& plan) {
     Recorder recorder(griffin_.units(), workspace);
-    parameters_.set_sharded_units(&recorder);
+    parameters_.set_gather(&recorder);
     const auto& context = static_cast<const parallel::CountingCommunicator&>(mesh_.context());
     const auto& tensor = static_cast<const parallel::CountingCommunicator&>(mesh_.tensor());
     plan.context_sent = -context.bytes_sent(), plan.context_exchanges = -context.operations();
@@ -82,7 +82,7 @@ class MetaModel {
     }
     plan.context_sent += context.bytes_sent(), plan.context_exchanges += context.operations();
     plan.tensor_sent += tensor.bytes_sent(), plan.tensor_exchanges += tensor.operations();
-    parameters_.set_sharded_units(nullptr);
+    parameters_.set_gather(nullptr);
     return recorder;
   }
 

@@ -63,7 +63,7 @@ std::vector<MemoryPart> memory_parts(const RankMemory& memory) {
   std::vector<MemoryPart> parts = {
       {"weights", memory.masters, "fp32 masters"},
       {"compute copies", memory.copies, "what products read"},
-      {"vectors", memory.rows, "whole norms and biases, fp32"},
+      {"vectors", memory.vectors, "whole norms and biases, fp32"},
       {"gathered units", memory.gathered, "gathered while they are used"},
       {"gradients", memory.gradients, "fp32, partial sums of micro-shards"},
       {"moments", memory.moments, "fp32, two, this rank's share"},

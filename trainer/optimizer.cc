@@ -43,11 +43,6 @@ Optimizer::Optimizer(const OptimizerConfig& config, model::TrainingParameters& p
 
 Optimizer::~Optimizer() = default;
 
-void Optimizer::initialise(std::uint64_t seed) {
-  parameters_.initialise(seed);
-  all_gather_parameters();
-}
-
 void Optimizer::reset_moments() {
   updates_ = 0;
   for (Moments& moments : moments_) {
@@ -100,7 +95,7 @@ double Optimizer::squares_of_column() {
   return total;
 }
 
-void Optimizer::apply(double learning_rate, double grad_norm) {
+void Optimizer::step(double learning_rate, double grad_norm) {
   ++updates_;
   const bool clipped = config_.clip > 0 && grad_norm > config_.clip;
   tensor::AdamWStep step{static_cast<float>(learning_rate),
@@ -115,9 +110,9 @@ void Optimizer::apply(double learning_rate, double grad_norm) {
     const tensor::Tensor sum = gradients_.part(u), first = moments_[u].first.row(),
                          second = moments_[u].second.row();
     for (const auto& span : parallel::spans_in(parameters_.units()[u], shard.begin, shard.end)) {
-      const ParameterInfo& row = span.info;
+      const ParameterInfo& info = span.info;
       step.weight_decay =
-          row.weight_decay || config_.decay_all ? static_cast<float>(config_.weight_decay) : 0.0f;
+          info.weight_decay || config_.decay_all ? static_cast<float>(config_.weight_decay) : 0.0f;
       const auto here = [&](const tensor::Tensor& all) {
         return all.column_range(span.begin - shard.begin, span.count());
       };
@@ -144,7 +139,7 @@ Optimizer::Bytes Optimizer::bytes() const {
 
 // What several ranks hold is written by one: replicated parameters by the first tensor rank, each
 // unit by one replica in turn, and within a shard group by the cuts, whoever updates it.
-std::vector<checkpoint::TensorPiece> Optimizer::pieces() const {
+std::vector<checkpoint::TensorPiece> Optimizer::checkpoint_pieces() const {
   std::vector<checkpoint::TensorPiece> pieces;
   const auto replicas = static_cast<std::size_t>(mesh_.shape().replicas);
   const int shard_rank = mesh_.shard_group().rank();
@@ -153,12 +148,12 @@ std::vector<checkpoint::TensorPiece> Optimizer::pieces() const {
     const parallel::Cuts& cuts = shards_[u].cuts;
     for (const auto& span :
          parallel::spans_in(parameters_.units()[u], cuts[shard_rank], cuts[shard_rank + 1])) {
-      const ParameterInfo& row = span.info;
+      const ParameterInfo& info = span.info;
       const std::int64_t from = span.begin, to = span.end;
-      if (row.replicated() && mesh_.tensor_rank() != 0) continue;
+      if (info.replicated() && mesh_.tensor_rank() != 0) continue;
       const auto piece = [&](const std::string& group, const tensor::Tensor& values) {
-        pieces.push_back({group + row.name, row.shape, row.start, row.extent, from - row.offset,
-                          to - from, values.data()});
+        pieces.push_back({group + info.name, info.shape, info.start, info.extent,
+                          from - info.offset, to - from, values.data()});
       };
       const std::int64_t at = from - shards_[u].begin;
       piece("parameters/", parameters_.masters(u, from, to));
@@ -173,12 +168,12 @@ void Optimizer::load(const checkpoint::CheckpointReader& reader) {
   for (std::size_t u = 0; u < shards_.size(); ++u) {
     for (const auto& span :
          parallel::spans_in(parameters_.units()[u], shards_[u].begin, shards_[u].end)) {
-      const ParameterInfo& row = span.info;
+      const ParameterInfo& info = span.info;
       const std::int64_t from = span.begin, to = span.end;
       const auto read = [&](const std::string& group, const tensor::Tensor& values) {
         float* out = values.f32();
-        reader.read(group + row.name, row.start, row.extent, from - row.offset, to - from, out);
-        model::check_finite(reader.directory().string(), group + row.name, out, to - from,
+        reader.read(group + info.name, info.start, info.extent, from - info.offset, to - from, out);
+        model::check_finite(reader.directory().string(), group + info.name, out, to - from,
                             to - from);
       };
       const std::int64_t at = from - shards_[u].begin;

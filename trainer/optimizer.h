@@ -1,5 +1,6 @@
 // AdamW on a mesh: gradients are summed over micro-shards and ranks in a fixed order, each rank
-// updates its part of every unit, and the updated parameters are all-gathered.
+// updates its part of every unit, and the updated parameters are all-gathered (with ZeRO 3 those
+// that are kept whole; the others when they are used).
 #pragma once
 
 #include <cstdint>
@@ -10,9 +11,10 @@
 
 #include "checkpoint/reader.h"
 #include "model/griffin.h"
+#include "model/training_parameters.h"
 #include "parallel/sharding/gradient_sum.h"
 #include "parallel/sharding/mesh.h"
-#include "trainer/parameter_shards.h"
+#include "parallel/sharding/parameter_shards.h"
 #include "trainer/run_config.h"
 
 namespace eyrie::trainer {
@@ -23,7 +25,7 @@ model::TrainingParameters make_parameters(const std::vector<parallel::Unit>& uni
                                           tensor::Device device = tensor::Device::kCpu);
 
 // Per step: begin(); for each of this rank's micro-shards griffin.loss(…, optimizer); grad_norm();
-// apply() unless the step is to be skipped. Calls that exchange data are collective. Not
+// step() unless the step is to be skipped. Calls that exchange data are collective. Not
 // thread-safe.
 class Optimizer : public model::GradientSink {
  public:
@@ -44,13 +46,12 @@ class Optimizer : public model::GradientSink {
   double grad_norm();
 
   // One AdamW step on this rank's part, then the all-gather of the updated parameters.
-  void apply(double learning_rate, double grad_norm);
+  void step(double learning_rate, double grad_norm);
 
-  void initialise(std::uint64_t seed);  // the parameters
   void reset_moments();
 
   // Returns what this rank writes to a checkpoint: its parts of parameters/…, moment1/…, moment2/….
-  std::vector<checkpoint::TensorPiece> pieces() const;
+  std::vector<checkpoint::TensorPiece> checkpoint_pieces() const;
   // Loads master weights and moments from a checkpoint of any layout. Not collective; call
   // all_gather_parameters() after it.
   void load(const checkpoint::CheckpointReader& reader);
@@ -84,7 +85,7 @@ class Optimizer : public model::GradientSink {
   const parallel::Mesh& mesh_;
   std::vector<parallel::UnitShard> shards_;
   parallel::GradientSum gradients_;
-  ParameterShards parameter_shards_;
+  parallel::ParameterShards parameter_shards_;
   std::vector<Moments> moments_;
   std::int64_t updates_ = 0;
   std::unique_ptr<parallel::ExchangeQueue> queue_;  // last: it ends before the buffers it uses

@@ -8,7 +8,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "model/context.h"
+#include "model/context_parallel.h"
 #include "model/parallel_context.h"
 #include "parallel/sharding/gradient_sum.h"
 

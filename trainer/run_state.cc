@@ -240,13 +240,13 @@ RunPosition position_in(const checkpoint::CheckpointReader& checkpoint, const Ru
 void check_tensors(const checkpoint::CheckpointReader& checkpoint,
                    const std::vector<parallel::Unit>& units) {
   for (const parallel::Unit& unit : units) {
-    for (const parallel::ParameterInfo& row : unit.parameters) {
+    for (const parallel::ParameterInfo& info : unit.parameters) {
       for (const char* group : {"parameters/", "moment1/", "moment2/"}) {
-        const std::string name = group + row.name;
-        if (checkpoint.shape(name) == row.shape) continue;
+        const std::string name = group + info.name;
+        if (checkpoint.shape(name) == info.shape) continue;
         throw base::InputError(fmt::format("{}: tensor {} has the shape {}, the model's is {}",
                                            checkpoint.directory().string(), name,
-                                           checkpoint.shape(name), row.shape));
+                                           checkpoint.shape(name), info.shape));
       }
     }
   }

@@ -36,8 +36,9 @@ void TrainingRun::step(const StageConfig& stage) {
     return parallel::stop_requested() ||
            (options_.stop_after > 0 && steps_here_ + 1 >= options_.stop_after);
   };
-  last_ = model_->gradients(*data_.objectives[stage_], *data_.streams[stage_], stage.micro_shards,
-                            batch, stop, options_.gain ? options_.gain(batch) : 1.0);
+  last_ = model_->forward_backward(*data_.objectives[stage_], *data_.streams[stage_],
+                                   stage.micro_shards, batch, stop,
+                                   options_.gain ? options_.gain(batch) : 1.0);
   rate_ = learning_rate(stage.learning_rate, stage_step_, stage.steps);
   const std::string why = outliers_.judge(last_.loss, last_.grad_norm);
   skipped_ = !why.empty();
@@ -153,7 +154,7 @@ StageEnd TrainingRun::end_of(std::size_t stage) const {
           model_->mesh(),
           directory_ / "eval" / run_.stages[stage].name,
           step,
-          name_of(model_->parameters().compute()),
+          name_of(model_->parameters().compute_dtype()),
           {},
           nullptr};
 }

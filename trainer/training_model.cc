@@ -42,11 +42,11 @@ TrainingModel::TrainingModel(const RunConfig& run, parallel::Communicator& world
 
 // Runs this rank's micro-shards, overlapping the exchange with the backward pass, and one small
 // all-reduce of all control values (losses, stop requests, memory).
-StepGradients TrainingModel::gradients(const Objective& objective,
-                                       const data_pipeline::BatchStream& stream,
-                                       std::int64_t micro_shards, std::int64_t batch,
-                                       const std::function<bool()>& stop, double gain) {
-  StepGradients result;
+StepResult TrainingModel::forward_backward(const Objective& objective,
+                                           const data_pipeline::BatchStream& stream,
+                                           std::int64_t micro_shards, std::int64_t batch,
+                                           const std::function<bool()>& stop, double gain) {
+  StepResult result;
   const double waited = optimizer_.exchange().waited_seconds;
   const std::int64_t sent_before = optimizer_.bytes_sent().all();
   const parallel::StepPlan plan(micro_shards, mesh_.shape());
@@ -104,14 +104,14 @@ void TrainingModel::all_gather_parameters() {
 std::string TrainingModel::weights_fingerprint() const {
   constexpr std::string_view kGroup = "parameters/";
   std::uint64_t own = 0;
-  for (const checkpoint::TensorPiece& piece : optimizer_.pieces()) {
+  for (const checkpoint::TensorPiece& piece : optimizer_.checkpoint_pieces()) {
     if (!piece.name.starts_with(kGroup)) continue;
-    parallel::ParameterInfo row;
-    row.name = piece.name.substr(kGroup.size());
-    row.shape = piece.global_shape;
-    row.start = piece.start;
-    row.extent = piece.extent;
-    own += model::weight_sum(row, piece.flat_begin, piece.flat_count,
+    parallel::ParameterInfo info;
+    info.name = piece.name.substr(kGroup.size());
+    info.shape = piece.global_shape;
+    info.start = piece.start;
+    info.extent = piece.extent;
+    own += model::weight_sum(info, piece.flat_begin, piece.flat_count,
                              static_cast<const float*>(piece.data));
   }
   std::uint64_t sum = 0;
@@ -123,7 +123,7 @@ std::string TrainingModel::weights_fingerprint() const {
 double TrainingModel::update(double learning_rate, double grad_norm) {
   const double waited = optimizer_.exchange().waited_seconds;
   const std::int64_t sent_before = optimizer_.bytes_sent().all();
-  optimizer_.apply(learning_rate, grad_norm);
+  optimizer_.step(learning_rate, grad_norm);
   all_gather_bytes_ = optimizer_.bytes_sent().all() - sent_before;
   return optimizer_.exchange().waited_seconds - waited;
 }

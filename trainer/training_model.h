@@ -17,9 +17,11 @@
 namespace eyrie::trainer {
 
 // The result of one step, the same on all ranks unless noted.
-struct StepGradients {
-  double loss = 0;              // nats per target token over the global batch
-  std::vector<double> metrics;  // of the objective, the loss first; all per target token
+struct StepResult {
+  // The objective's numbers over the global batch, each divided by the stream's target_count(); the
+  // first is the loss (next_token: nats per target token).
+  std::vector<double> metrics;
+  double loss = 0;
   double grad_norm = 0;
   bool stop = false;      // some rank was asked to stop
   double memory_mb = 0;   // peak memory of the rank that needs most
@@ -38,9 +40,9 @@ class TrainingModel {
   // Collective. Runs the objective on batch number `batch` of the stream, summed over micro-shards
   // and ranks. update() comes next, unless the step is to be skipped. `stop` is asked at the end
   // whether this rank is to stop. `gain` multiplies the batch's loss (tests make outliers with it).
-  StepGradients gradients(const Objective& objective, const data_pipeline::BatchStream& stream,
-                          std::int64_t micro_shards, std::int64_t batch,
-                          const std::function<bool()>& stop, double gain = 1);
+  StepResult forward_backward(const Objective& objective, const data_pipeline::BatchStream& stream,
+                              std::int64_t micro_shards, std::int64_t batch,
+                              const std::function<bool()>& stop, double gain = 1);
 
   // Collective. Returns the seconds that this rank waited for others.
   double update(double learning_rate, double grad_norm);

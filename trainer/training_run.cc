@@ -136,9 +136,10 @@ std::string TrainingRun::state() const {
       identity());
 }
 
-std::optional<base::Path> TrainingRun::newest_checkpoint() {
+std::optional<base::Path> TrainingRun::newest_checkpoint(
+    const std::function<void(const base::Path&)>& use) {
   std::vector<std::string> why_not;
-  const auto newest = checkpoint::newest_valid_checkpoint(directory_, world_, &why_not);
+  const auto newest = checkpoint::newest_valid_checkpoint(directory_, world_, &why_not, {}, use);
   if (first()) {
     for (const std::string& why : why_not) base::log_warning(why);
   }
@@ -158,7 +159,7 @@ std::optional<base::Path> TrainingRun::newest_checkpoint() {
 }
 
 void TrainingRun::check() {
-  const auto newest = newest_checkpoint();
+  const auto newest = newest_checkpoint({});
   std::string start = "from the beginning";
   if (first()) {
     if (const auto owner = base::owner_of(directory_))
@@ -182,15 +183,12 @@ void TrainingRun::check() {
 
 void TrainingRun::resume_or_begin() {
   const parallel::SlowWork slow(world_);  // reads as much as a save writes
-  const auto newest = newest_checkpoint();
+  const auto newest = newest_checkpoint([&](const base::Path& path) { load(path); });
   parallel::agree(world_, [&] {
-    if (newest) {
-      load(*newest);
-    } else if (first()) {
-      refuse_damaged_run(directory_);
-    }
+    if (!newest && first()) refuse_damaged_run(directory_);
   });
   if (newest) {
+    say_where(*newest);
     model_->all_gather_parameters();
   } else {
     model_->initialise(static_cast<std::uint64_t>(run_.seed));
@@ -207,7 +205,7 @@ void TrainingRun::resume_or_begin() {
   if (run_.checkpoint_async) writer_ = std::make_unique<checkpoint::CheckpointWriter>(world_);
   stop_ = std::make_unique<parallel::StopNotice>(model_->mesh().data_context(),
                                                  &model_->mesh().tensor());
-  const tensor::DType compute = model_->parameters().compute();
+  const tensor::DType compute = model_->parameters().compute_dtype();
   std::vector<double> peaks = {matmul_peak(compute)};
   world_.all_reduce(std::span<double>(peaks), parallel::Reduce::kSum);
   peak_flops_ = peaks[0];
@@ -245,10 +243,14 @@ void TrainingRun::load(const base::Path& checkpoint) {
   tokens_ = position.tokens;
   model_->optimizer().load(reader);
   model_->optimizer().set_updates(position.updates);
+  loaded_ranks_ = position.ranks;
   fresh_ = false;
+}
+
+void TrainingRun::say_where(const base::Path& checkpoint) const {
   base::log_info(fmt::format("going on from {} (stage {}, step {}, written by {})",
                              checkpoint.string(), run_.stages[stage_].name, step_,
-                             base::counted(position.ranks, "rank")));
+                             base::counted(loaded_ranks_, "rank")));
 }
 
 void TrainingRun::save(bool wait) {
@@ -275,12 +277,13 @@ void TrainingRun::save(bool wait) {
   };
   const auto may_write = [this] { check_owner(); };
   if (writer_) {
-    writer_->begin(path, model_->optimizer().pieces(), step_, state(), committed, may_write);
+    writer_->begin(path, model_->optimizer().checkpoint_pieces(), step_, state(), committed,
+                   may_write);
     if (wait) writer_->finish();
   } else {
     const parallel::SlowWork slow(world_);
-    checkpoint::save_checkpoint(path, world_, model_->optimizer().pieces(), step_, state(),
-                                may_write);
+    checkpoint::save_checkpoint(path, world_, model_->optimizer().checkpoint_pieces(), step_,
+                                state(), may_write);
     committed();
     world_.barrier();  // while the first rank removes older ones
   }
@@ -319,17 +322,19 @@ void TrainingRun::roll_back() {
   // Not one that a stop wrote, which an uninterrupted run does not have, nor one among the skipped
   // steps.
   const std::int64_t target = roll_backs_.target < 0 ? before : roll_backs_.target;
-  const auto newest =
-      checkpoint::newest_valid_checkpoint(directory_, world_, nullptr, [&](std::int64_t step) {
-        return step == roll_backs_.target || (step <= target && saves_after(step));
-      });
-  if (!newest)
-    throw base::Error(fmt::format("{}, and there is no checkpoint {}; {}", here,
-                                  roll_backs_.target == 0 ? "yet" : "from before them", advice));
   const std::size_t stage = stage_;
   const std::int64_t next_batch = stage_step_ + data_offset_, reached = step_;
   RollBacks now = roll_backs_;
-  parallel::agree(world_, [&] { load(*newest); });
+  const auto newest = checkpoint::newest_valid_checkpoint(
+      directory_, world_, nullptr,
+      [&](std::int64_t step) {
+        return step == now.target || (step <= target && saves_after(step));
+      },
+      [&](const base::Path& path) { load(path); });
+  if (!newest)
+    throw base::Error(fmt::format("{}, and there is no checkpoint {}; {}", here,
+                                  now.target == 0 ? "yet" : "from before them", advice));
+  say_where(*newest);
   model_->all_gather_parameters();
   if (stage_ + 1 == stage && stage_step_ == run_.stages[stage_].steps) {  // end of the stage before
     stage_ = stage;

@@ -53,12 +53,14 @@ class TrainingRun {
   // Returns false if a stop request ended it; the next start makes up for it.
   bool validate(const StageConfig& stage);
   bool make_up_for_validation();
-  void save(bool wait);                           // wait: until it is committed
-  std::optional<base::Path> newest_checkpoint();  // collective; warns of skipped ones
+  void save(bool wait);  // wait: until it is committed
+  // Collective; warns of skipped ones. `use` as in checkpoint/list.h.
+  std::optional<base::Path> newest_checkpoint(const std::function<void(const base::Path&)>& use);
   parallel::MeshShape fitted(const std::vector<std::string>& names);  // may throw InputError
   void check_owner() const;  // throws Error if another job took the run over; any rank, any thread
   RunPosition position_in(const checkpoint::CheckpointReader& reader) const;
   void load(const base::Path& checkpoint);
+  void say_where(const base::Path& checkpoint) const;
   // Returns false if a stop request ended the evaluation early.
   bool finish_stage(const AfterStage& after_stage);
   void report_earlier_stages(const AfterStage& after_stage);  // of earlier stages
@@ -93,10 +95,11 @@ class TrainingRun {
   RollBacks roll_backs_;
   bool fresh_ = true;                   // nothing was loaded
   std::int64_t loaded_ = 0;             // the step of the checkpoint it resumed from
+  std::int64_t loaded_ranks_ = 0;       // that wrote it
   std::set<std::int64_t> passed_over_;  // steps of newer, invalid ones; on rank 0
 
   // Of the last step.
-  StepGradients last_;
+  StepResult last_;
   double rate_ = 0, step_s_ = 0, checkpoint_s_ = 0;
   bool skipped_ = false;
   std::optional<double> validation_loss_;  // nullopt if the last step was not validated

@@ -31,12 +31,12 @@ std::uint64_t sum_of_run(std::uint64_t seed, std::int64_t place, std::int64_t co
 
 }  // namespace
 
-std::uint64_t weight_sum(const parallel::ParameterInfo& row, std::int64_t first, std::int64_t count,
-                         const float* values) {
-  const std::uint64_t seed = base::hash_text(row.name);
+std::uint64_t weight_sum(const parallel::ParameterInfo& info, std::int64_t first,
+                         std::int64_t count, const float* values) {
+  const std::uint64_t seed = base::hash_text(info.name);
   // Whichever axis a slice is cut along, the elements along its last axis are contiguous.
   const std::int64_t line =
-      row.replicated() || row.extent.empty() ? row.whole_count() : row.extent.back();
+      info.replicated() || info.extent.empty() ? info.whole_count() : info.extent.back();
   constexpr std::int64_t kPart = std::int64_t{1} << 16;
   const std::int64_t parts = (count + kPart - 1) / kPart;
   std::vector<std::uint64_t> sums(static_cast<std::size_t>(parts));
@@ -46,7 +46,7 @@ std::uint64_t weight_sum(const parallel::ParameterInfo& row, std::int64_t first,
       for (std::int64_t at = part * kPart; at < last;) {
         const std::int64_t run = std::min(last - at, line - (first + at) % line);
         sums[static_cast<std::size_t>(part)] +=
-            sum_of_run(seed, parallel::global_index(row, first + at), run, values + at);
+            sum_of_run(seed, parallel::global_index(info, first + at), run, values + at);
         at += run;
       }
     }
@@ -66,13 +66,13 @@ std::string fingerprint(std::uint64_t sum, const GriffinConfig& config) {
 std::string fingerprint(const WeightSource& source) {
   std::uint64_t sum = 0;
   std::vector<float> values;
-  for (const parallel::ParameterInfo& row : rows_of(source.config())) {
-    const std::int64_t piece = row.linear ? row.count() / row.parts : kPieceElements;
-    for (std::int64_t first = 0; first < row.count(); first += piece) {
-      const std::int64_t count = std::min(piece, row.count() - first);
+  for (const parallel::ParameterInfo& info : rows_of(source.config())) {
+    const std::int64_t piece = info.linear ? info.count() / info.parts : kPieceElements;
+    for (std::int64_t first = 0; first < info.count(); first += piece) {
+      const std::int64_t count = std::min(piece, info.count() - first);
       values.resize(static_cast<std::size_t>(count));
-      source.read(row, first, count, values.data());
-      sum += weight_sum(row, first, count, values.data());
+      source.read(info, first, count, values.data());
+      sum += weight_sum(info, first, count, values.data());
     }
   }
   return fingerprint(sum, source.config());

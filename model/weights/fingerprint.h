@@ -12,8 +12,8 @@ namespace eyrie::model {
 // Returns the sum over elements [first, first + count) of a parameter's slice of a hash of the
 // element, its index in the whole tensor and the tensor's name. The sums of parts that cover a
 // model once add up to the same total, however it is cut (modulo 2^64).
-std::uint64_t weight_sum(const parallel::ParameterInfo& row, std::int64_t first, std::int64_t count,
-                         const float* values);
+std::uint64_t weight_sum(const parallel::ParameterInfo& info, std::int64_t first,
+                         std::int64_t count, const float* values);
 
 // Returns 16 hex digits for a model whose weight sums add up to `sum`. Includes the configuration,
 // as far as it affects what is computed.

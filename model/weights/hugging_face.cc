@@ -91,24 +91,25 @@ HuggingFaceWeights::HuggingFaceWeights(const base::Path& directory)
 
 void HuggingFaceWeights::map(InferenceParameters& parameters) const {
   std::map<const Safetensors*, std::shared_ptr<const base::MappedFile>> mapped;
-  const StoredType wanted = parameters.compute() == tensor::DType::kFloat32 ? StoredType::kFloat32
-                                                                            : StoredType::kBFloat16;
-  const auto element = static_cast<std::uint64_t>(size_of(parameters.compute()));
+  const StoredType wanted = parameters.compute_dtype() == tensor::DType::kFloat32
+                                ? StoredType::kFloat32
+                                : StoredType::kBFloat16;
+  const auto element = static_cast<std::uint64_t>(size_of(parameters.compute_dtype()));
   for (std::size_t u = 0; u < parameters.units().size(); ++u) {
     for (std::size_t r = 0; r < parameters.units()[u].parameters.size(); ++r) {
-      const parallel::ParameterInfo& row = parameters.units()[u].parameters[r];
-      const auto tensors = tensors_of(row, Naming::kHuggingFace);
+      const parallel::ParameterInfo& info = parameters.units()[u].parameters[r];
+      const auto tensors = tensors_of(info, Naming::kHuggingFace);
       const bool can_be_mapped =
-          row.product &&
+          info.product &&
           std::all_of(tensors.begin(), tensors.end(), [&](const NamedTensor& tensor) {
             const auto& entry = files_->file_of.at(tensor.name)->entries().at(tensor.name);
             return entry.type() == wanted && entry.begin % element == 0;
           });
       if (!can_be_mapped) {
-        read_row(*this, u, static_cast<int>(r), parameters);
+        read_parameter(*this, u, static_cast<int>(r), parameters);
         continue;
       }
-      const std::int64_t part_count = row.count() / row.parts;
+      const std::int64_t part_count = info.count() / info.parts;
       for (const NamedTensor& tensor : tensors) {
         const Safetensors* file = files_->file_of.at(tensor.name);
         auto& memory = mapped[file];

@@ -44,9 +44,9 @@ class HuggingFaceWeights final : public WeightSource {
   const GriffinConfig& config() const override { return config_; }
   StoredType type() const override { return type_; }
   std::string description() const override { return directory_.string(); }
-  void read(const parallel::ParameterInfo& row, std::int64_t first, std::int64_t count,
+  void read(const parallel::ParameterInfo& info, std::int64_t first, std::int64_t count,
             float* out) const override {
-    rows_->read(row, first, count, out);
+    rows_->read(info, first, count, out);
   }
 
   // read_weights() for inference: tensors stored in the compute dtype are memory-mapped, so that

@@ -16,9 +16,9 @@ std::string InitialWeights::description() const {
   return fmt::format("random weights of {}, seed {}", title_of(config_, true), seed_);
 }
 
-void InitialWeights::read(const parallel::ParameterInfo& row, std::int64_t first,
+void InitialWeights::read(const parallel::ParameterInfo& info, std::int64_t first,
                           std::int64_t count, float* out) const {
-  initial_values(row, seed_, first, count, out);
+  initial_values(info, seed_, first, count, out);
 }
 
 }  // namespace eyrie::model

@@ -12,7 +12,7 @@ class InitialWeights final : public WeightSource {
   const GriffinConfig& config() const override { return config_; }
   StoredType type() const override { return StoredType::kFloat32; }
   std::string description() const override;
-  void read(const parallel::ParameterInfo& row, std::int64_t first, std::int64_t count,
+  void read(const parallel::ParameterInfo& info, std::int64_t first, std::int64_t count,
             float* out) const override;
 
  private:

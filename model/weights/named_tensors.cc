@@ -31,8 +31,8 @@ NamedRows::NamedRows(NamedTensors tensors, Naming naming,
     : tensors_(std::move(tensors)), naming_(naming) {
   std::vector<std::string> missing, misshapen, surplus;
   auto left = tensors_.shapes;
-  for (const auto& row : rows) {
-    for (const NamedTensor& tensor : tensors_of(row, naming_)) {
+  for (const auto& info : rows) {
+    for (const NamedTensor& tensor : tensors_of(info, naming_)) {
       const auto found = left.find(tensor.name);
       if (found == left.end()) {
         missing.push_back(tensor.name);
@@ -57,9 +57,9 @@ NamedRows::NamedRows(NamedTensors tensors, Naming naming,
   }
 }
 
-void NamedRows::read(const parallel::ParameterInfo& row, std::int64_t first, std::int64_t count,
+void NamedRows::read(const parallel::ParameterInfo& info, std::int64_t first, std::int64_t count,
                      float* out) const {
-  for (const NamedTensor& tensor : tensors_of(row, naming_)) {
+  for (const NamedTensor& tensor : tensors_of(info, naming_)) {
     const std::int64_t elements = tensor.count(), begin = tensor.part * elements;
     const std::int64_t from = std::max(first, begin),
                        to = std::min(first + count, begin + elements);

@@ -29,7 +29,7 @@ class NamedRows {
 
   // As WeightSource::read. Throws InputError if values are not finite, with the tensor's name and
   // how many of its values are not.
-  void read(const parallel::ParameterInfo& row, std::int64_t first, std::int64_t count,
+  void read(const parallel::ParameterInfo& info, std::int64_t first, std::int64_t count,
             float* out) const;
 
  private:

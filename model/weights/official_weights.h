@@ -22,9 +22,9 @@ class OfficialWeights final : public WeightSource {
   const GriffinConfig& config() const override { return config_; }
   StoredType type() const override { return type_; }
   std::string description() const override { return description_; }
-  void read(const parallel::ParameterInfo& row, std::int64_t first, std::int64_t count,
+  void read(const parallel::ParameterInfo& info, std::int64_t first, std::int64_t count,
             float* out) const override {
-    rows_->read(row, first, count, out);
+    rows_->read(info, first, count, out);
   }
 
  private:

@@ -44,31 +44,31 @@ class AdaptedWeights final : public WeightSource {
   StoredType type() const override { return source_.type(); }
   std::string description() const override { return source_.description(); }
 
-  void read(const parallel::ParameterInfo& row, std::int64_t first, std::int64_t count,
+  void read(const parallel::ParameterInfo& info, std::int64_t first, std::int64_t count,
             float* out) const override {
     const auto before = std::find_if(rows_.begin(), rows_.end(),
-                                     [&](const auto& one) { return one.name == row.name; });
-    EYRIE_CHECK(before != rows_.end(), "no row " + row.name);
-    if (before->shape != row.shape && row.name.ends_with("_gate/w")) {
-      return read_gate(*before, row, first, count, out);
+                                     [&](const auto& one) { return one.name == info.name; });
+    EYRIE_CHECK(before != rows_.end(), "no parameter " + info.name);
+    if (before->shape != info.shape && info.name.ends_with("_gate/w")) {
+      return read_gate(*before, info, first, count, out);
     }
     source_.read(*before, first, count, out);
     if (source_.config().scale_embedding) return;
     const float scale = config_.embedding_scale();
-    if (row.name == "embedder/input_embedding") {
+    if (info.name == "embedder/input_embedding") {
       for (std::int64_t i = 0; i < count; ++i) out[i] /= scale;
-    } else if (row.name == "final_norm/scale") {
+    } else if (info.name == "final_norm/scale") {
       for (std::int64_t i = 0; i < count; ++i) out[i] = (1 + out[i]) * scale - 1;
     }
   }
 
  private:
   // (n · m, b, b) as (n, m · b, m · b): m blocks on the diagonal of each.
-  void read_gate(const parallel::ParameterInfo& before, const parallel::ParameterInfo& row,
+  void read_gate(const parallel::ParameterInfo& before, const parallel::ParameterInfo& info,
                  std::int64_t first, std::int64_t count, float* out) const {
     std::vector<float> blocks(static_cast<std::size_t>(before.count()));
     source_.read(before, 0, before.count(), blocks.data());
-    const std::int64_t b = before.shape[1], width = row.shape[1], m = width / b;
+    const std::int64_t b = before.shape[1], width = info.shape[1], m = width / b;
     for (std::int64_t at = 0; at < count; ++at) {
       const std::int64_t index = first + at, h = index / (width * width);
       const std::int64_t i = index / width % width, j = index % width;

@@ -14,7 +14,7 @@ namespace eyrie::model {
 void read_weights(const WeightSource& source, Parameters& parameters) {
   for (std::size_t u = 0; u < parameters.units().size(); ++u) {
     for (std::size_t r = 0; r < parameters.units()[u].parameters.size(); ++r)
-      read_row(source, u, static_cast<int>(r), parameters);
+      read_parameter(source, u, static_cast<int>(r), parameters);
   }
   parameters.finish_loading();
 }
@@ -22,7 +22,7 @@ void read_weights(const WeightSource& source, Parameters& parameters) {
 namespace {
 
 // Throws InputError if a value would round to an infinity.
-void check_bfloat16_range(const WeightSource& source, const parallel::ParameterInfo& row,
+void check_bfloat16_range(const WeightSource& source, const parallel::ParameterInfo& info,
                           const std::vector<float>& values) {
   constexpr float kBeyond = 0x1.FFp127f;
   const bool within = std::all_of(values.begin(), values.end(),
@@ -30,22 +30,23 @@ void check_bfloat16_range(const WeightSource& source, const parallel::ParameterI
   if (within) return;
   throw base::InputError(
       fmt::format("{}: {} has a value that is too large for bf16; use --precision fp32",
-                  source.description(), row.name));
+                  source.description(), info.name));
 }
 
 }  // namespace
 
-void read_row(const WeightSource& source, std::size_t unit, int number, Parameters& parameters) {
-  const parallel::ParameterInfo& row =
+void read_parameter(const WeightSource& source, std::size_t unit, int number,
+                    Parameters& parameters) {
+  const parallel::ParameterInfo& info =
       parameters.units()[unit].parameters[static_cast<std::size_t>(number)];
-  const std::int64_t piece = row.linear ? row.count() / row.parts : kPieceElements;
+  const std::int64_t piece = info.linear ? info.count() / info.parts : kPieceElements;
   std::vector<float> values;
-  for (std::int64_t first = 0; first < row.count(); first += piece) {
-    const std::int64_t count = std::min(piece, row.count() - first);
+  for (std::int64_t first = 0; first < info.count(); first += piece) {
+    const std::int64_t count = std::min(piece, info.count() - first);
     values.resize(static_cast<std::size_t>(count));
-    source.read(row, first, count, values.data());
+    source.read(info, first, count, values.data());
     if (parameters.stored_dtype(unit, number) == tensor::DType::kBFloat16)
-      check_bfloat16_range(source, row, values);
+      check_bfloat16_range(source, info, values);
     parameters.store(unit, number, first, values);
   }
 }

@@ -24,14 +24,15 @@ class WeightSource {
 
   // Reads elements [first, first + count) of a whole parameter of the model, in the parameter's own
   // layout. Throws InputError if values from a file are not finite.
-  virtual void read(const parallel::ParameterInfo& row, std::int64_t first, std::int64_t count,
+  virtual void read(const parallel::ParameterInfo& info, std::int64_t first, std::int64_t count,
                     float* out) const = 0;
 };
 
 // Fills parameters for training (whole units, not sliced; then refreshes them) or for inference.
 void read_weights(const WeightSource& source, Parameters& parameters);
 // Fills one parameter; the caller refreshes.
-void read_row(const WeightSource& source, std::size_t unit, int row, Parameters& parameters);
+void read_parameter(const WeightSource& source, std::size_t unit, int parameter,
+                    Parameters& parameters);
 
 // Returns the parameters of a model, unit after unit. Whole tensors, nothing sliced.
 std::vector<parallel::ParameterInfo> rows_of(const GriffinConfig& config);

@@ -1,7 +1,7 @@
-// Communication between ranks: one interface with three implementations (MPI; threads of one
-// process, for tests and for simulating large meshes; a single rank). Collectives are only for
-// control values and bootstrap. Gradients and parameters use the fixed trees of exchange.h, which
-// are built on send and receive.
+// Communication between ranks: one interface with four implementations (MPI; threads of one
+// process, for tests and for simulating large meshes; a single rank; counting.h, for planning).
+// The collectives here are only for control values and bootstrap. Tensors travel by exchange.h and
+// collectives.h, which are built on send and receive and fix the order of every sum.
 #pragma once
 
 #include <algorithm>

@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
-#include "parallel/communication/activations.h"
+#include "parallel/communication/collectives.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/ops/sums.h"
 

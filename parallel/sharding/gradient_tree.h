@@ -4,9 +4,9 @@
 //
 //   M = 6 = 3 × 2:   ((s0 + s1) + (s2 + s3)) + (s4 + s5)
 //
-// Each data rank owns contiguous whole subtrees. A rank adds its own micro-shards, and the exchange
-// (exchange.h) continues with the same tree, so the sums have the same bits for every number of
-// ranks that fits.
+// Each data rank owns whole subtrees (contiguous ones below ZeRO 2; see gradient_sum.h). A rank
+// adds its own micro-shards, and the exchange (exchange.h) continues with the same tree, so the
+// sums have the same bits for every number of ranks that fits.
 #pragma once
 
 #include <cstdint>

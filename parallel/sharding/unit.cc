@@ -18,24 +18,24 @@ std::int64_t elements(const std::vector<std::int64_t>& axes) {
 std::int64_t ParameterInfo::count() const { return elements(extent); }
 std::int64_t ParameterInfo::whole_count() const { return elements(shape); }
 
-std::int64_t global_index(const ParameterInfo& row, std::int64_t index) {
+std::int64_t global_index(const ParameterInfo& info, std::int64_t index) {
   std::int64_t global = 0, stride = 1;
-  for (std::size_t axis = row.shape.size(); axis-- > 0;) {
-    global += (row.start[axis] + index % row.extent[axis]) * stride;
-    index /= row.extent[axis];
-    stride *= row.shape[axis];
+  for (std::size_t axis = info.shape.size(); axis-- > 0;) {
+    global += (info.start[axis] + index % info.extent[axis]) * stride;
+    index /= info.extent[axis];
+    stride *= info.shape[axis];
   }
   return global;
 }
 
-int Unit::add(ParameterInfo row) {
-  if (row.extent.empty()) {
-    row.start.assign(row.shape.size(), 0);
-    row.extent = row.shape;
+int Unit::add(ParameterInfo info) {
+  if (info.extent.empty()) {
+    info.start.assign(info.shape.size(), 0);
+    info.extent = info.shape;
   }
-  row.offset = size;
-  size += (row.count() + 15) / 16 * 16;  // 64 bytes
-  parameters.push_back(std::move(row));
+  info.offset = size;
+  size += (info.count() + 15) / 16 * 16;  // 64 bytes
+  parameters.push_back(std::move(info));
   return static_cast<int>(parameters.size()) - 1;
 }
 

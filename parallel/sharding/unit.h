@@ -42,7 +42,7 @@ struct ParameterInfo {
 };
 
 // Maps element `index` of a parameter's slice to its index in the whole tensor; both are row-major.
-std::int64_t global_index(const ParameterInfo& row, std::int64_t index);
+std::int64_t global_index(const ParameterInfo& info, std::int64_t index);
 
 struct Unit {
   std::string name;
@@ -51,7 +51,7 @@ struct Unit {
 
   // Appends a parameter and sets its offset. An empty `extent` means the whole tensor. Returns its
   // index in `parameters`.
-  int add(ParameterInfo row);
+  int add(ParameterInfo info);
 };
 
 // The part of a parameter that lies in a range of the unit's buffer: its elements [begin, end) of

@@ -1,6 +1,6 @@
-// Local multi-query attention and its rotary embedding. Keys and values of earlier tokens come
-// before the new ones, so that training, chunked prefill and decoding are one operation. Costs
-// O(queries · window); scores exist for only one tile of queries at a time.
+// Multi-query attention, local or global, and its rotary embedding. Keys and values of earlier
+// tokens come before the new ones, so that training, chunked prefill and decoding are one
+// operation. Costs O(queries · window); scores exist for only one tile of queries at a time.
 #pragma once
 
 #include "tensor/tensor.h"

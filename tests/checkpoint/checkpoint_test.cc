@@ -153,6 +153,38 @@ TEST_F(Checkpoint, OtherTypes) {
             std::string::npos);
 }
 
+// A rank whose range lies in one file is not touched by what happened to the others.
+TEST_F(Checkpoint, ARankOpensTheFilesItNeedsAlone) {
+  save(step1_, Layout::kRows, 3);
+  for (const char* other : {"shard-0001.h5", "shard-0002.h5"}) {
+    const std::string bytes = base::read_file(step1_ / other);
+    overwrite(step1_ / other, std::string(bytes.size(), 'x'));
+  }
+  const CheckpointReader reader(step1_);  // looks at their sizes only
+  std::vector<float> out(5 * 20);
+  reader.read("embedding", {2, 0}, {5, 20}, 0, 100, out.data());
+  EXPECT_EQ(out[3], value_of("embedding", 43));
+  EXPECT_NE(message_of<DamagedCheckpoint>([&] {
+              reader.read("embedding", {12, 0}, {5, 20}, 0, 100, out.data());
+            }).find("tensor embedding: its data is damaged"),
+            std::string::npos);
+  EXPECT_NE(fault_of(step1_, true), "");
+}
+
+// A tensor that is read part by part is read from its file once, and verified then.
+TEST_F(Checkpoint, WhatWasVerifiedIsNotReadAgain) {
+  save_small(step1_, 1);
+  const CheckpointReader reader(step1_);
+  float first = 0, others[5];
+  reader.read("layer/w", {0, 0}, {2, 3}, 0, 1, &first);
+  const std::string bytes = base::read_file(step1_ / "shard-0000.h5");
+  overwrite(step1_ / "shard-0000.h5", std::string(bytes.size(), 'x'));
+  reader.read("layer/w", {0, 0}, {2, 3}, 1, 5, others);
+  EXPECT_EQ(first, 1);
+  EXPECT_EQ(std::vector<float>(others, others + 5), (std::vector<float>{2, 3, 4, 5, 6}));
+  EXPECT_THROW(reader.read_all("layer/b", others), DamagedCheckpoint);
+}
+
 TEST_F(Checkpoint, UnknownTensorNamesTheNearest) {
   save_small(step1_, 1);
   const CheckpointReader reader(step1_);
@@ -318,12 +350,12 @@ TEST_F(Checkpoint, WithoutManifestItIsNone) {
 TEST_F(Checkpoint, NewerFormatsAreRefused) {
   save_small(step1_, 1);
   std::string text = base::read_file(step1_ / "manifest.json");
-  const std::string version = "\"version\": 1";
-  text.replace(text.find(version), version.size(), "\"version\": 2");
+  const std::string version = "\"version\": 2";
+  text.replace(text.find(version), version.size(), "\"version\": 3");
   text.resize(text.rfind("\"checksum\""));
   text += fmt::format("\"checksum\": \"{}\"\n}}\n", base::hex(base::hash_text(text)));
   overwrite(step1_ / "manifest.json", text);
-  EXPECT_NE(read_fault(step1_).find("version 2"), std::string::npos);
+  EXPECT_NE(read_fault(step1_).find("eyrie-checkpoint\" version 3"), std::string::npos);
 }
 
 TEST_F(Checkpoint, FallsBackToTheNewestSoundOne) {

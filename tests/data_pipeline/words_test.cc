@@ -7,6 +7,12 @@
 namespace eyrie::data_pipeline {
 namespace {
 
+float score_of(std::string_view text, std::int64_t tokens) {
+  DocumentWords words;
+  scan_document(text, words);
+  return quality_score(text, words.split, tokens);
+}
+
 std::string deleted(std::string_view text) { return normalised(text, Punctuation::kDelete); }
 std::string split(std::string_view text) { return normalised(text, Punctuation::kSplit); }
 
@@ -46,20 +52,37 @@ TEST(Words, EqualDocumentsHaveEqualHashes) {
   EXPECT_NE(document_hash("?!"), document_hash("!?"));  // no words: the text itself
 }
 
+TEST(Words, OneScanFindsAllThatIsAsked) {
+  DocumentWords all;
+  for (const std::string text :
+       {"", "?!", "A cat, a hat.", "well-known end,begin -- don't 3.14", "naïve—word ΑΒΓ\u200B d",
+        "a\xFF b", "x", " lines\nof\ttext; and-so on"}) {
+    scan_document(text, all);
+    for (const Punctuation way : {Punctuation::kDelete, Punctuation::kSplit}) {
+      Words words;
+      split_words(text, way, words);
+      EXPECT_EQ(all.of(way).hashes, words.hashes) << text;
+      EXPECT_EQ(all.of(way).begins, words.begins) << text;
+      EXPECT_EQ(all.of(way).verbal, words.verbal) << text;
+    }
+    EXPECT_EQ(all.hash, document_hash(text)) << text;
+  }
+}
+
 TEST(Quality, OrdersDocumentsAsTheRuleSays) {
   std::string prose;
   for (int i = 0; i < 100; ++i) prose += "word" + std::to_string(i) + " is here ";
-  const float good = quality_score(prose, static_cast<std::int64_t>(prose.size()) / 5);
+  const float good = score_of(prose, static_cast<std::int64_t>(prose.size()) / 5);
   std::string boilerplate;
   for (int i = 0; i < 100; ++i) boilerplate += "click here to go on ";
   EXPECT_GT(good, 0.5f);
   EXPECT_LE(good, 1.0f);
-  EXPECT_LT(quality_score(boilerplate, static_cast<std::int64_t>(boilerplate.size()) / 5), 0.1f);
-  EXPECT_LT(quality_score(prose, static_cast<std::int64_t>(prose.size())),
+  EXPECT_LT(score_of(boilerplate, static_cast<std::int64_t>(boilerplate.size()) / 5), 0.1f);
+  EXPECT_LT(score_of(prose, static_cast<std::int64_t>(prose.size())),
             good / 2);  // one token per byte
-  EXPECT_LT(quality_score("two words", 2), 0.1f);
-  EXPECT_EQ(quality_score("", 0), 0.0f);
-  EXPECT_EQ(quality_score("?!", 2), 0.0f);
+  EXPECT_LT(score_of("two words", 2), 0.1f);
+  EXPECT_EQ(score_of("", 0), 0.0f);
+  EXPECT_EQ(score_of("?!", 2), 0.0f);
 }
 
 }  // namespace

@@ -60,11 +60,11 @@ class Decode : public testing::TestWithParam<bool> {
             std::span<const std::int32_t> positions = {}, std::vector<float>* logits = nullptr) {
     const std::int64_t length = static_cast<std::int64_t>(tokens.size()) / state.sequences();
     const Tensor hidden =
-        griffin.read(parameters, tokens, length, state, workspace, {.positions = positions});
+        griffin.prefill(parameters, tokens, length, state, workspace, {.positions = positions});
     if (logits != nullptr) *logits = logits_of(hidden, false);
   }
   std::vector<float> step(const std::vector<std::int32_t>& tokens, State& state) {
-    return logits_of(griffin.step(parameters, tokens, state, workspace), true);
+    return logits_of(griffin.decode_step(parameters, tokens, state, workspace), true);
   }
 
   static void expect_near(const std::vector<float>& got, const std::vector<float>& expected,

@@ -162,7 +162,7 @@ TEST(Griffin, ReadGivesTheOfficialLogitsInAnyPieces) {
         const auto from = batch.tokens.begin() + s * batch.length + begin;
         tokens.insert(tokens.end(), from, from + count);
       }
-      const Tensor hidden = griffin.read(parameters, tokens, count, state, workspace);
+      const Tensor hidden = griffin.prefill(parameters, tokens, count, state, workspace);
       std::vector<float> logits(static_cast<std::size_t>(batch.sequences * count * vocabulary));
       griffin.lm_head().logits(
           parameters, hidden,
@@ -198,7 +198,7 @@ TEST(Griffin, Bf16StaysWithinTheOfficialSpread) {
     EXPECT_NEAR(loss, bf16.floats(name)[0], 0.03) << name;
 
   State state(griffin.config(), DType::kBFloat16, batch.sequences);
-  const Tensor hidden = griffin.read(parameters, batch.tokens, batch.length, state, workspace);
+  const Tensor hidden = griffin.prefill(parameters, batch.tokens, batch.length, state, workspace);
   const auto expected = bf16.floats("logits_fp32_compute");
   std::vector<float> logits(expected.size());
   griffin.lm_head().logits(
@@ -261,7 +261,7 @@ TEST(Griffin, TokensOutsideOfTheVocabularyAreNotLookedUp) {
   tokens[2] = -1;
   EXPECT_DEATH(loss(), "a token outside of the model's vocabulary");
   State state(config, DType::kFloat32, 1);
-  EXPECT_DEATH(griffin.read(parameters, tokens, 4, state, workspace), "a token outside");
+  EXPECT_DEATH(griffin.prefill(parameters, tokens, 4, state, workspace), "a token outside");
 }
 
 }  // namespace

@@ -51,7 +51,7 @@ class Model {
     return test::for_inference(masters, dtype);
   }
   State state(std::int64_t sequences) const {
-    return {griffin.config(), parameters.compute(), sequences};
+    return {griffin.config(), parameters.compute_dtype(), sequences};
   }
   std::vector<float> logits(const Tensor& hidden, bool decode = false) {
     std::vector<float> out(static_cast<std::size_t>(hidden.rows() * 61));
@@ -60,13 +60,13 @@ class Model {
     return out;
   }
   std::vector<float> read(const std::vector<std::int32_t>& tokens, State& state,
-                          const ReadOptions& options = {}) {
-    return logits(griffin.read(parameters, tokens,
-                               static_cast<std::int64_t>(tokens.size()) / state.sequences(), state,
-                               workspace, options));
+                          const PrefillOptions& options = {}) {
+    return logits(griffin.prefill(parameters, tokens,
+                                  static_cast<std::int64_t>(tokens.size()) / state.sequences(),
+                                  state, workspace, options));
   }
   std::vector<float> step(const std::vector<std::int32_t>& tokens, State& state) {
-    return logits(griffin.step(parameters, tokens, state, workspace), true);
+    return logits(griffin.decode_step(parameters, tokens, state, workspace), true);
   }
   Griffin griffin;
   TrainingParameters masters;

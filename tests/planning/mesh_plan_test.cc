@@ -31,7 +31,8 @@ std::vector<Measured> run(const model::GriffinConfig& config, const StepShape& s
     model::TrainingParameters parameters =
         trainer::make_parameters(griffin.units(), shape.compute, mesh);
     trainer::Optimizer optimizer({}, parameters, mesh);
-    optimizer.initialise(7);
+    parameters.initialise(7);
+    optimizer.all_gather_parameters();
     model::Workspace workspace;
     const auto n = static_cast<std::size_t>(shape.sequences * shape.length);
     std::vector<std::int32_t> tokens(n), positions(n);
@@ -53,21 +54,21 @@ std::vector<Measured> run(const model::GriffinConfig& config, const StepShape& s
              tensor::host_row(weight)},
             workspace, 1.0f / static_cast<float>(n), optimizer);
       }
-      optimizer.apply(1e-3, optimizer.grad_norm());
+      optimizer.step(1e-3, optimizer.grad_norm());
       one.sent = optimizer.bytes_sent() - before;
     }
     const trainer::Optimizer::Bytes own = optimizer.bytes();
-    const model::TrainingParameters::Bytes weights = parameters.bytes();
+    const parallel::ShardedWeights::Bytes weights = parameters.bytes();
     one.memory.masters = weights.masters;
     one.memory.copies = weights.copies;
-    one.memory.rows = weights.rows;
+    one.memory.vectors = weights.vectors;
     one.memory.gathered = own.gathered;
     one.memory.gradients = own.gradients;
     one.memory.moments = own.moments;
     one.memory.exchange = own.exchange;
     one.memory.activations = static_cast<std::int64_t>(workspace.saved.touched_bytes());
     one.memory.scratch = static_cast<std::int64_t>(workspace.scratch.touched_bytes());
-    for (const checkpoint::TensorPiece& piece : optimizer.pieces())
+    for (const checkpoint::TensorPiece& piece : optimizer.checkpoint_pieces())
       one.memory.snapshot += piece.flat_count * 4;
   });
   return all;
@@ -92,7 +93,7 @@ void expect_alike(const model::GriffinConfig& config, const StepShape& shape) {
     const RankMemory memory = plan.memory(rank);
     EXPECT_EQ(memory.masters, held.masters);
     EXPECT_EQ(memory.copies, held.copies);
-    EXPECT_EQ(memory.rows, held.rows);
+    EXPECT_EQ(memory.vectors, held.vectors);
     EXPECT_EQ(memory.gathered, held.gathered);
     EXPECT_EQ(memory.gradients, held.gradients);
     EXPECT_EQ(memory.moments, held.moments);

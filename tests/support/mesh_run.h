@@ -93,7 +93,8 @@ inline MeshResult run_mesh(const TinyRun& data, const MeshProblem& problem,
     model::TrainingParameters parameters = trainer::make_parameters(
         griffin.units(), problem.bf16 ? tensor::DType::kBFloat16 : tensor::DType::kFloat32, mesh);
     trainer::Optimizer optimizer({}, parameters, mesh);
-    optimizer.initialise(7);
+    parameters.initialise(7);
+    optimizer.all_gather_parameters();
     model::Workspace workspace;
     for (int step = 0; step < problem.steps; ++step) {
       const parallel::StepPlan plan(problem.micro_shards, shape);
@@ -124,7 +125,7 @@ inline MeshResult run_mesh(const TinyRun& data, const MeshProblem& problem,
                         result.gradients[static_cast<std::size_t>(step)]);
         }
       }
-      optimizer.apply(trainer::learning_rate(schedule, step, problem.steps), norm);
+      optimizer.step(trainer::learning_rate(schedule, step, problem.steps), norm);
     }
     const std::lock_guard lock(mutex);
     for (std::size_t u = 0; u < griffin.units().size(); ++u) {

@@ -50,7 +50,7 @@ Numbers numbers_on(const RunConfig& run, const MeshShape& shape) {
   parallel::run_in_process(shape.ranks(), [&](parallel::Communicator& world) {
     const RunData data = open_run_data(run);
     TrainingModel model(run, world, shape);
-    model.optimizer().initialise(5);
+    model.initialise(5);
     // The last reader has nothing to do, the first the most.
     const parallel::Communicator& readers = model.mesh().data_context();
     std::vector<model::ScoreRequest> mine;

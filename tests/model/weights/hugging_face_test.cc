@@ -34,7 +34,7 @@ std::vector<float> logits_of(const GriffinConfig& config, const Fixture& expecte
   const std::int64_t sequences = expected.shape("tokens")[0], length = expected.shape("tokens")[1];
   Workspace workspace;
   State state(config, DType::kFloat32, sequences);
-  const Tensor hidden = griffin.read(parameters, tokens, length, state, workspace);
+  const Tensor hidden = griffin.prefill(parameters, tokens, length, state, workspace);
   std::vector<float> logits(static_cast<std::size_t>(sequences * length * config.vocabulary));
   griffin.lm_head().logits(parameters, hidden,
                            {logits.data(), DType::kFloat32, sequences * length, config.vocabulary});

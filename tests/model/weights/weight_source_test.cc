@@ -44,7 +44,7 @@ std::vector<float> logits_of(const WeightSource& source, const std::vector<std::
   const auto length = static_cast<std::int64_t>(tokens.size());
   Workspace workspace;
   State state(config, DType::kFloat32, 1);
-  const tensor::Tensor hidden = griffin.read(parameters, tokens, length, state, workspace);
+  const tensor::Tensor hidden = griffin.prefill(parameters, tokens, length, state, workspace);
   std::vector<float> logits(static_cast<std::size_t>(length * config.vocabulary));
   griffin.lm_head().logits(parameters, hidden,
                            {logits.data(), DType::kFloat32, length, config.vocabulary});

@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "parallel/communication/activations.h"
+#include "parallel/communication/collectives.h"
 #include "parallel/communication/exchange.h"
 #include "parallel/sharding/mesh.h"
 

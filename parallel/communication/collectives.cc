@@ -1,5 +1,5 @@
 // Exchanges of activations: every rank sends each other rank its part. Receives are posted first.
-#include "parallel/communication/activations.h"
+#include "parallel/communication/collectives.h"
 
 #include <memory>
 #include <vector>

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "parallel/communication/activations.h"
+#include "parallel/communication/collectives.h"
 #include "tensor/arena.h"
 #include "tensor/tensor.h"
 

@@ -1,5 +1,5 @@
 // Exchanges between context ranks.
-#include "model/context.h"
+#include "model/context_parallel.h"
 
 #include <algorithm>
 #include <vector>

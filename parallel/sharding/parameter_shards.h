@@ -6,21 +6,20 @@
 #include <memory>
 #include <vector>
 
-#include "model/training_parameters.h"
 #include "parallel/communication/exchange_queue.h"
 #include "parallel/sharding/gradient_sum.h"
 #include "parallel/sharding/mesh.h"
+#include "parallel/sharding/sharded_weights.h"
 
-namespace eyrie::trainer {
+namespace eyrie::parallel {
 
 // Calls that exchange data are collective. Used by one thread, besides the queue's.
-class ParameterShards : public model::ShardedUnits {
+class ParameterShards : public UnitGather {
  public:
   // All must outlive the object, except the queue, which must end first.
-  ParameterShards(model::TrainingParameters& parameters, const parallel::Mesh& mesh,
-                  const std::vector<parallel::UnitShard>& shards);
+  ParameterShards(ShardedWeights& weights, const Mesh& mesh, const std::vector<UnitShard>& shards);
   ~ParameterShards() override;
-  void attach(parallel::ExchangeQueue& queue) { queue_ = &queue; }
+  void attach(ExchangeQueue& queue) { queue_ = &queue; }
 
   // Starts the all-gather of a unit after this rank's master weights of it have changed.
   void all_gather_parameters(std::size_t unit);
@@ -29,7 +28,7 @@ class ParameterShards : public model::ShardedUnits {
 
   // Bytes of the slots for gathered units, and of the buffer for parameters that are kept whole.
   std::int64_t gathered_bytes() const;
-  std::int64_t exchange_bytes() const { return static_cast<std::int64_t>(rows_.size()); }
+  std::int64_t exchange_bytes() const { return static_cast<std::int64_t>(vectors_.size()); }
 
   // ZeRO 3. When unshard() returns, the unit is gathered and the all-gather of the next has
   // started.
@@ -44,16 +43,16 @@ class ParameterShards : public model::ShardedUnits {
   bool anyone_passes(bool here);
   void fetch(std::size_t unit);
   Slot* slot_of(std::size_t unit);
-  std::int64_t gather_rows();
-  parallel::ExchangeQueue::Ticket post_gather(std::size_t unit, const tensor::Tensor& copy);
+  std::int64_t gather_vectors();
+  ExchangeQueue::Ticket post_gather(std::size_t unit, const tensor::Tensor& copy);
 
-  model::TrainingParameters& parameters_;
-  const parallel::Mesh& mesh_;
-  const std::vector<parallel::UnitShard>& shards_;
-  parallel::ExchangeQueue* queue_ = nullptr;
+  ShardedWeights& weights_;
+  const Mesh& mesh_;
+  const std::vector<UnitShard>& shards_;
+  ExchangeQueue* queue_ = nullptr;
   std::vector<std::unique_ptr<Slot>> slots_;
-  parallel::Cuts row_cuts_;  // of rows_ over ranks
-  tensor::Buffer rows_;
+  Cuts vector_cuts_;  // of vectors_ over ranks
+  tensor::Buffer vectors_;
 };
 
-}  // namespace eyrie::trainer
+}  // namespace eyrie::parallel
