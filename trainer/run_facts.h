@@ -9,7 +9,7 @@ namespace eyrie::trainer {
 
 // The version of Eyrie, the command's flags, and every key of the configuration, except the paths
 // of evaluation data and of the run's folder, which may differ between nodes.
-// (TrainingRun::claim_folder() checks that the folder is the same.)
+// (OpenRun::claim_folder() checks that the folder is the same.)
 parallel::Facts start_facts(const RunConfig& run, const TrainOptions& options);
 
 // Tokenizer, shards of every stage, task files and evaluation data, by their contents.
