@@ -14,7 +14,7 @@ namespace eyrie::model {
 // where it is needed next, by the norm that reads it.
 struct ResidualStream {
   tensor::Tensor x, delta;
-  tensor::Tensor spare;  // if the sums are not kept: memory that takes turns with that of x
+  tensor::Tensor spare = {};  // if the sums are not kept: memory that takes turns with that of x
   bool pending = false;
 };
 
