@@ -16,7 +16,7 @@ namespace eyrie::data_pipeline {
 // What a run requires of its data.
 struct DataNeeds {
   std::string tokenizer_file, tokenizer_hash;  // the run's tokenizer
-  std::vector<std::string> tasks;  // groups or leaf tasks that it evaluates in any stage
+  std::vector<std::string> tasks = {};  // groups or leaf tasks that it evaluates in any stage
   // The leaf tasks of each group, if known. Data that was screened for all of them may be used with
   // the group.
   std::map<std::string, std::vector<std::string>> leaf_tasks = {};

@@ -14,6 +14,7 @@
 #include "parallel/sharding/unit.h"
 #include "tensor/ops/adamw.h"
 #include "tensor/ops/matmul.h"
+#include "tensor/ops/sums.h"
 #include "tensor/threads.h"
 
 namespace {
