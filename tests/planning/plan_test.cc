@@ -10,7 +10,6 @@
 #include "base/host_memory.h"
 #include "planning/memory_limit.h"
 #include "support/tiny_run.h"
-#include "trainer/bytes.h"
 #include "trainer/resolve_mesh.h"
 #include "trainer/trainer.h"
 
@@ -18,11 +17,9 @@ namespace eyrie::planning {
 namespace {
 
 using parallel::MeshShape;
-using trainer::bytes_text;
 using trainer::check_threads;
 using trainer::mesh_error;
 using trainer::Outcome;
-using trainer::parse_bytes;
 using trainer::train;
 
 const test::TinyRun& data() {
@@ -38,18 +35,6 @@ std::string refusal(const Body& body) {
     return error.what();
   }
   return "";
-}
-
-TEST(Bytes, AreReadAsPeopleWriteThem) {
-  EXPECT_EQ(parse_bytes("24GB"), 24'000'000'000);
-  EXPECT_EQ(parse_bytes("1.5 GiB"), 3 << 29);
-  EXPECT_EQ(parse_bytes("500M"), 500'000'000);
-  EXPECT_EQ(parse_bytes("64KiB"), 65536);
-  EXPECT_EQ(parse_bytes("64kB"), 64000);
-  EXPECT_EQ(parse_bytes("65536"), 65536);
-  for (const char* wrong : {"", "GB", "-1GB", "0", "3 apples", "1GiBB", "1e30TB", "nan"})
-    EXPECT_EQ(parse_bytes(wrong), -1) << wrong;
-  EXPECT_EQ(bytes_text(1'930'000'000), "1.93 GB");
 }
 
 // What every step's line says is the plan's sum over all ranks, from the first step of a process
