@@ -226,7 +226,7 @@ void Griffin::backward(ForwardPass& forward, const Tensor& dhidden, GradientSink
   const std::size_t last = units_.size() - 1;
   const UnitView final_norm{parameters, last, sink.gradient(last)};
   tensor::rms_norm_backward(dhidden, forward.final_sum, final_norm.weight(0), forward.final_inverse,
-                            d, final_norm.gradient(0));
+                            d, final_norm.gradient(0), gradient.rounds_to());
   sink.finished(last);
   for (std::size_t i = blocks_.size(); i-- > 0;) {
     ResidualBlock::Activations& activations = forward.blocks[i];

@@ -79,10 +79,11 @@ void LmHead::run_chunks(ForwardPass& forward, const Tensor& hidden, const Target
   EYRIE_CHECK(tensor::all_in_range(own.ids, config_.vocabulary, own.weights),
               "a target outside of the model's vocabulary");
   const Tensor logits = pass.scratch.allocate(DType::kFloat32, rows, vocabulary);
-  const bool in_place = pass.compute == DType::kFloat32;
-  const Tensor dlogits = !dtable    ? Tensor()
-                         : in_place ? logits
-                                    : pass.scratch.allocate(pass.compute, rows, vocabulary);
+  // In place: a row of gradients in the compute dtype takes the first bytes of the row of logits.
+  const std::int64_t stride = vocabulary * size_of(DType::kFloat32) / size_of(pass.compute);
+  const Tensor dlogits =
+      !dtable ? Tensor()
+              : Tensor(logits.data(), pass.compute, rows, vocabulary, stride, logits.device());
   for (std::int64_t begin = 0; begin < n; begin += rows) {
     const std::int64_t count = std::min(rows, n - begin);
     const auto here = [&](const Tensor& row) { return row.column_range(begin, count); };

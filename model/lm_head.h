@@ -11,11 +11,11 @@
 
 namespace eyrie::model {
 
-// How many rows of logits exist at a time in training: about 4 million numbers, but enough rows
+// How many rows of logits exist at a time in training: about 8 million numbers, but enough rows
 // that the matrix products of a large vocabulary are not memory-bound (each chunk adds to the
 // gradient of the whole table).
 constexpr std::int64_t logit_rows(std::int64_t vocabulary) {
-  return std::clamp<std::int64_t>((std::int64_t{4} << 20) / vocabulary, 128, 512);
+  return std::clamp<std::int64_t>((std::int64_t{8} << 20) / vocabulary, 128, 512);
 }
 
 class LmHead {

@@ -1,7 +1,6 @@
 // Residual blocks, forward and backward.
 #include "model/residual_block.h"
 
-#include "tensor/ops/elementwise.h"
 #include "tensor/ops/rms_norm.h"
 
 namespace eyrie::model {
@@ -76,7 +75,6 @@ void ResidualBlock::forward(ResidualStream& stream, const UnitView& view, Pass& 
 void ResidualBlock::backward(const StreamGradient& gradient, const UnitView& view, Pass& pass,
                              const Activations& activations) const {
   const auto back_through = [&](const Tensor& normed, const auto& sub_block) {
-    if (pass.compute != DType::kFloat32) tensor::convert(gradient.d, gradient.rounded);
     const tensor::ArenaScope scope(pass.scratch);
     const Tensor dx = tensor_parallel_.partial_sums(gradient.dnormed, pass),
                  dy = tensor_parallel_.all_rows(gradient.rounded, pass);
@@ -85,7 +83,7 @@ void ResidualBlock::backward(const StreamGradient& gradient, const UnitView& vie
   };
   const auto norm_backward = [&](int scale, const Tensor& x, const Tensor& inverse_rms) {
     tensor::rms_norm_backward(gradient.dnormed, x, view.weight(scale), inverse_rms, gradient.d,
-                              view.gradient(scale));
+                              view.gradient(scale), gradient.rounds_to());
   };
   back_through(activations.channel_normed,
                [&](const Tensor& dy, const Tensor& x, const Tensor& dx) {

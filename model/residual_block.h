@@ -23,6 +23,10 @@ struct StreamGradient {
   tensor::Tensor d;        // fp32
   tensor::Tensor rounded;  // in the compute dtype, for matrix products; d itself in fp32
   tensor::Tensor dnormed;  // fp32: the gradient at the output of a norm
+  // Where a norm's backward pass rounds d; empty in fp32.
+  tensor::Tensor rounds_to() const {
+    return rounded.dtype() == tensor::DType::kFloat32 ? tensor::Tensor() : rounded;
+  }
 };
 
 class ResidualBlock {

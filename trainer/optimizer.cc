@@ -65,18 +65,19 @@ double Optimizer::grad_norm() {
 double Optimizer::squares_of_column() {
   if (parameters_.device() == tensor::Device::kMeta) return 0;
   const bool counts_shared = mesh_.tensor_rank() == 0;
-  std::vector<double> own;
+  std::vector<tensor::Tensor> blocks;  // an empty one counts elsewhere
   for (std::size_t u = 0; u < shards_.size(); ++u) {
     const UnitShard& shard = shards_[u];
     const tensor::Tensor sum = gradients_.part(u);
     parallel::for_blocks(
         parameters_.units()[u], shard.begin, shard.end, [&](const parallel::ParameterSpan& block) {
           const bool counted = counts_shared || !block.info.replicated();
-          own.push_back(counted ? tensor::sum_of_squares(
-                                      sum.column_range(block.begin - shard.begin, block.count()))
-                                : 0.0);
+          blocks.push_back(
+              sum.column_range(block.begin - shard.begin, counted ? block.count() : 0));
         });
   }
+  std::vector<double> own(blocks.size());
+  tensor::sums_of_squares(blocks, own);
   double total = 0;
   if (mesh_.shape().zero == 0 || mesh_.shard_group().size() == 1) {
     for (const double square : own) total += square;

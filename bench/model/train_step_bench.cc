@@ -3,7 +3,10 @@
 // their share of the best product of 2048³ of the same run.
 #include <benchmark/benchmark.h>
 
+#include <chrono>
 #include <cmath>
+#include <cstdlib>
+#include <numeric>
 #include <vector>
 
 #include "base/philox.h"
@@ -12,6 +15,7 @@
 #include "model/token_loss.h"
 #include "model/training_parameters.h"
 #include "parallel/sharding/unit.h"
+#include "tensor/operation_times.h"
 #include "tensor/ops/adamw.h"
 #include "tensor/ops/matmul.h"
 #include "tensor/ops/sums.h"
@@ -67,7 +71,7 @@ void TrainStep(benchmark::State& state) {
   targets.push_back(0);
   model::Workspace workspace;
   std::int64_t step = 0;
-  for (auto _ : state) {
+  const auto train_step = [&] {
     const float scale = 1.0f / static_cast<float>(sequences * (length - 1));
     const double loss = model::token_loss(
         griffin, parameters,
@@ -76,14 +80,16 @@ void TrainStep(benchmark::State& state) {
          tensor::host_row(weight)},
         workspace, scale, gradients);
     benchmark::DoNotOptimize(loss);
-    double squares = 0;
+    std::vector<tensor::Tensor> blocks;
     for (std::size_t u = 0; u < griffin.units().size(); ++u) {
       const parallel::Unit& unit = griffin.units()[u];
       parallel::for_blocks(unit, 0, unit.size, [&](const auto& block) {
-        squares += tensor::sum_of_squares(
-            gradients.buffers[u].row().column_range(block.begin, block.count()));
+        blocks.push_back(gradients.buffers[u].row().column_range(block.begin, block.count()));
       });
     }
+    std::vector<double> sums(blocks.size());
+    tensor::sums_of_squares(blocks, sums);
+    const double squares = std::accumulate(sums.begin(), sums.end(), 0.0);
     ++step;
     for (std::size_t u = 0; u < griffin.units().size(); ++u) {
       tensor::adamw(parameters.masters(u), gradients.buffers[u].row(), moment1[u].row(),
@@ -92,13 +98,33 @@ void TrainStep(benchmark::State& state) {
                      squares > 1 ? static_cast<float>(1 / std::sqrt(squares)) : 1.0f, step});
       parameters.refresh(u);
     }
-  }
+  };
+  train_step();  // memory is allocated, products are prepared
+  for (auto _ : state) train_step();
   state.counters["tokens/s"] =
-      benchmark::Counter(static_cast<double>(n * step), benchmark::Counter::kIsRate);
-  const double flops = static_cast<double>(n * step) * model::token_flops(griffin, length).all();
+      benchmark::Counter(static_cast<double>(n * state.iterations()), benchmark::Counter::kIsRate);
+  const double flops =
+      static_cast<double>(n * state.iterations()) * model::token_flops(griffin, length).all();
   state.counters["FLOP/s"] = benchmark::Counter(flops, benchmark::Counter::kIsRate);
   state.counters["share_of_peak"] =
       benchmark::Counter(flops / tensor::measure_matmul_peak(dtype), benchmark::Counter::kIsRate);
+  // One more step, operation by operation, as shares of its time.
+  tensor::record_operation_times(true);
+  const auto start = std::chrono::steady_clock::now();
+  train_step();
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+  double products = 0;
+  for (const tensor::OperationTime& operation : tensor::operation_times()) {
+    if (operation.name.starts_with("matmul")) {
+      products += operation.seconds;
+      if (std::getenv("EYRIE_BENCH_PRODUCTS") != nullptr)
+        state.counters["% " + operation.name] = 100 * operation.seconds / taken.count();
+    } else {
+      state.counters["% " + operation.name] = 100 * operation.seconds / taken.count();
+    }
+  }
+  state.counters["% products"] = 100 * products / taken.count();
+  tensor::record_operation_times(false);
 }
 
 BENCHMARK(TrainStep)

@@ -4,6 +4,9 @@
 
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <chrono>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <utility>
@@ -82,6 +85,36 @@ inline void per_element(benchmark::State& state, std::int64_t elements) {
   const auto all = static_cast<double>(elements) * static_cast<double>(state.iterations());
   state.counters["s/element"] =
       benchmark::Counter(all, benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+}
+
+// Bytes per second of copies of 64 MB by all threads, read and written; the median of nine.
+inline double copy_bandwidth() {
+  static std::map<int, double> rates;
+  double& rate = rates[tensor::thread_count()];
+  if (rate > 0) return rate;
+  constexpr std::int64_t kBytes = std::int64_t{64} << 20;
+  tensor::Buffer from(kBytes), to(kBytes);
+  from.zero();
+  to.zero();
+  std::vector<double> all;
+  for (int i = 0; i < 9; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    tensor::parallel_for(kBytes, 1, [&](std::int64_t begin, std::int64_t end) {
+      std::memcpy(to.data() + begin, from.data() + begin, static_cast<std::size_t>(end - begin));
+    });
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+    all.push_back(2.0 * static_cast<double>(kBytes) / taken.count());
+  }
+  std::sort(all.begin(), all.end());
+  return rate = all[4];
+}
+
+// Bytes per second, and their share of the copy bandwidth.
+inline void per_byte(benchmark::State& state, double bytes) {
+  const double all = bytes * static_cast<double>(state.iterations());
+  state.counters["bytes/s"] = benchmark::Counter(all, benchmark::Counter::kIsRate);
+  state.counters["of_copy"] =
+      benchmark::Counter(all / copy_bandwidth(), benchmark::Counter::kIsRate);
 }
 
 // FLOP/s, and their share of the best product of 2048³ in this dtype on as many threads.

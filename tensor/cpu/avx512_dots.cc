@@ -146,11 +146,21 @@ void all(const typename Type::Element* x, std::int64_t rows, std::int64_t x_stri
 
 }  // namespace
 
+namespace {
+
+bool has_avx512() {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl");
+}
+
+}  // namespace
+
+const bool kHasAvx512Bf16 = has_avx512() && __builtin_cpu_supports("avx512bf16");
+
 bool has_avx512_dots(DType dtype) {
-  static const bool fp32 = __builtin_cpu_supports("avx512f") &&
-                           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-  static const bool bf16 = fp32 && __builtin_cpu_supports("avx512bf16");
-  return dtype == DType::kFloat32 ? fp32 : bf16;
+  static const bool fp32 = has_avx512();
+  return dtype == DType::kFloat32 ? fp32 : kHasAvx512Bf16;
 }
 
 void avx512_dots(const float* x, std::int64_t rows, std::int64_t x_stride, const float* w,
@@ -166,6 +176,7 @@ void avx512_dots(const BFloat16* x, std::int64_t rows, std::int64_t x_stride, co
 
 #else
 
+const bool kHasAvx512Bf16 = false;
 bool has_avx512_dots(DType) { return false; }
 void avx512_dots(const float*, std::int64_t, std::int64_t, const float*, std::int64_t, std::int64_t,
                  std::int64_t, float*, std::int64_t) {}

@@ -12,6 +12,10 @@ namespace eyrie::tensor::cpu {
 
 bool has_avx512_dots(DType dtype);  // dtype: fp32 or bf16
 
+// Whether the processor has AVX-512 BF16, and with it an instruction that rounds fp32 to bf16. A
+// constant, so that loops test it once.
+extern const bool kHasAvx512Bf16;
+
 // out[m · out_stride + n] = x[m] · w[n] over k elements, for rows m and columns n. Each sum runs in
 // one vector from k = 0 on and is reduced in a fixed order: its bits do not depend on the other
 // rows and columns. Requires has_avx512_dots().

@@ -20,37 +20,53 @@ namespace eyrie::tensor::cpu {
 namespace HWY_NAMESPACE {
 namespace {
 
-// Caps a row in place; returns its largest value.
-float cap_row(float* row, std::int64_t columns, float cap) {
-  V most = set(-std::numeric_limits<float>::infinity());
-  const float inverse = cap > 0 ? 1.0f / cap : 0.0f;
-  for (std::int64_t c = 0; c < columns; c += lanes()) {
-    const std::int64_t part = columns - c;
-    V v = load(row + c, part);
-    if (cap > 0) {
-      v = hn::Mul(set(cap), hn::Tanh(kF, hn::Mul(v, set(inverse))));
-      store(v, row + c, part);
-    }
-    if (part < lanes()) v = hn::IfThenElse(hn::FirstN(kF, static_cast<std::size_t>(part)), v, most);
-    most = hn::Max(most, v);
+// Of a row: its largest value, and Σ e^(value − shift).
+struct RowSum {
+  float most, shift, total;
+  // In double: the logarithm may be as large as the shift.
+  float log_sum() const {
+    return static_cast<float>(double{shift} + std::log(static_cast<double>(total)));
   }
-  return hn::GetLane(hn::MaxOfLanes(kF, most));
+};
+
+// Up to this cap e^(value − cap) neither leaves the range of fp32 nor vanishes, so that the largest
+// value need not be known before the sum.
+constexpr float kLargestShift = 40;
+
+template <bool kCaps>
+V capped_value(V v, V cap, V inverse) {
+  return kCaps ? hn::Mul(cap, hyperbolic_tangent(hn::Mul(v, inverse))) : v;
 }
 
-// Σ exp(row − most).
-float exponentials_of(const float* row, std::int64_t columns, float most) {
-  V total = set(0.0f);
+// Caps a row in place and sums it.
+template <bool kCaps>
+RowSum sum_capped(float* row, std::int64_t columns, float cap) {
+  const V least = set(-std::numeric_limits<float>::infinity());
+  const V limit = set(cap), inverse = set(kCaps ? 1.0f / cap : 0.0f);
+  const bool at_once = kCaps && cap <= kLargestShift;
+  V most = least, total = set(0.0f);
   for (std::int64_t c = 0; c < columns; c += lanes()) {
     const std::int64_t part = columns - c;
-    V e = exponential(hn::Sub(load(row + c, part), set(most)));
+    V v = capped_value<kCaps>(load(row + c, part), limit, inverse);
+    if (kCaps) store(v, row + c, part);
+    if (part < lanes())
+      v = hn::IfThenElse(hn::FirstN(kF, static_cast<std::size_t>(part)), v, least);
+    most = hn::Max(most, v);
+    if (at_once) total = hn::Add(total, exponential(hn::Sub(v, limit)));
+  }
+  const float top = hn::GetLane(hn::MaxOfLanes(kF, most));
+  if (at_once) return {top, cap, sum(total)};
+  for (std::int64_t c = 0; c < columns; c += lanes()) {
+    const std::int64_t part = columns - c;
+    V e = exponential(hn::Sub(load(row + c, part), set(top)));
     if (part < lanes()) e = hn::IfThenElseZero(hn::FirstN(kF, static_cast<std::size_t>(part)), e);
     total = hn::Add(total, e);
   }
-  return sum(total);
+  return {top, top, sum(total)};
 }
 
-float log_sum_row(const float* row, std::int64_t columns, float most) {
-  return most + std::log(exponentials_of(row, columns, most));
+RowSum sum_row(float* row, std::int64_t columns, float cap) {
+  return cap > 0 ? sum_capped<true>(row, columns, cap) : sum_capped<false>(row, columns, cap);
 }
 
 // Writes d(nll)/d logits, times `all`, for a row of capped logits y. `target` is an index in the
@@ -126,7 +142,7 @@ void CrossEntropy(const Tensor& logits, const Tensor& targets, const Tensor& wei
   losses(logits, weight, cap, nll, dlogits, gradient_scale, [&](std::int64_t r, float* row) {
     const std::int64_t target = targets.as<std::int32_t>()[r];
     EYRIE_CHECK(target >= 0 && target < logits.columns(), "a target that has no logit");
-    const float log_sum = log_sum_row(row, logits.columns(), cap_row(row, logits.columns(), cap));
+    const float log_sum = sum_row(row, logits.columns(), cap).log_sum();
     return RowLoss{log_sum, row[target], target};
   });
 }
@@ -138,10 +154,10 @@ void CrossEntropySums(const Tensor& logits, const Tensor& targets, std::int64_t 
     for (std::int64_t r = begin; r < end; ++r) {
       float* row = logits.f32() + r * logits.stride();
       float* to = sums.f32() + 3 * r;
-      const float most = cap_row(row, columns, cap);
+      const RowSum all = sum_row(row, columns, cap);
       const std::int64_t target = targets.as<std::int32_t>()[r] - first;
-      to[0] = most;
-      to[1] = exponentials_of(row, columns, most);
+      to[0] = all.shift;
+      to[1] = all.total;
       to[2] = target >= 0 && target < columns ? row[target] : 0.0f;
     }
   });
@@ -160,7 +176,7 @@ void CrossEntropySplit(const Tensor& capped, const Tensor& targets, const Tensor
       target_logit += part[2];
     }
     const std::int64_t target = targets.as<std::int32_t>()[r] - first;
-    return RowLoss{most + std::log(total), target_logit,
+    return RowLoss{RowSum{0, most, total}.log_sum(), target_logit,
                    target >= 0 && target < capped.columns() ? target : -1};
   });
 }
@@ -169,10 +185,10 @@ void ScoreLogits(const Tensor& logits, float cap, const Tensor& log_sum, const T
   parallel_for(logits.rows(), 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       float* row = logits.f32() + r * logits.stride();
-      const float most = cap_row(row, logits.columns(), cap);
-      log_sum.f32()[r] = log_sum_row(row, logits.columns(), most);
+      const RowSum all = sum_row(row, logits.columns(), cap);
+      log_sum.f32()[r] = all.log_sum();
       std::int64_t best = 0;
-      while (best + 1 < logits.columns() && row[best] < most) ++best;
+      while (best + 1 < logits.columns() && row[best] < all.most) ++best;
       argmax.as<std::int32_t>()[r] = static_cast<std::int32_t>(best);
     }
   });

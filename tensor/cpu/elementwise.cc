@@ -149,8 +149,8 @@ void SoftCap(const Tensor& x, float cap) {
       float* row = x.f32() + r * x.stride();
       for (std::int64_t c = 0; c < x.columns(); c += lanes()) {
         const std::int64_t part = x.columns() - c;
-        store(hn::Mul(set(cap), hn::Tanh(kF, hn::Mul(load(row + c, part), set(inverse)))), row + c,
-              part);
+        store(hn::Mul(set(cap), hyperbolic_tangent(hn::Mul(load(row + c, part), set(inverse)))),
+              row + c, part);
       }
     }
   });

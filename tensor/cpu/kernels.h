@@ -67,7 +67,7 @@ decltype(tensor::add_rms_norm) add_rms_norm;
 decltype(tensor::rms_norm_backward) rms_norm_backward;
 
 decltype(tensor::sum) sum;
-decltype(tensor::sum_of_squares) sum_of_squares;
+decltype(tensor::sums_of_squares) sums_of_squares;
 decltype(tensor::sum_tree) sum_tree;
 
 void read_elements(const Tensor& matrix, std::span<const Element> elements,

@@ -17,6 +17,14 @@ Product Product::rows(std::int64_t first, std::int64_t count) const {
   return part;
 }
 
+Product Product::columns(std::int64_t first, std::int64_t count) const {
+  Product part = *this;
+  part.b = options.transpose_b ? b.row_range(first, count) : b.column_range(first, count);
+  part.out = out.column_range(first, count);
+  if (bias) part.bias = bias.column_range(first, count);
+  return part;
+}
+
 void make_product(const Product& product) {
   if (product.a.dtype() != DType::kFloat32 && !bf16_products_by_onednn())
     return widened_product(product);
@@ -25,14 +33,28 @@ void make_product(const Product& product) {
 
 namespace {
 
-// With a transposed a, oneDNN's sums change with the number and stride of its columns (other
-// kernels, other blocks of K). So it is split by its size alone, whatever the number of threads.
-void transposed_product(const Product& product) {
-  const std::int64_t m = product.out.rows();
-  const std::int64_t tile = std::clamp<std::int64_t>((m / 8 + 63) / 64 * 64, 64, 512);
-  parallel_for((m + tile - 1) / tile, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t first = begin * tile; first < std::min(end * tile, m); first += tile)
-      make_product(product.rows(first, std::min(tile, m - first)));
+// Sums from this length on are split by columns first.
+constexpr std::int64_t kLongSum = 16384;
+
+constexpr std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
+
+// The length of equal pieces of `size`, as a multiple of 64 and at most `most`.
+std::int64_t piece_of(std::int64_t size, std::int64_t pieces, std::int64_t most) {
+  pieces = std::max(pieces, round_up(size, most) / most);
+  return std::max<std::int64_t>(round_up(size / pieces, 64), 64);
+}
+
+// Splits a product into tiles of the output among the threads.
+void by_tiles(const Product& product, std::int64_t tile_rows, std::int64_t tile_columns) {
+  const std::int64_t m = product.out.rows(), n = product.out.columns();
+  const std::int64_t down = round_up(m, tile_rows) / tile_rows;
+  const std::int64_t across = round_up(n, tile_columns) / tile_columns;
+  parallel_for(down * across, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t tile = begin; tile < end; ++tile) {
+      const std::int64_t row = tile % down * tile_rows, column = tile / down * tile_columns;
+      const Product rows = product.rows(row, std::min(tile_rows, m - row));
+      make_product(across == 1 ? rows : rows.columns(column, std::min(tile_columns, n - column)));
+    }
   });
 }
 
@@ -59,7 +81,16 @@ void matmul(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions o
   if (m == 0 || n == 0) return;
   if (k == 0) return sum_of_nothing(out, options.accumulate, bias);
   const Product product{a, b, out, options, bias, k};
-  if (options.transpose_a) return transposed_product(product);
+  // Tiles whose sums may change with them depend on the sizes alone, not on the number of threads.
+  // A gradient of weights. Large tiles: the library packs b again for each row of tiles.
+  if (options.transpose_a) return by_tiles(product, piece_of(m, 4, 512), piece_of(n, 1, 2048));
+  // Very long sums: every thread reads its own columns of b, the larger operand. A row's bits do
+  // not depend on the tile's other rows.
+  if (k >= kLongSum) {
+    const std::int64_t columns = piece_of(n, 2, 512), across = round_up(n, columns) / columns,
+                       down = (thread_count() + across - 1) / across;
+    return by_tiles(product, round_up((m + down - 1) / down, kRowTile), columns);
+  }
   parallel_rows(m, [&](std::int64_t begin, std::int64_t end) {
     make_product(product.rows(begin, end - begin));
   });

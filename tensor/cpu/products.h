@@ -17,8 +17,9 @@ struct Product {
   Tensor bias;     // may be empty
   std::int64_t k;  // the length of the sums, at least 1
 
-  // The same product for `count` rows of out from `first` on.
+  // The same product for `count` rows, or columns, of out from `first` on.
   Product rows(std::int64_t first, std::int64_t count) const;
+  Product columns(std::int64_t first, std::int64_t count) const;
 };
 
 // Rows that are multiplied together: threads split rows at multiples of it. It is a multiple of

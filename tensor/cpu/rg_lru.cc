@@ -1,4 +1,4 @@
-// The RG-LRU: gates, decay and scan in one pass over time; threads own channels.
+// The RG-LRU: gates, decay and scan in one pass over time. Threads own sequences and channels.
 #include "tensor/cpu/kernels.h"
 
 #include <algorithm>
@@ -9,6 +9,7 @@
 #define HWY_TARGET_INCLUDE "tensor/cpu/rg_lru.cc"
 #include <hwy/foreach_target.h>
 // After foreach_target, which includes this file once per target.
+#include "tensor/cpu/channel_tiles.h"
 #include "tensor/cpu/dispatch.h"
 #include "tensor/cpu/simd-inl.h"
 #include "tensor/threads.h"
@@ -18,7 +19,13 @@ namespace eyrie::tensor::cpu {
 namespace HWY_NAMESPACE {
 namespace {
 
-constexpr std::int64_t kChannelTile = 64;
+// The bound of the derivative of the square root, as in the official code.
+constexpr float kMostRootSlope = 1000.0f;
+
+// Carried along time for each channel of a tile.
+struct Carried {
+  HWY_ALIGN float values[kChannelTile + kMaxLanes];
+};
 
 // Returns −8 softplus(p), which is log a for r = 1. Its derivative is −8 σ(p).
 HWY_INLINE V log_decay(V p) {
@@ -27,51 +34,73 @@ HWY_INLINE V log_decay(V p) {
   return hn::Mul(set(-kRgLruC), hn::Add(hn::Max(set(0.0f), p), tail));
 }
 
-// Splits the channels among the threads and calls body(c, part) for every vector of channels, where
-// `part` channels are left from c on.
-template <class Body>
-void for_channels(std::int64_t channels, const Body& body) {
-  parallel_for((channels + kChannelTile - 1) / kChannelTile, 1,
-               [&](std::int64_t begin, std::int64_t end) {
-                 for (std::int64_t c = begin * kChannelTile;
-                      c < std::min(end * kChannelTile, channels); c += lanes())
-                   body(c, channels - c);
-               });
+void log_decays(const Tensor& a_param, const ChannelTile& tile, Carried& decay) {
+  for (std::int64_t c = tile.begin; c < tile.end; c += lanes())
+    store(log_decay(load(a_param.f32() + c, tile.end - c)), decay.values + c - tile.begin);
+}
+
+// row (1, R), or zeros if it is empty.
+void start(const float* row, const ChannelTile& tile, Carried& carried, float otherwise = 0.0f) {
+  for (std::int64_t c = tile.begin; c < tile.end; c += lanes()) {
+    store(row ? load(row + c, tile.end - c) : set(otherwise), carried.values + c - tile.begin);
+  }
+}
+
+void finish(const Carried& carried, const ChannelTile& tile, float* row) {
+  for (std::int64_t c = tile.begin; c < tile.end; c += lanes())
+    store(load(carried.values + c - tile.begin), row + c, tile.end - c);
+}
+
+const float* row_of(const Tensor& x, std::int64_t row) {
+  return x ? x.f32() + row * x.stride() : nullptr;
+}
+
+// a = e^(log a), m = √(1 − a²) and 1/m, from one exponential: with e = a − 1, 1 − a² = −e (2 + e).
+struct Decay {
+  V a, m, inverse_m;
+};
+HWY_INLINE Decay decay_of(V log_a) {
+  const V e = exponential_minus_one(log_a);
+  const V square = hn::Neg(hn::Mul(e, hn::Add(e, set(2.0f))));
+  const V inverse = reciprocal_root(hn::Max(set(1e-30f), square));
+  return {hn::Add(e, set(1.0f)), hn::Mul(square, inverse), inverse};
+}
+
+std::int64_t length_of(const Tensor& x, std::int64_t sequences) {
+  return x.rows() / std::max<std::int64_t>(sequences, 1);
 }
 
 void RgLru(const Tensor& u, const Tensor& gate_x, const Tensor& gate_a, const Tensor& bias_x,
            const Tensor& bias_a, const Tensor& a_param, const Tensor& positions,
            std::int64_t sequences, const Tensor& h, const Tensor& state) {
-  const std::int64_t channels = u.columns(),
-                     length = u.rows() / std::max<std::int64_t>(sequences, 1);
+  const std::int64_t channels = u.columns(), length = length_of(u, sequences);
   const auto* position = positions.as<std::int32_t>();
   with_type(u, [&](auto* in) {
     auto* out = static_cast<decltype(in)>(h.data());
     EYRIE_CHECK(u.dtype() == h.dtype(), "rg_lru: u and h of one dtype");
-    for_channels(channels, [&](std::int64_t c, std::int64_t part) {
-      const V decay = log_decay(load(a_param.f32() + c, part));
-      const V bx = load(bias_x.f32() + c, part), ba = load(bias_a.f32() + c, part);
-      for (std::int64_t q = 0; q < sequences; ++q) {
-        V held = state ? load(state.f32() + q * channels + c, part) : set(0.0f);
-        for (std::int64_t t = 0; t < length; ++t) {
-          const std::int64_t at = (q * length + t) * channels + c;
-          const V i = sigmoid(hn::Add(load(gate_x.f32() + at, part), bx));
-          const V r = sigmoid(hn::Add(load(gate_a.f32() + at, part), ba));
+    for_channel_tiles(sequences, channels, lanes(), [&](const ChannelTile& tile) {
+      Carried decay, held;
+      log_decays(a_param, tile, decay);
+      start(row_of(state, tile.sequence), tile, held);
+      for (std::int64_t t = tile.sequence * length; t < (tile.sequence + 1) * length; ++t) {
+        const bool first = position[t] == 0;
+        for (std::int64_t c = tile.begin; c < tile.end; c += lanes()) {
+          const std::int64_t at = t * channels + c, part = tile.end - c;
+          float* const carried = held.values + c - tile.begin;
+          const V i = sigmoid(hn::Add(load(gate_x.f32() + at, part), load(bias_x.f32() + c, part)));
+          const V r = sigmoid(hn::Add(load(gate_a.f32() + at, part), load(bias_a.f32() + c, part)));
           store(i, gate_x.f32() + at, part);
           store(r, gate_a.f32() + at, part);
-          const V gated = hn::Mul(load(in + at, part), i);
-          if (position[q * length + t] == 0) {
-            held = gated;
-          } else {
-            const V log_a = hn::Mul(decay, r);
-            const V a = exponential(log_a);
-            const V m = hn::Sqrt(hn::Neg(hn::Expm1(kF, hn::Add(log_a, log_a))));
-            held = hn::MulAdd(a, held, hn::Mul(m, gated));
+          V next = hn::Mul(load(in + at, part), i);
+          if (!first) {
+            const Decay d = decay_of(hn::Mul(load(decay.values + c - tile.begin), r));
+            next = hn::MulAdd(d.a, load(carried), hn::Mul(d.m, next));
           }
-          store(held, out + at, part);
+          store(next, carried);
+          store(next, out + at, part);
         }
-        if (state) store(held, state.f32() + q * channels + c, part);
       }
+      if (state) finish(held, tile, state.f32() + tile.sequence * channels);
     });
   });
 }
@@ -79,33 +108,33 @@ void RgLru(const Tensor& u, const Tensor& gate_x, const Tensor& gate_a, const Te
 void RgLruSummary(const Tensor& u, const Tensor& gate_x, const Tensor& gate_a, const Tensor& bias_x,
                   const Tensor& bias_a, const Tensor& a_param, const Tensor& positions,
                   std::int64_t sequences, const Tensor& product, const Tensor& last) {
-  const std::int64_t channels = u.columns(),
-                     length = u.rows() / std::max<std::int64_t>(sequences, 1);
+  const std::int64_t channels = u.columns(), length = length_of(u, sequences);
   const auto* position = positions.as<std::int32_t>();
   with_type(u, [&](auto* in) {
-    for_channels(channels, [&](std::int64_t c, std::int64_t part) {
-      const V decay = log_decay(load(a_param.f32() + c, part));
-      const V bx = load(bias_x.f32() + c, part), ba = load(bias_a.f32() + c, part);
-      for (std::int64_t q = 0; q < sequences; ++q) {
-        V held = set(0.0f), all = set(1.0f);
-        for (std::int64_t t = 0; t < length; ++t) {
-          const std::int64_t at = (q * length + t) * channels + c;
-          const V i = sigmoid(hn::Add(load(gate_x.f32() + at, part), bx));
-          const V gated = hn::Mul(load(in + at, part), i);
-          if (position[q * length + t] == 0) {
-            held = gated;
-            all = set(0.0f);
-            continue;
+    for_channel_tiles(sequences, channels, lanes(), [&](const ChannelTile& tile) {
+      Carried decay, held, all;
+      log_decays(a_param, tile, decay);
+      start(nullptr, tile, held);
+      start(nullptr, tile, all, 1.0f);
+      for (std::int64_t t = tile.sequence * length; t < (tile.sequence + 1) * length; ++t) {
+        const bool first = position[t] == 0;
+        for (std::int64_t c = tile.begin; c < tile.end; c += lanes()) {
+          const std::int64_t at = t * channels + c, part = tile.end - c, place = c - tile.begin;
+          const V i = sigmoid(hn::Add(load(gate_x.f32() + at, part), load(bias_x.f32() + c, part)));
+          V next = hn::Mul(load(in + at, part), i), factor = set(0.0f);
+          if (!first) {
+            const V r =
+                sigmoid(hn::Add(load(gate_a.f32() + at, part), load(bias_a.f32() + c, part)));
+            const Decay d = decay_of(hn::Mul(load(decay.values + place), r));
+            next = hn::MulAdd(d.a, load(held.values + place), hn::Mul(d.m, next));
+            factor = hn::Mul(d.a, load(all.values + place));
           }
-          const V r = sigmoid(hn::Add(load(gate_a.f32() + at, part), ba));
-          const V log_a = hn::Mul(decay, r), a = exponential(log_a);
-          const V m = hn::Sqrt(hn::Neg(hn::Expm1(kF, hn::Add(log_a, log_a))));
-          held = hn::MulAdd(a, held, hn::Mul(m, gated));
-          all = hn::Mul(a, all);
+          store(next, held.values + place);
+          store(factor, all.values + place);
         }
-        store(all, product.f32() + q * channels + c, part);
-        store(held, last.f32() + q * channels + c, part);
       }
+      finish(all, tile, product.f32() + tile.sequence * channels);
+      finish(held, tile, last.f32() + tile.sequence * channels);
     });
   });
 }
@@ -113,92 +142,120 @@ void RgLruSummary(const Tensor& u, const Tensor& gate_x, const Tensor& gate_a, c
 void RgLruBackwardSummary(const Tensor& dh, const Tensor& r, const Tensor& a_param,
                           const Tensor& positions, std::int64_t sequences, const Tensor& product,
                           const Tensor& first) {
-  const std::int64_t channels = dh.columns(),
-                     length = dh.rows() / std::max<std::int64_t>(sequences, 1);
+  const std::int64_t channels = dh.columns(), length = length_of(dh, sequences);
   const auto* position = positions.as<std::int32_t>();
-  for_channels(channels, [&](std::int64_t c, std::int64_t part) {
-    const V decay = log_decay(load(a_param.f32() + c, part));
-    for (std::int64_t q = 0; q < sequences; ++q) {
-      V carried = set(0.0f), all = set(1.0f);
-      for (std::int64_t t = length - 1; t >= 0; --t) {
-        const std::int64_t at = (q * length + t) * channels + c;
-        if (position[q * length + t] == 0) {
-          carried = all = set(0.0f);
-          continue;
-        }
-        const V a = exponential(hn::Mul(decay, load(r.f32() + at, part)));
-        carried = hn::Mul(a, hn::Add(load(dh.f32() + at, part), carried));
-        all = hn::Mul(a, all);
+  for_channel_tiles(sequences, channels, lanes(), [&](const ChannelTile& tile) {
+    Carried decay, held, all;
+    log_decays(a_param, tile, decay);
+    start(nullptr, tile, held);
+    start(nullptr, tile, all, 1.0f);
+    for (std::int64_t t = (tile.sequence + 1) * length - 1; t >= tile.sequence * length; --t) {
+      const bool cut = position[t] == 0;
+      for (std::int64_t c = tile.begin; c < tile.end; c += lanes()) {
+        const std::int64_t at = t * channels + c, part = tile.end - c, place = c - tile.begin;
+        const V a = cut ? set(0.0f)
+                        : decay_of(hn::Mul(load(decay.values + place), load(r.f32() + at, part))).a;
+        const V next = hn::Add(load(dh.f32() + at, part), load(held.values + place));
+        store(hn::Mul(a, next), held.values + place);
+        store(hn::Mul(a, load(all.values + place)), all.values + place);
       }
-      store(all, product.f32() + q * channels + c, part);
-      store(carried, first.f32() + q * channels + c, part);
     }
+    finish(all, tile, product.f32() + tile.sequence * channels);
+    finish(held, tile, first.f32() + tile.sequence * channels);
   });
 }
 
-void RgLruBackwardKernel(const RgLruBackward& args, std::int64_t sequences) {
-  const std::int64_t channels = args.u.columns(),
-                     length = args.u.rows() / std::max<std::int64_t>(sequences, 1);
+// Gradients that are sums over time, for one tile.
+struct TimeSums {
+  Carried bias_x, bias_a, log_a;
+};
+
+// The gradient's way through one sequence's channels of a tile, backwards in time.
+template <class T, class G>
+void backward_tile(const RgLruBackward& args, const ChannelTile& tile, std::int64_t length,
+                   const T* inputs, const T* states, G* out_x, G* out_a, TimeSums& sums) {
+  const std::int64_t channels = args.u.columns(), begin = tile.sequence * length;
   const auto* position = args.positions.as<std::int32_t>();
-  with_type(args.u, [&](auto* in) {
-    const auto* saved_h = static_cast<decltype(in)>(args.h.data());
+  const float* initial = row_of(args.initial_state, tile.sequence);
+  Carried decay, carried;  // carried: a[t+1] · g[t+1], where g[t] is what arrives at h[t]
+  log_decays(args.a_param, tile, decay);
+  start(row_of(args.dstate_last, tile.sequence), tile, carried);
+  for (Carried* sum : {&sums.bias_x, &sums.bias_a, &sums.log_a}) start(nullptr, tile, *sum);
+  const auto add = [](Carried& sum, std::int64_t place, V term) {
+    store(hn::Add(load(sum.values + place), term), sum.values + place);
+  };
+  for (std::int64_t t = begin + length - 1; t >= begin; --t) {
+    const bool first = position[t] == 0;
+    for (std::int64_t c = tile.begin; c < tile.end; c += lanes()) {
+      const std::int64_t at = t * channels + c, part = tile.end - c, place = c - tile.begin;
+      const V g = hn::Add(load(args.dh.f32() + at, part), load(carried.values + place));
+      const V i = load(args.i.f32() + at, part), r = load(args.r.f32() + at, part);
+      const V u = load(inputs + at, part);
+      V dgated = g, dr = set(0.0f), next = set(0.0f);
+      if (!first) {
+        const V before = t > begin ? load(states + at - channels, part)
+                         : initial ? load(initial + c, part)
+                                   : set(0.0f);
+        const V slope_of_r = load(decay.values + place);
+        const Decay d = decay_of(hn::Mul(slope_of_r, r));
+        // d√(1 − a²)/d(1 − a²), bounded.
+        const V slope = hn::Min(hn::Mul(set(0.5f), d.inverse_m), set(kMostRootSlope));
+        // d/dlog a of a·before + m·gated, with d(1 − a²)/dlog a = −2a².
+        const V through_m =
+            hn::Mul(hn::Mul(hn::Mul(u, i), slope), hn::Mul(set(-2.0f), hn::Mul(d.a, d.a)));
+        const V dlog_a = hn::Mul(g, hn::MulAdd(d.a, before, through_m));
+        dr = hn::Mul(dlog_a, slope_of_r);
+        add(sums.log_a, place, hn::Mul(dlog_a, r));
+        dgated = hn::Mul(g, d.m);
+        next = hn::Mul(d.a, g);
+      }
+      store(next, carried.values + place);
+      store(hn::Mul(dgated, i), args.du.f32() + at, part);
+      const V dx = hn::Mul(hn::Mul(dgated, u), hn::Mul(i, hn::Sub(set(1.0f), i)));
+      const V da = hn::Mul(dr, hn::Mul(r, hn::Sub(set(1.0f), r)));
+      store(dx, out_x + at, part);
+      store(da, out_a + at, part);
+      add(sums.bias_x, place, dx);
+      add(sums.bias_a, place, da);
+    }
+  }
+  if (args.dinitial_state)
+    finish(carried, tile, args.dinitial_state.f32() + tile.sequence * channels);
+}
+
+// The sums over time of every sequence are added in the order of the sequences.
+void RgLruBackwardKernel(const RgLruBackward& args, std::int64_t sequences) {
+  const std::int64_t channels = args.u.columns(), length = length_of(args.u, sequences);
+  static thread_local std::vector<float> memory;  // (3, sequences, channels)
+  memory.resize(static_cast<std::size_t>(3 * sequences * channels));
+  float* const sums = memory.data();
+  const auto sums_of = [&](std::int64_t which, std::int64_t sequence) {
+    return sums + (which * sequences + sequence) * channels;
+  };
+  with_type(args.u, [&](auto* inputs) {
+    const auto* states = static_cast<decltype(inputs)>(args.h.data());
     with_type(args.dgate_x, [&](auto* out_x) {
       auto* out_a = static_cast<decltype(out_x)>(args.dgate_a.data());
-      for_channels(channels, [&](std::int64_t c, std::int64_t part) {
-        const V p = load(args.a_param.f32() + c, part);
-        const V decay = log_decay(p);
-        V dx_bias = set(0.0f), da_bias = set(0.0f), dlog = set(0.0f);
-        for (std::int64_t q = 0; q < sequences; ++q) {
-          // carried: a[t+1] · g[t+1], where g[t] is the gradient that arrives at h[t].
-          V carried =
-              args.dstate_last ? load(args.dstate_last.f32() + q * channels + c, part) : set(0.0f);
-          for (std::int64_t t = length - 1; t >= 0; --t) {
-            const std::int64_t at = (q * length + t) * channels + c;
-            const V g = hn::Add(load(args.dh.f32() + at, part), carried);
-            const V i = load(args.i.f32() + at, part), r = load(args.r.f32() + at, part);
-            const V u = load(in + at, part);
-            V dgated = g, dr = set(0.0f);
-            if (position[q * length + t] == 0) {
-              carried = set(0.0f);
-            } else {
-              const V before = t > 0 ? load(saved_h + at - channels, part)
-                               : args.initial_state
-                                   ? load(args.initial_state.f32() + q * channels + c, part)
-                                   : set(0.0f);
-              const V log_a = hn::Mul(decay, r);
-              const V a = exponential(log_a);
-              const V rest = hn::Neg(hn::Expm1(kF, hn::Add(log_a, log_a)));  // 1 − a²
-              const V m = hn::Sqrt(rest);
-              const V slope =
-                  hn::Div(set(1.0f), hn::Sqrt(hn::Max(hn::Mul(set(4.0f), rest), set(1e-6f))));
-              const V gated = hn::Mul(u, i);
-              // d/dlog a of a·before + m·gated, with d(1 − a²)/dlog a = −2a².
-              const V through_m =
-                  hn::Mul(hn::Mul(gated, slope), hn::Mul(set(-2.0f), hn::Mul(a, a)));
-              const V dlog_a = hn::Mul(g, hn::MulAdd(a, before, through_m));
-              dr = hn::Mul(dlog_a, decay);
-              dlog = hn::MulAdd(dlog_a, r, dlog);
-              dgated = hn::Mul(g, m);
-              carried = hn::Mul(a, g);
-            }
-            store(hn::Mul(dgated, i), args.du.f32() + at, part);
-            const V di = hn::Mul(dgated, u);
-            const V dx = hn::Mul(di, hn::Mul(i, hn::Sub(set(1.0f), i)));
-            const V da = hn::Mul(dr, hn::Mul(r, hn::Sub(set(1.0f), r)));
-            store(dx, out_x + at, part);
-            store(da, out_a + at, part);
-            dx_bias = hn::Add(dx_bias, dx);
-            da_bias = hn::Add(da_bias, da);
-          }
-          if (args.dinitial_state)
-            store(carried, args.dinitial_state.f32() + q * channels + c, part);
-        }
-        store(dx_bias, args.dbias_x.f32() + c, part);
-        store(da_bias, args.dbias_a.f32() + c, part);
-        store(hn::Mul(dlog, hn::Mul(set(-kRgLruC), sigmoid(p))), args.da_param.f32() + c, part);
+      for_channel_tiles(sequences, channels, lanes(), [&](const ChannelTile& tile) {
+        TimeSums tile_sums;
+        backward_tile(args, tile, length, inputs, states, out_x, out_a, tile_sums);
+        finish(tile_sums.bias_x, tile, sums_of(0, tile.sequence));
+        finish(tile_sums.bias_a, tile, sums_of(1, tile.sequence));
+        finish(tile_sums.log_a, tile, sums_of(2, tile.sequence));
       });
     });
   });
+  for (std::int64_t c = 0; c < channels; c += lanes()) {
+    const std::int64_t part = channels - c;
+    V totals[3] = {set(0.0f), set(0.0f), set(0.0f)};
+    for (std::int64_t which = 0; which < 3; ++which)
+      for (std::int64_t q = 0; q < sequences; ++q)
+        totals[which] = hn::Add(totals[which], load(sums_of(which, q) + c, part));
+    const V dlog_decay = hn::Mul(set(-kRgLruC), sigmoid(load(args.a_param.f32() + c, part)));
+    store(totals[0], args.dbias_x.f32() + c, part);
+    store(totals[1], args.dbias_a.f32() + c, part);
+    store(hn::Mul(totals[2], dlog_decay), args.da_param.f32() + c, part);
+  }
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tensor/cpu/rms_norm.cc"
@@ -56,41 +57,58 @@ void AddRmsNorm(const Tensor& x, const Tensor& delta, const Tensor& total, const
   });
 }
 
-// With x̂ = x·inverse and g = dy·(1 + scale):  dx += inverse · (g − x̂ · mean(g·x̂)),  dscale = Σ
-// dy·x̂.
+// Rows whose part of dscale is summed together, whatever the number of threads.
+constexpr std::int64_t kRowBlock = 32;
+
+// One row of the gradient; adds its part of dscale to `dscale`. With x̂ = x·inverse and g = dy·(1 +
+// scale):  dx += inverse · (g − x̂ · mean(g·x̂)),  dscale = Σ dy·x̂.
+template <class T>
+void backward_row(const float* dy, const float* x, const float* scale, float inverse_rms,
+                  std::int64_t columns, float* dx, T* rounded, float* dscale) {
+  const V inverse = set(inverse_rms);
+  V dots = set(0.0f);
+  for (std::int64_t c = 0; c < columns; c += lanes()) {
+    const std::int64_t part = columns - c;
+    const V d = load(dy + c, part), unit = hn::Mul(load(x + c, part), inverse);
+    store(hn::MulAdd(d, unit, load(dscale + c, part)), dscale + c, part);
+    dots = hn::MulAdd(hn::Mul(d, hn::Add(load(scale + c, part), set(1.0f))), unit, dots);
+  }
+  const V mean = set(sum(dots) / static_cast<float>(columns));
+  for (std::int64_t c = 0; c < columns; c += lanes()) {
+    const std::int64_t part = columns - c;
+    const V g = hn::Mul(load(dy + c, part), hn::Add(load(scale + c, part), set(1.0f)));
+    const V unit = hn::Mul(load(x + c, part), inverse);
+    const V total = hn::MulAdd(inverse, hn::NegMulAdd(unit, mean, g), load(dx + c, part));
+    store(total, dx + c, part);
+    if (rounded != nullptr) store(total, rounded + c, part);
+  }
+}
+
 void RmsNormBackward(const Tensor& dy, const Tensor& x, const Tensor& scale,
-                     const Tensor& inverse_rms, const Tensor& dx, const Tensor& dscale) {
+                     const Tensor& inverse_rms, const Tensor& dx, const Tensor& dscale,
+                     const Tensor& rounded) {
   const std::int64_t columns = x.columns(), rows = x.rows();
-  parallel_for(rows, 8, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r) {
-      const float* d = dy.f32() + r * dy.stride();
-      const float* v = x.f32() + r * x.stride();
-      float* to = dx.f32() + r * dx.stride();
-      const V inverse = set(inverse_rms.f32()[r]);
-      V dots = set(0.0f);
-      for (std::int64_t c = 0; c < columns; c += lanes()) {
-        const std::int64_t part = columns - c;
-        const V g = hn::Mul(load(d + c, part), hn::Add(load(scale.f32() + c, part), set(1.0f)));
-        dots = hn::MulAdd(g, hn::Mul(load(v + c, part), inverse), dots);
+  const std::int64_t blocks = (rows + kRowBlock - 1) / kRowBlock;
+  static thread_local std::vector<float> memory;  // (blocks, columns): parts of dscale
+  memory.assign(static_cast<std::size_t>(blocks * columns), 0.0f);
+  float* const parts = memory.data();
+  with_type(rounded ? rounded : dx, [&](auto* narrow) {
+    if (!rounded) narrow = nullptr;
+    parallel_for(blocks, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin * kRowBlock; r < std::min(end * kRowBlock, rows); ++r) {
+        backward_row(dy.f32() + r * dy.stride(), x.f32() + r * x.stride(), scale.f32(),
+                     inverse_rms.f32()[r], columns, dx.f32() + r * dx.stride(),
+                     narrow == nullptr ? narrow : narrow + r * rounded.stride(),
+                     parts + r / kRowBlock * columns);
       }
-      const V mean = set(sum(dots) / static_cast<float>(columns));
-      for (std::int64_t c = 0; c < columns; c += lanes()) {
-        const std::int64_t part = columns - c;
-        const V g = hn::Mul(load(d + c, part), hn::Add(load(scale.f32() + c, part), set(1.0f)));
-        const V unit = hn::Mul(load(v + c, part), inverse);
-        store(hn::MulAdd(inverse, hn::NegMulAdd(unit, mean, g), load(to + c, part)), to + c, part);
-      }
-    }
+    });
   });
-  const std::int64_t tile = 4 * lanes();
-  parallel_for((columns + tile - 1) / tile, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t c = begin * tile; c < std::min(end * tile, columns); c += lanes()) {
+  parallel_for((columns + 63) / 64, 8, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t c = begin * 64; c < std::min(end * 64, columns); c += lanes()) {
       const std::int64_t part = columns - c;
       V total = set(0.0f);
-      for (std::int64_t r = 0; r < rows; ++r) {
-        const V unit = hn::Mul(load(x.f32() + r * x.stride() + c, part), set(inverse_rms.f32()[r]));
-        total = hn::MulAdd(load(dy.f32() + r * dy.stride() + c, part), unit, total);
-      }
+      for (std::int64_t i = 0; i < blocks; ++i)
+        total = hn::Add(total, load(parts + i * columns + c, part));
       store(total, dscale.f32() + c, part);
     }
   });
@@ -110,8 +128,9 @@ void add_rms_norm(const Tensor& x, const Tensor& delta, const Tensor& sum, const
 }
 HWY_EXPORT(RmsNormBackward);
 void rms_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& scale,
-                       const Tensor& inverse_rms, const Tensor& dx, const Tensor& dscale) {
-  HWY_DYNAMIC_DISPATCH(RmsNormBackward)(dy, x, scale, inverse_rms, dx, dscale);
+                       const Tensor& inverse_rms, const Tensor& dx, const Tensor& dscale,
+                       const Tensor& rounded) {
+  HWY_DYNAMIC_DISPATCH(RmsNormBackward)(dy, x, scale, inverse_rms, dx, dscale, rounded);
 }
 
 }  // namespace eyrie::tensor::cpu

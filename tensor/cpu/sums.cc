@@ -3,7 +3,61 @@
 
 #include "tensor/cpu/kernels.h"
 
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tensor/cpu/sums.cc"
+#include <hwy/foreach_target.h>
+// After foreach_target, which includes this file once per target.
+#include "tensor/cpu/simd-inl.h"
+#include "tensor/threads.h"
+
+HWY_BEFORE_NAMESPACE();
 namespace eyrie::tensor::cpu {
+namespace HWY_NAMESPACE {
+namespace {
+
+// Eight interleaved sums, in as many vectors as the target needs. A product of two fp32 numbers is
+// exact in fp64.
+double squares_of(const float* values, std::int64_t count) {
+  constexpr std::int64_t kSums = 8;
+  const hn::CappedTag<double, kSums> doubles;
+  const hn::Rebind<float, decltype(doubles)> floats;
+  const auto width = static_cast<std::int64_t>(hn::Lanes(doubles));
+  using Sums = hn::Vec<decltype(doubles)>;
+  Sums sums[kSums];
+  for (Sums& sum : sums) sum = hn::Zero(doubles);
+  std::int64_t i = 0;
+  for (; i + kSums <= count; i += kSums) {
+    for (std::int64_t j = 0; j < kSums / width; ++j) {
+      const Sums x = hn::PromoteTo(doubles, hn::LoadU(floats, values + i + j * width));
+      sums[j] = hn::MulAdd(x, x, sums[j]);
+    }
+  }
+  HWY_ALIGN double all[kSums];
+  for (std::int64_t j = 0; j < kSums / width; ++j) hn::StoreU(sums[j], doubles, all + j * width);
+  for (std::int64_t j = 0; i < count; ++i, ++j)
+    all[j] += static_cast<double>(values[i]) * static_cast<double>(values[i]);
+  return ((all[0] + all[1]) + (all[2] + all[3])) + ((all[4] + all[5]) + (all[6] + all[7]));
+}
+
+void SumsOfSquares(std::span<const Tensor> rows, std::span<double> sums) {
+  parallel_for(std::ssize(rows), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i)
+      sums[i] = squares_of(rows[i].f32(), rows[i].count());
+  });
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace eyrie::tensor::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace eyrie::tensor::cpu {
+HWY_EXPORT(SumsOfSquares);
+void sums_of_squares(std::span<const Tensor> rows, std::span<double> sums) {
+  HWY_DYNAMIC_DISPATCH(SumsOfSquares)(rows, sums);
+}
+
 namespace {
 
 void add_to(float* __restrict sum, const float* __restrict term, std::int64_t count) {
@@ -16,20 +70,6 @@ double sum(const Tensor& x) {
   double total = 0;
   for (std::int64_t i = 0; i < x.count(); ++i) total += static_cast<double>(x.f32()[i]);
   return total;
-}
-
-double sum_of_squares(const Tensor& x) {
-  const float* values = x.f32();
-  const std::int64_t count = x.count();
-  double sums[8] = {};
-  std::int64_t i = 0;
-  for (; i + 8 <= count; i += 8) {
-    for (std::int64_t j = 0; j < 8; ++j)
-      sums[j] += static_cast<double>(values[i + j]) * static_cast<double>(values[i + j]);
-  }
-  for (std::int64_t j = 0; i < count; ++i, ++j)
-    sums[j] += static_cast<double>(values[i]) * static_cast<double>(values[i]);
-  return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
 }
 
 // On the calling thread, in blocks that stay in the L1 cache while the tree is summed.
@@ -53,3 +93,4 @@ void sum_tree(std::span<const Tensor> parts, std::int64_t group) {
 }
 
 }  // namespace eyrie::tensor::cpu
+#endif

@@ -14,9 +14,11 @@ void rms_norm(const Tensor& x, const Tensor& scale, const Tensor& y, const Tenso
 void add_rms_norm(const Tensor& x, const Tensor& delta, const Tensor& sum, const Tensor& scale,
                   const Tensor& y, const Tensor& inverse_rms);
 
-// dx (n, D) fp32 += the gradient of dy (n, D) fp32 through the norm. dscale (1, D) fp32 = the
-// gradient of scale; rows are added in order.
+// dx (n, D) fp32 += the gradient of dy (n, D) fp32 through the norm; `rounded` (n, D), if given, is
+// set to the sum in its own dtype. dscale (1, D) fp32 = the gradient of scale; rows are added in a
+// fixed order.
 void rms_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& scale,
-                       const Tensor& inverse_rms, const Tensor& dx, const Tensor& dscale);
+                       const Tensor& inverse_rms, const Tensor& dx, const Tensor& dscale,
+                       const Tensor& rounded = {});
 
 }  // namespace eyrie::tensor
