@@ -53,7 +53,8 @@ OpenedModel open_checkpoint(const base::Path& path, const OpenModelOptions& opti
   OpenedModel opened;
   opened.griffin = std::make_unique<model::Griffin>(weights.config());
   opened.parameters = std::make_unique<model::InferenceParameters>(
-      opened.griffin->units(), dtype_of(options.precision, weights.type()), options.decoding);
+      opened.griffin->units(), dtype_of(options.precision, weights.type()), options.decoding,
+      options.int8_weights);
   const std::string name = options.tokenizer.empty() ? tokenizer_of(weights) : options.tokenizer;
   opened.tokenizer = text::open_tokenizer(name);
   if (options.tokenizer.empty() && weights.tokenizer_hash() != opened.tokenizer->hash()) {
@@ -74,7 +75,8 @@ OpenedModel open_hugging_face(const base::Path& path, const OpenModelOptions& op
   OpenedModel opened;
   opened.griffin = std::make_unique<model::Griffin>(weights.config());
   opened.parameters = std::make_unique<model::InferenceParameters>(
-      opened.griffin->units(), dtype_of(options.precision, weights.type()));
+      opened.griffin->units(), dtype_of(options.precision, weights.type()), true,
+      options.int8_weights);
   const base::Path beside = path / "tokenizer.model";
   if (options.tokenizer.empty() && !base::is_there(beside)) {
     throw base::InputError(fmt::format(
@@ -115,17 +117,22 @@ OpenedModel open_model(const std::string& place, const OpenModelOptions& options
                       place));
   }
   const auto& config = opened.griffin->config();
-  opened.description += fmt::format(" ({}, {})", model::title_of(config, false),
-                                    name_of(opened.parameters->compute_dtype()));
+  opened.description +=
+      fmt::format(" ({}, {})", model::title_of(config, false), opened.precision());
   opened.model =
       std::make_unique<model::Scorer>(*opened.griffin, *opened.parameters, options.batch_tokens);
   return opened;
 }
 
+std::string OpenedModel::precision() const {
+  return std::string(name_of(parameters->compute_dtype())) +
+         (parameters->has_int8() ? " with int8 weights" : "");
+}
+
 parallel::Facts model_facts(const std::string& place, const OpenedModel& opened) {
   return {{"the version of eyrie", base::kVersion},
           {"the weights of " + place, opened.fingerprint},
-          {"the precision", name_of(opened.parameters->compute_dtype())},
+          {"the precision", opened.precision()},
           {"the tokenizer", opened.tokenizer->hash()}};
 }
 

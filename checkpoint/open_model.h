@@ -16,6 +16,7 @@ namespace eyrie::checkpoint {
 
 struct OpenModelOptions {
   std::string precision = {};  // "fp32", "bf16", or "" for what it was trained or is stored in
+  bool int8_weights = false;   // linear layers and embedding in int8, whatever the precision
   std::int64_t batch_tokens = 4096;
   bool decoding = false;         // weights laid out for decoding; else for training's bits
   std::string tokenizer = {};    // a file, in place of the model's own
@@ -32,7 +33,8 @@ struct OpenedModel {
   std::string fingerprint;           // of the weights, if it was requested
   std::optional<std::int64_t> step;  // of a checkpoint
   std::string run;                   // the configuration of its run, as YAML
-  std::string description;  // "runs/quickstart/checkpoints/step-00000200 (griffin-10m, bf16)"
+  std::string description;        // "runs/quickstart/checkpoints/step-00000200 (griffin-10m, bf16)"
+  std::string precision() const;  // "bf16", "bf16 with int8 weights"
 };
 
 // Every rank opens the whole model. Throws InputError if there is no model (says what was looked

@@ -101,8 +101,7 @@ int run_eval(int argc, char** argv) {
       opening.fingerprint = !output.empty() || world->size() > 1;
       opened = checkpoint::open_model(place, opening);
       options.model = opened.description;
-      options.subject = {opened.fingerprint, opened.step,
-                         name_of(opened.parameters->compute_dtype())};
+      options.subject = {opened.fingerprint, opened.step, opened.precision()};
       evaluation.emplace(*opened.tokenizer, options);
       if (!output.empty() && world->rank() == 0)
         refuse_other_results(output, evaluation->identity());

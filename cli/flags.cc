@@ -116,6 +116,17 @@ CLI::Option* add_bytes(CLI::App& app, const std::string& flag, std::int64_t& byt
       ->default_str(trainer::bytes_text(bytes));
 }
 
+void add_weights(CLI::App& app, checkpoint::OpenModelOptions& opening) {
+  const auto read = [&opening](const std::string& value) {
+    if (value != "int8") throw refusal(fmt::format("--weights {} is not int8", value));
+    opening.int8_weights = true;
+  };
+  app.add_option_function<std::string>(
+         "--weights", read,
+         "int8: linear layers and embedding in 8 bits, for half the memory of bf16")
+      ->type_name("TEXT");
+}
+
 void add_scoring_flags(CLI::App& app, checkpoint::OpenModelOptions& opening,
                        std::int64_t& max_length, std::int64_t& threads) {
   add_whole(app, "--max-length", max_length,
@@ -123,6 +134,7 @@ void add_scoring_flags(CLI::App& app, checkpoint::OpenModelOptions& opening,
             kMostTokens);
   add_whole(app, "--batch-tokens", opening.batch_tokens, "tokens of one pass", 1, kMostTokens);
   app.add_option("--precision", opening.precision, "fp32 or bf16; default: as trained");
+  add_weights(app, opening);
   app.add_option("--tokenizer", opening.tokenizer, "a tokenizer file in place of the model's own");
   app.add_flag("--other-tokenizer", opening.other_tokenizer,
                "take a tokenizer that is not the model's own");

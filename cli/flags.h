@@ -46,6 +46,9 @@ CLI::Option* add_seed(CLI::App& app, std::uint64_t& seed, const std::string& hel
 CLI::Option* add_bytes(CLI::App& app, const std::string& flag, std::int64_t& bytes,
                        const std::string& help, std::int64_t least);
 
+// --weights int8.
+void add_weights(CLI::App& app, checkpoint::OpenModelOptions& opening);
+
 // Of the commands that score texts with a model on any number of ranks.
 void add_scoring_flags(CLI::App& app, checkpoint::OpenModelOptions& opening,
                        std::int64_t& max_length, std::int64_t& threads);

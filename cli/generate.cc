@@ -66,6 +66,7 @@ void add_options(CLI::App& app, GenerateOptions& options, checkpoint::OpenModelO
   app.add_flag("--other-tokenizer", opening.other_tokenizer,
                "take a tokenizer that is not the model's own");
   app.add_option("--precision", opening.precision, "fp32 or bf16; default: as stored");
+  add_weights(app, opening);
   add_whole(app, "--threads", threads, "0: all cores", 0, base::most_threads());
 }
 

@@ -83,6 +83,7 @@ void print_machine(const planning::Machine& machine, const trainer::RunConfig& r
 void print_mesh(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
                 const planning::Machine& machine) {
   base::print("mesh       {}: {}\n", parallel::describe(mesh), base::counted(mesh.ranks(), "rank"));
+  if (run.recompute_auto) base::print("recompute  auto: {}\n", model::name_of(run.recompute));
   const planning::RankMemory memory = planning::memory_needed(run, mesh);
   base::print(
       "\nmemory of the rank that needs most{}\n",
@@ -258,7 +259,7 @@ int run_plan(int argc, char** argv) {
   if (const auto end = parse(app, argc, argv)) return *end;
   for (const std::string& assignment : mesh_assignments(mesh)) assignments.push_back(assignment);
   if (base::is_folder(file)) file += "/run.yaml";  // the configuration as it ran
-  const trainer::RunConfig run = trainer::read_run(file, assignments);
+  trainer::RunConfig run = trainer::read_run(file, assignments);
   if (run.threads > 0) tensor::set_thread_count(static_cast<int>(run.threads));
   const planning::Machine machine =
       machine_file.empty()
@@ -270,11 +271,13 @@ int run_plan(int argc, char** argv) {
   const int hosts = machine.ranks_per_node == 0
                         ? 1
                         : (filled + machine.ranks_per_node - 1) / machine.ranks_per_node;
+  const parallel::MeshShape wanted = search ? run.mesh : trainer::resolve_mesh(run, filled, hosts);
+  if (!search) run = planning::with_recompute(run, wanted, run.memory_limit);
   if (as_json) {
     if (search) {
       print_best_json(run, *ranks, machine);
     } else {
-      print_json(run, trainer::resolve_mesh(run, filled, hosts), machine);
+      print_json(run, wanted, machine);
     }
     return base::kExitDone;
   }
@@ -284,7 +287,7 @@ int run_plan(int argc, char** argv) {
   if (search) {
     print_best(run, *ranks, machine);
   } else {
-    print_mesh(run, trainer::resolve_mesh(run, filled, hosts), machine);
+    print_mesh(run, wanted, machine);
   }
   return base::kExitDone;
 }

@@ -143,6 +143,7 @@ ForwardPass Griffin::forward(const Parameters& parameters, const TokenBatch& bat
       .tokens = tokens};
   forward.pass.whole_length = batch.length;
   if (!whole) forward.pass.context = parallel_context_.context;
+  forward.pass.keeps_mlp = keeps && recompute_ != Recompute::kMlp;
   set_attention_bounds(forward.pass, batch.positions, piece.begin);
   run(forward, keeps);
   return forward;
@@ -157,8 +158,14 @@ ResidualStream Griffin::embedded(const ForwardPass& forward, Pass& pass, bool sp
   if (spare) stream.spare = room();
   const tensor::ArenaScope scope(pass.scratch);
   const Tensor looked_up = tensor_parallel_.partial_sums(stream.x, pass);
-  tensor::embed(pass.parameters.weight(0, 0), forward.tokens, config_.embedding_scale(), looked_up,
-                dims_.vocabulary.part.begin);
+  const Weight table = pass.parameters.matrix(0, 0);
+  if (table.scales) {
+    tensor::embed_int8(table.tensor, table.scales, table.block, forward.tokens,
+                       config_.embedding_scale(), looked_up);
+  } else {
+    tensor::embed(table.tensor, forward.tokens, config_.embedding_scale(), looked_up,
+                  dims_.vocabulary.part.begin);
+  }
   // One tensor rank has the embedding row, the others zeros: in fp32 the sum is exact.
   tensor_parallel_.reduce(looked_up, stream.x, pass, DType::kFloat32);
   return stream;
@@ -168,7 +175,7 @@ ResidualStream Griffin::embedded(const ForwardPass& forward, Pass& pass, bool sp
 // its input: in inference, and in training with recomputation, which keeps only that input.
 void Griffin::run(ForwardPass& forward, bool keeps) const {
   Pass& pass = forward.pass;
-  const bool keeps_sums = keeps && !recompute_;
+  const bool again = keeps && recompute_ == Recompute::kBlocks, keeps_sums = keeps && !again;
   const auto keep = [&](DType dtype) {
     return pass.saved.allocate(dtype, tensor_parallel_.stream_rows(pass), config_.width);
   };
@@ -182,7 +189,7 @@ void Griffin::run(ForwardPass& forward, bool keeps) const {
     const UnitView view{pass.parameters, i + 1, {}, pass.decode};
     activations.before = pass.saved.mark();
     pass.parameters.unshard(i + 1, i + 1 < blocks_.size() ? i + 2 : parallel::kNoUnit);
-    if (keeps && recompute_) {
+    if (again) {
       const Tensor input = keep(DType::kFloat32);
       tensor::copy(stream.x, input);
       if (stream.pending) tensor::add(stream.delta, input);
@@ -232,7 +239,7 @@ void Griffin::backward(ForwardPass& forward, const Tensor& dhidden, GradientSink
     ResidualBlock::Activations& activations = forward.blocks[i];
     const UnitView view{parameters, i + 1, sink.gradient(i + 1)};
     parameters.unshard(i + 1, i > 0 ? i : parallel::kNoUnit);
-    if (recompute_) {
+    if (recompute_ == Recompute::kBlocks) {
       ResidualStream again{.x = activations.x,
                            .delta = pass.saved.allocate(DType::kFloat32, rows, width)};
       blocks_[i].forward(again, view, pass, activations, true);

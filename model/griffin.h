@@ -9,6 +9,7 @@
 
 #include "model/forward_pass.h"
 #include "model/lm_head.h"
+#include "model/recompute.h"
 
 namespace eyrie::model {
 
@@ -63,9 +64,7 @@ class Griffin {
 
   const GriffinConfig& config() const { return config_; }
   const ParallelContext& parallel_context() const { return parallel_context_; }
-  // Activation recomputation: training keeps only the input of every block, and runs the block
-  // again before its backward pass. The same bits, for a third more computation (Chen et al. 2016).
-  void set_recompute(bool recompute) { recompute_ = recompute; }
+  void set_recompute(Recompute recompute) { recompute_ = recompute; }
 
   // embedder, blocks.0 …, final_norm, with this tensor rank's slices of the parameters.
   const std::vector<parallel::Unit>& units() const { return units_; }
@@ -113,7 +112,7 @@ class Griffin {
   LocalDims dims_;
   TensorParallel tensor_parallel_;
   LmHead lm_head_;
-  bool recompute_ = false;
+  Recompute recompute_ = Recompute::kNone;
   std::vector<parallel::Unit> units_;
   std::vector<ResidualBlock> blocks_;
 };

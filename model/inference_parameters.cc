@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "tensor/ops/elementwise.h"
+#include "tensor/ops/int8.h"
 
 namespace eyrie::model {
 
@@ -13,13 +14,14 @@ using tensor::DType;
 using tensor::Tensor;
 
 InferenceParameters::InferenceParameters(std::vector<parallel::Unit> units, DType compute,
-                                         bool transposed)
-    : Parameters(std::move(units), compute), transposed_(transposed) {
+                                         bool transposed, bool int8)
+    : Parameters(std::move(units), compute), transposed_(transposed || int8), int8_(int8) {
   for (const parallel::Unit& unit : units_) stored_.emplace_back(unit.parameters.size());
 }
 
 void InferenceParameters::store(std::size_t unit, int parameter, std::int64_t first,
                                 std::span<const float> values) {
+  if (is_int8(unit, parameter)) return store_int8(unit, parameter, first, values);
   const ParameterInfo& at = info(unit, parameter);
   Stored& stored = stored_[unit][static_cast<std::size_t>(parameter)];
   const DType dtype = stored_dtype(unit, parameter);
@@ -32,7 +34,9 @@ void InferenceParameters::store(std::size_t unit, int parameter, std::int64_t fi
       void* data = stored.memory.data() + static_cast<std::size_t>(part) * part_bytes;
       stored.parts.push_back(
           {transposed ? Tensor(data, dtype, columns, rows) : Tensor(data, dtype, rows, columns),
-           transposed});
+           transposed,
+           {},
+           0});
     }
   }
   const auto count = static_cast<std::int64_t>(values.size());
@@ -51,6 +55,46 @@ void InferenceParameters::store(std::size_t unit, int parameter, std::int64_t fi
   }
 }
 
+// Rows of the embedding, or whole parts of a linear layer, which are turned to (out, in) first.
+void InferenceParameters::store_int8(std::size_t unit, int parameter, std::int64_t first,
+                                     std::span<const float> values) {
+  const ParameterInfo& at = info(unit, parameter);
+  Stored& stored = stored_[unit][static_cast<std::size_t>(parameter)];
+  const std::int64_t in = rows_of(at) / at.parts, out = columns_of(at);
+  const std::int64_t rows = at.linear ? out : in, columns = at.linear ? in : out;
+  const std::int64_t block = at.linear ? columns : std::min(kEmbeddingBlock, columns),
+                     scales = tensor::int8_scales(columns, block);
+  const auto part_of = [&](tensor::Buffer& memory, std::int64_t part, DType dtype,
+                           std::int64_t of_row) {
+    return memory.view(dtype, rows, of_row, part * rows * of_row * size_of(dtype));
+  };
+  if (stored.parts.empty()) {
+    stored.memory = tensor::Buffer(static_cast<std::size_t>(at.count()));
+    stored.scales = tensor::Buffer(static_cast<std::size_t>(at.parts * rows * scales) * 4);
+    for (std::int64_t part = 0; part < at.parts; ++part) {
+      stored.parts.push_back({part_of(stored.memory, part, DType::kInt8, columns), true,
+                              part_of(stored.scales, part, DType::kFloat32, scales), block});
+    }
+  }
+  const std::int64_t whole = at.linear ? rows * columns : columns;
+  EYRIE_CHECK(first % whole == 0 && std::ssize(values) % whole == 0,
+              "weights for int8 come in whole rows, those of a linear layer whole");
+  float* const from = const_cast<float*>(values.data());
+  if (!at.linear) {
+    const Weight& table = stored.parts[0];
+    const std::int64_t row = first / columns, count = std::ssize(values) / columns;
+    return tensor::quantize({from, DType::kFloat32, count, columns}, block,
+                            table.tensor.row_range(row, count), table.scales.row_range(row, count));
+  }
+  const tensor::Buffer turned(static_cast<std::size_t>(whole) * sizeof(float));
+  const Tensor matrix = turned.view(DType::kFloat32, rows, columns);
+  for (std::int64_t done = 0; done < std::ssize(values); done += whole) {
+    tensor::transpose({from + done, DType::kFloat32, columns, rows}, matrix);
+    const Weight& part = stored.parts[static_cast<std::size_t>((first + done) / whole)];
+    tensor::quantize(matrix, block, part.tensor, part.scales);
+  }
+}
+
 void InferenceParameters::map(std::size_t unit, int parameter, std::int64_t part, const void* data,
                               std::shared_ptr<const void> owner) {
   const ParameterInfo& at = info(unit, parameter);
@@ -61,7 +105,9 @@ void InferenceParameters::map(std::size_t unit, int parameter, std::int64_t part
   stored.parts[static_cast<std::size_t>(part)] = {
       at.linear ? Tensor(const_cast<void*>(data), compute_, columns, rows)
                 : Tensor(const_cast<void*>(data), compute_, rows, columns),
-      at.linear};
+      at.linear,
+      {},
+      0};
   if (owners_.empty() || owners_.back() != owner) owners_.push_back(std::move(owner));
 }
 

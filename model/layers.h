@@ -36,7 +36,8 @@ struct Pass {
   tensor::Arena& scratch;
   State* state = nullptr;                      // read and updated; null in training
   std::span<const std::int64_t> lengths = {};  // per sequence, then padding; empty: no padding
-  bool decode = false;  // one token per sequence: tensor/ops/few_rows.h, not matmul
+  bool decode = false;    // one token per sequence: tensor/ops/few_rows.h, not matmul
+  bool keeps_mlp = true;  // else the backward pass computes the inside of MLPs again
   // Set if context ranks each hold a piece of every sequence; null: sequences are whole.
   parallel::Communicator* context = nullptr;
   std::int64_t whole_length = 0;       // of all pieces together
@@ -91,6 +92,11 @@ class Linear {
   Product product(const tensor::Tensor& x, const UnitView& view, const tensor::Tensor& y) const;
   void backward(const tensor::Tensor& dy, const tensor::Tensor& x, const UnitView& view,
                 const tensor::Tensor& dx, bool accumulate) const;
+  // Its two halves: dx alone, and dW and db.
+  void input_gradient(const tensor::Tensor& dy, const UnitView& view, const tensor::Tensor& dx,
+                      bool accumulate) const;
+  void weight_gradients(const tensor::Tensor& dy, const tensor::Tensor& x,
+                        const UnitView& view) const;
 
  private:
   int kernel_, bias_ = -1;
@@ -103,7 +109,7 @@ class RecurrentBlock {
   RecurrentBlock(const GriffinConfig& config, const LocalDims& dims, const std::string& name,
                  std::size_t layer, parallel::Unit& unit);
   struct Saved {
-    tensor::Tensor gate, conv_in, conv_out, i, r, h, gated;
+    tensor::Tensor gate, conv_in, conv_out, i, r, h;
     tensor::Tensor history,
         start;  // context ranks: convolution inputs, state before the piece
   };
@@ -155,7 +161,7 @@ class MlpBlock {
   MlpBlock(const GriffinConfig& config, const LocalDims& dims, const std::string& name,
            parallel::Unit& unit);
   struct Saved {
-    tensor::Tensor gate, up, hidden;
+    tensor::Tensor gate, up;  // empty if they are computed again
   };
   void forward(const tensor::Tensor& x, const UnitView& view, Pass& pass, Saved& saved,
                const tensor::Tensor& y) const;
@@ -163,6 +169,7 @@ class MlpBlock {
                 const Saved& saved, const tensor::Tensor& dx) const;
 
  private:
+  void up(const tensor::Tensor& x, const UnitView& view, const Saved& to) const;
   const LocalDims& dims_;
   int up_w_, up_b_;  // (2, D, E), (2, 1, 1, E): first the gate's, then the linear branch's
   Linear ffw_down_;

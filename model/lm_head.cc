@@ -12,10 +12,21 @@ namespace eyrie::model {
 using tensor::DType;
 using tensor::Tensor;
 
+namespace {
+
+// The embedding as the head's weights: (out, in).
+Weight table_of(const Parameters& parameters) {
+  Weight table = parameters.matrix(0, 0);
+  table.transposed = true;
+  return table;
+}
+
+}  // namespace
+
 void LmHead::logits(const Parameters& parameters, const Tensor& hidden, const Tensor& out,
                     bool capped, bool decode) const {
   if (context_.tensor_ranks() == 1) {
-    make_products({{hidden, {parameters.weight(0, 0), true}, {}, out}}, decode);
+    make_products({{hidden, table_of(parameters), {}, out}}, decode);
   } else {
     split_logits(parameters, hidden, out, decode);
   }
@@ -37,8 +48,7 @@ void LmHead::split_logits(const Parameters& parameters, const Tensor& hidden, co
     return row.column_range(0, rows * count).reshaped(rows, count);
   };
   const Tensor own = columns(mine, dims_.vocabulary.local());
-  if (own.columns() > 0)
-    make_products({{hidden, {parameters.weight(0, 0), true}, {}, own}}, decode);
+  if (own.columns() > 0) make_products({{hidden, table_of(parameters), {}, own}}, decode);
   parallel::all_gather_rows(*context_.tensor, mine, all);
   for (int rank = 0; rank < ranks; ++rank) {
     const parallel::Part part = part_of(rank);

@@ -33,17 +33,26 @@ MlpBlock::MlpBlock(const GriffinConfig& config, const LocalDims& dims, const std
                           static_cast<double>(config.mlp_width)),
                 true, dims, unit) {}
 
+// The two branches, before the activation function.
+void MlpBlock::up(const Tensor& x, const UnitView& view, const Saved& to) const {
+  const Tensor b = view.weight(up_b_);
+  make_products({{x, view.matrix(up_w_, 0), b.row_range(0, 1), to.gate},
+                 {x, view.matrix(up_w_, 1), b.row_range(1, 1), to.up}},
+                view.decode);
+}
+
 void MlpBlock::forward(const Tensor& x, const UnitView& view, Pass& pass, Saved& saved,
                        const Tensor& y) const {
-  saved.gate = pass.keep(dims_.mlp.local());
-  saved.up = pass.keep(dims_.mlp.local());
-  saved.hidden = pass.keep(dims_.mlp.local());
-  const Tensor b = view.weight(up_b_);
-  make_products({{x, view.matrix(up_w_, 0), b.row_range(0, 1), saved.gate},
-                 {x, view.matrix(up_w_, 1), b.row_range(1, 1), saved.up}},
-                view.decode);
-  tensor::gelu_gate(saved.gate, saved.up, saved.hidden);
-  make_products({ffw_down_.product(saved.hidden, view, y)}, view.decode);
+  const tensor::ArenaScope scope(pass.scratch);
+  const std::int64_t width = dims_.mlp.local();
+  const auto scratch = [&] { return pass.scratch.allocate(pass.compute, pass.tokens(), width); };
+  const auto keep = [&] { return pass.keeps_mlp ? pass.keep(width) : scratch(); };
+  const Saved branches{keep(), keep()};
+  const Tensor hidden = scratch();
+  up(x, view, branches);
+  tensor::gelu_gate(branches.gate, branches.up, hidden);
+  make_products({ffw_down_.product(hidden, view, y)}, view.decode);
+  saved = pass.keeps_mlp ? branches : Saved();
 }
 
 void MlpBlock::backward(const Tensor& dy, const Tensor& x, const UnitView& view, Pass& pass,
@@ -51,9 +60,17 @@ void MlpBlock::backward(const Tensor& dy, const Tensor& x, const UnitView& view,
   tensor::ArenaScope scope(pass.scratch);
   const std::int64_t n = pass.tokens(), width = dims_.width.global;
   const auto compute = [&] { return pass.scratch.allocate(pass.compute, n, dims_.mlp.local()); };
+  Saved branches = saved;
+  if (!branches.gate) {
+    branches = {compute(), compute()};
+    up(x, view, branches);
+  }
   const Tensor dhidden = compute(), dgate = compute(), dup = compute();
-  ffw_down_.backward(dy, saved.hidden, view, dhidden, false);
-  tensor::gelu_gate_backward(dhidden, saved.gate, saved.up, dgate, dup);
+  ffw_down_.input_gradient(dy, view, dhidden, false);
+  // The hidden layer is not kept: it comes out again here, over its own gradient.
+  const Tensor hidden = dhidden;
+  tensor::gelu_gate_backward(dhidden, branches.gate, branches.up, dgate, dup, hidden);
+  ffw_down_.weight_gradients(dy, hidden, view);
   const Tensor w = view.weight(up_w_), dw = view.gradient(up_w_), db = view.gradient(up_b_);
   tensor::column_sum(dgate, db.row_range(0, 1), true);
   tensor::column_sum(dup, db.row_range(1, 1), true);

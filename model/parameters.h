@@ -17,6 +17,9 @@ namespace eyrie::model {
 struct Weight {
   tensor::Tensor tensor;
   bool transposed = false;
+  // Of transposed weights in int8 (tensor/ops/int8.h); else empty.
+  tensor::Tensor scales = {};
+  std::int64_t block = 0;
 };
 
 // Reading is thread-safe.

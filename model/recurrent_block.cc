@@ -7,6 +7,7 @@
 #include "tensor/ops/conv1d.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/ops/few_rows.h"
+#include "tensor/ops/int8.h"
 #include "tensor/ops/matmul.h"
 #include "tensor/ops/rg_lru.h"
 
@@ -44,22 +45,36 @@ void make_products(std::initializer_list<Product> products, bool decode) {
 
 void make_products(std::span<const Product> products, bool decode) {
   if (!decode) {
-    for (const Product& p : products) {
-      tensor::matmul(p.x, p.weight.tensor, p.out, {.transpose_b = p.weight.transposed}, p.bias);
+    for (const auto& [x, weight, bias, out] : products) {
+      if (weight.scales) {
+        tensor::matmul_int8(x, weight.tensor, weight.scales, weight.block, out, bias);
+      } else {
+        tensor::matmul(x, weight.tensor, out, {.transpose_b = weight.transposed}, bias);
+      }
     }
     return;
   }
   std::vector<tensor::FewRowsProduct> together;
   for (const Product& p : products)
-    together.push_back({p.x, p.weight.tensor, p.weight.transposed, p.bias, p.out});
+    together.push_back({p.x, p.weight.tensor, p.weight.transposed, p.bias, p.out, p.weight.scales,
+                        p.weight.block});
   tensor::few_rows(together);
 }
 
 void Linear::backward(const Tensor& dy, const Tensor& x, const UnitView& view, const Tensor& dx,
                       bool accumulate) const {
+  weight_gradients(dy, x, view);
+  input_gradient(dy, view, dx, accumulate);
+}
+
+void Linear::input_gradient(const Tensor& dy, const UnitView& view, const Tensor& dx,
+                            bool accumulate) const {
+  tensor::matmul(dy, view.weight(kernel_), dx, {.transpose_b = true, .accumulate = accumulate});
+}
+
+void Linear::weight_gradients(const Tensor& dy, const Tensor& x, const UnitView& view) const {
   if (bias_ >= 0) tensor::column_sum(dy, view.gradient(bias_), true);
   tensor::matmul(x, dy, view.gradient(kernel_), {.transpose_a = true});
-  tensor::matmul(dy, view.weight(kernel_), dx, {.transpose_b = true, .accumulate = accumulate});
 }
 
 RecurrentBlock::RecurrentBlock(const GriffinConfig& config, const LocalDims& dims,
@@ -221,14 +236,15 @@ void RecurrentBlock::forward(const Tensor& x, const UnitView& view, Pass& pass, 
   saved.i = pass.keep_fp32(rnn);
   saved.r = pass.keep_fp32(rnn);
   saved.h = pass.keep(rnn);
-  saved.gated = pass.keep(rnn);
   make_products({linear_y_.product(x, view, saved.gate), linear_x_.product(x, view, saved.conv_in)},
                 view.decode);
   convolve(view, pass, saved);
   gate_products(saved.conv_out, view, saved.i, saved.r);
   recur(view, pass, saved);
-  tensor::gelu_gate(saved.gate, saved.h, saved.gated);
-  make_products({linear_out_.product(saved.gated, view, y)}, view.decode);
+  const tensor::ArenaScope scope(pass.scratch);
+  const Tensor gated = pass.scratch.allocate(pass.compute, pass.tokens(), rnn);
+  tensor::gelu_gate(saved.gate, saved.h, gated);
+  make_products({linear_out_.product(gated, view, y)}, view.decode);
 }
 
 void RecurrentBlock::backward(const Tensor& dy, const Tensor& x, const UnitView& view, Pass& pass,
@@ -239,8 +255,11 @@ void RecurrentBlock::backward(const Tensor& dy, const Tensor& x, const UnitView&
   const auto compute = [&] { return pass.scratch.allocate(pass.compute, n, rnn); };
   const auto fp32 = [&] { return pass.scratch.allocate(DType::kFloat32, n, rnn); };
   const Tensor dgated = compute(), dgate = compute(), dh = fp32();
-  linear_out_.backward(dy, saved.gated, view, dgated, false);
-  tensor::gelu_gate_backward(dgated, saved.gate, saved.h, dgate, dh);
+  linear_out_.input_gradient(dy, view, dgated, false);
+  // The gated output is not kept: it comes out again here, over its own gradient.
+  const Tensor gated = dgated;
+  tensor::gelu_gate_backward(dgated, saved.gate, saved.h, dgate, dh, gated);
+  linear_out_.weight_gradients(dy, gated, view);
   const Tensor du = fp32(), dinput_gate = compute(), da_gate = compute();
   Tensor dlast;  // the gradient of the piece's last state
   if (pass.context != nullptr) {

@@ -75,8 +75,11 @@ std::string settings(const RunConfig& run, const MeshShape& mesh) {
       text += fmt::format("With {} this mesh needs {}. ", name, bytes_text(bytes));
   };
   RunConfig changed = run;
-  changed.recompute = true;
-  if (!run.recompute) try_with(changed, "recompute: blocks");
+  for (const auto& [recompute, name] : {std::pair{model::Recompute::kMlp, "recompute: [mlp]"},
+                                        {model::Recompute::kBlocks, "recompute: blocks"}}) {
+    changed.recompute = recompute;
+    if (run.recompute < recompute && text.empty()) try_with(changed, name);
+  }
   changed = run;
   changed.checkpoint_async = false;
   if (run.checkpoint_async) try_with(changed, "checkpoint.async: false");
@@ -145,9 +148,13 @@ std::string check_host_memory(const RunConfig& run, const MeshShape& mesh,
 
 trainer::PlannedMemory plan_memory(const RunConfig& run, const MeshShape& mesh, int ranks_here,
                                    bool elsewhere) {
-  check_memory(run, mesh);
-  return {memory_needed(run, mesh).all(),
-          check_host_memory(run, mesh, base::host_memory(), ranks_here, elsewhere)};
+  const base::HostMemory host = base::host_memory();
+  const std::int64_t of_host = elsewhere ? 0 : host.most / ranks_here;
+  const RunConfig planned =
+      with_recompute(run, mesh, run.memory_limit > 0 ? run.memory_limit : of_host);
+  check_memory(planned, mesh);
+  return {memory_needed(planned, mesh).all(),
+          check_host_memory(planned, mesh, host, ranks_here, elsewhere), planned.recompute};
 }
 
 }  // namespace eyrie::planning

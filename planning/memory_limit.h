@@ -20,7 +20,7 @@ void check_memory(const RunConfig& run, const parallel::MeshShape& mesh);
 std::string check_host_memory(const RunConfig& run, const parallel::MeshShape& mesh,
                               const base::HostMemory& host, int ranks_here, bool elsewhere);
 
-// Both, for trainer::TrainOptions.
+// All of it, for trainer::TrainOptions.
 trainer::PlannedMemory plan_memory(const RunConfig& run, const parallel::MeshShape& mesh,
                                    int ranks_here, bool elsewhere);
 

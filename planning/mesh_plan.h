@@ -19,7 +19,7 @@ struct StepShape {
   tensor::DType compute = tensor::DType::kBFloat16;
   parallel::MeshShape mesh;
   std::int64_t sequences = 8, length = 2048, micro_shards = 1;
-  bool recompute = false;
+  model::Recompute recompute = model::Recompute::kNone;
   friend bool operator==(const StepShape&, const StepShape&) = default;
 };
 

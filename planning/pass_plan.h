@@ -19,8 +19,8 @@ struct PassShape {
   std::int64_t sequences = 1, length = 2048;
   parallel::MeshShape mesh = {};
   int context_rank = 0, tensor_rank = 0;
-  bool training = true;    // false: the loss only
-  bool recompute = false;  // activation recomputation in the backward pass
+  bool training = true;  // false: the loss only
+  model::Recompute recompute = model::Recompute::kNone;
 };
 
 // What a pass does to a unit of parameters, in order: so that its gradient sums and gathered
@@ -56,8 +56,8 @@ class PassPlans {
   const PassPlan& plan(const PassShape& shape);
 
  private:
-  using Key =
-      std::tuple<tensor::DType, std::int64_t, std::int64_t, int, int, int, int, bool, bool, bool>;
+  using Key = std::tuple<tensor::DType, std::int64_t, std::int64_t, int, int, int, int, bool, bool,
+                         model::Recompute>;
   model::GriffinConfig config_;
   std::map<Key, PassPlan> plans_;
 };

@@ -24,6 +24,22 @@ StepShape step_shape(const RunConfig& run, const StageConfig& stage, const MeshS
           .recompute = run.recompute};
 }
 
+RunConfig with_recompute(const RunConfig& run, const MeshShape& mesh, std::int64_t most) {
+  return with_recompute(run, mesh, most, std::make_shared<PassPlans>(run.model));
+}
+
+RunConfig with_recompute(const RunConfig& run, const MeshShape& mesh, std::int64_t most,
+                         const std::shared_ptr<PassPlans>& passes) {
+  RunConfig decided = run;
+  if (!run.recompute_auto) return decided;
+  using model::Recompute;
+  for (const auto recompute : {Recompute::kNone, Recompute::kMlp, Recompute::kBlocks}) {
+    decided.recompute = recompute;
+    if (most == 0 || memory_needed(decided, mesh, passes).all() <= most) break;
+  }
+  return decided;
+}
+
 RankMemory memory_needed(const RunConfig& run, const MeshShape& mesh) {
   return memory_needed(run, mesh, std::make_shared<PassPlans>(run.model), 64);
 }
@@ -92,9 +108,14 @@ double tokens_of(const StepShape& shape) {
 
 double step_flops(const RunConfig& run, const StepShape& shape) {
   const model::Griffin griffin(run.model);
-  // A third more if blocks are recomputed: not model FLOPs, but executed.
-  return tokens_of(shape) * model::token_flops(griffin, shape.length).all() *
-         (shape.recompute ? 4.0 / 3.0 : 1.0);
+  double flops = model::token_flops(griffin, shape.length).all();
+  // What is computed again is no model FLOP, but executed: a third of all, or the products of the
+  // MLPs' two branches.
+  if (shape.recompute == model::Recompute::kBlocks) flops *= 4.0 / 3.0;
+  if (shape.recompute == model::Recompute::kMlp)
+    flops += 4.0 * static_cast<double>(run.model.width * run.model.mlp_width) *
+             static_cast<double>(run.model.layers.size());
+  return tokens_of(shape) * flops;
 }
 
 AxisBytes most_sent(const MeshPlan& plan) {
@@ -182,10 +203,11 @@ std::vector<Candidate> best_meshes(const RunConfig& run, const StageConfig& stag
         if (mesh.shard_group_size() == 1 && zero != 1) continue;  // nothing to shard
         mesh.sequence = sequence;
         mesh.zero = zero;
-        const std::int64_t memory = memory_needed(run, mesh, passes).all();
+        const RunConfig decided = with_recompute(run, mesh, limit, passes);
+        const std::int64_t memory = memory_needed(decided, mesh, passes).all();
         if (limit > 0 && memory > limit) continue;
-        const MeshPlan plan(passes, step_shape(run, stage, mesh));
-        all.push_back({mesh, memory, step_time(run, plan, machine)});
+        const MeshPlan plan(passes, step_shape(decided, stage, mesh));
+        all.push_back({mesh, memory, step_time(decided, plan, machine)});
       }
     }
   }

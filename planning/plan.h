@@ -17,6 +17,12 @@ using trainer::StageConfig;
 StepShape step_shape(const RunConfig& run, const StageConfig& stage,
                      const parallel::MeshShape& mesh);
 
+// The run with `recompute: auto` decided for a mesh: the least computation for which a rank needs
+// at most `most` bytes (0: no limit), or if nothing does the least memory.
+RunConfig with_recompute(const RunConfig& run, const parallel::MeshShape& mesh, std::int64_t most);
+RunConfig with_recompute(const RunConfig& run, const parallel::MeshShape& mesh, std::int64_t most,
+                         const std::shared_ptr<PassPlans>& passes);
+
 // Returns the memory of the rank and stage that need most. Includes validation, if the run has it:
 // its whole sequences may need more than the pieces of training.
 RankMemory memory_needed(const RunConfig& run, const parallel::MeshShape& mesh);

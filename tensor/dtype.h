@@ -7,11 +7,16 @@
 
 namespace eyrie::tensor {
 
-enum class DType : std::uint8_t { kFloat32, kBFloat16, kInt32 };
+enum class DType : std::uint8_t { kFloat32, kBFloat16, kInt32, kInt8 };
 
-constexpr std::int64_t size_of(DType dtype) { return dtype == DType::kBFloat16 ? 2 : 4; }
+constexpr std::int64_t size_of(DType dtype) {
+  return dtype == DType::kBFloat16 ? 2 : dtype == DType::kInt8 ? 1 : 4;
+}
 constexpr const char* name_of(DType dtype) {
-  return dtype == DType::kFloat32 ? "fp32" : dtype == DType::kBFloat16 ? "bf16" : "int32";
+  return dtype == DType::kFloat32    ? "fp32"
+         : dtype == DType::kBFloat16 ? "bf16"
+         : dtype == DType::kInt8     ? "int8"
+                                     : "int32";
 }
 
 // The upper half of an fp32. Storage only; arithmetic happens in fp32.
@@ -43,6 +48,10 @@ constexpr DType dtype_of<BFloat16>() {
 template <>
 constexpr DType dtype_of<std::int32_t>() {
   return DType::kInt32;
+}
+template <>
+constexpr DType dtype_of<std::int8_t>() {
+  return DType::kInt8;
 }
 
 }  // namespace eyrie::tensor

@@ -32,6 +32,7 @@ OpenRun::OpenRun(const RunConfig& config, parallel::Communicator& world,
     if (first()) check_run_folder(config_);
     data_ = open_run_data(config_);
   });
+  if (config_.recompute_auto) agree_on_recompute();
   if (first()) {
     for (const std::string& warning : data_.warnings) base::log_warning(warning);
   }
@@ -63,6 +64,14 @@ parallel::MeshShape OpenRun::resolved_mesh(const std::vector<std::string>& hosts
   for (const std::string& warning : warnings)
     if (first() && !warning.empty()) base::log_warning(warning);
   return mesh;
+}
+
+// Hosts may differ in their memory: the one with the least decides for all.
+void OpenRun::agree_on_recompute() {
+  double most = static_cast<double>(planned_.recompute);
+  world_.all_reduce(std::span<double>(&most, 1), parallel::Reduce::kMax);
+  config_.recompute = static_cast<model::Recompute>(static_cast<int>(most));
+  if (first()) base::log_info(fmt::format("recompute auto: {}", model::name_of(config_.recompute)));
 }
 
 void OpenRun::claim_folder() {

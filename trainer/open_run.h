@@ -17,7 +17,7 @@ namespace eyrie::trainer {
 class OpenRun {
  public:
   // Collective. Throws InputError on all ranks. Unless the run is only checked, takes its folder
-  // for this job. All arguments must outlive the object.
+  // for this job. world and options must outlive the object.
   OpenRun(const RunConfig& config, parallel::Communicator& world, const TrainOptions& options);
 
   const RunConfig& config() const { return config_; }
@@ -37,9 +37,10 @@ class OpenRun {
 
  private:
   parallel::MeshShape resolved_mesh(const std::vector<std::string>& hosts);
+  void agree_on_recompute();
   void claim_folder();
 
-  const RunConfig& config_;
+  RunConfig config_;  // `recompute: auto` is decided
   parallel::Communicator& world_;
   const TrainOptions& options_;
   const base::Path directory_;

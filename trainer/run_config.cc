@@ -48,6 +48,26 @@ std::string one_of(Config& section, const std::string& key, const std::string& f
   return value;
 }
 
+// none, auto, blocks, or a list of what is computed again: [mlp].
+void read_recompute(Config& file, RunConfig& run) {
+  using model::Recompute;
+  if (file.has("recompute") && !file.is_scalar("recompute")) {
+    for (const std::string& what : file.get<std::vector<std::string>>("recompute")) {
+      if (what != "mlp") {
+        throw file.error("recompute", fmt::format("'{}' is not one of: mlp (for all of a block "
+                                                  "write recompute: blocks)",
+                                                  what));
+      }
+      run.recompute = Recompute::kMlp;
+    }
+    return;
+  }
+  const std::string value = one_of(file, "recompute", "none", {"none", "mlp", "blocks", "auto"});
+  run.recompute_auto = value == "auto";
+  if (value == "mlp") run.recompute = Recompute::kMlp;
+  if (value == "blocks") run.recompute = Recompute::kBlocks;
+}
+
 // Rejects values of the interface that this version does not support yet, instead of ignoring them.
 void only(Config& section, const std::string& key, const std::string& fallback) {
   const std::string value = section.get<std::string>(key, fallback);
@@ -287,7 +307,7 @@ RunConfig read_run(const base::Path& path, const std::vector<std::string>& assig
   if (device == "cuda")
     throw file.error("device", "this build has no CUDA backend; use cpu or auto");
   read_mesh(file.map("mesh"), run.mesh);
-  run.recompute = one_of(file, "recompute", "none", {"none", "blocks"}) == "blocks";
+  read_recompute(file, run);
   read_optimizer(file.map("optimizer"), run.optimizer);
   Config outliers = file.map("outliers");
   run.outliers.z_score = base::get_number(outliers, "z_score", run.outliers.z_score, 0, 1e9);

@@ -11,6 +11,7 @@
 #include "base/config.h"
 #include "checkpoint/retention.h"
 #include "model/config.h"
+#include "model/recompute.h"
 #include "parallel/sharding/mesh.h"
 #include "trainer/outliers.h"
 
@@ -54,7 +55,8 @@ struct RunConfig {
   std::int64_t threads = 0;  // 0: auto
   bool bf16 = true;
   parallel::MeshShape mesh;  // data 0: all ranks left; replicas 0: one per host (resolve_mesh.h)
-  bool recompute = false;    // activation recomputation, block by block
+  model::Recompute recompute = model::Recompute::kNone;
+  bool recompute_auto = false;  // `recompute` is the least that the memory allows: planning sets it
   OptimizerConfig optimizer;
   OutlierConfig outliers;
   std::vector<StageConfig> stages;

@@ -18,12 +18,14 @@
 
 namespace eyrie::trainer {
 
-// What planning says of a run before it starts: the bytes that its largest rank will need, and a
-// warning, or "". Throws InputError if that does not fit. `ranks_here`: on this host; `elsewhere`:
+// What planning says of a run before it starts: the bytes that its largest rank will need, a
+// warning, or "", and what of the activations it computes again (`recompute: auto` is decided
+// here). Throws InputError if that does not fit. `ranks_here`: on this host; `elsewhere`:
 // the job is to run on other hosts. cli/ provides it (planning/memory_limit.h).
 struct PlannedMemory {
   std::int64_t bytes = 0;
   std::string warning;
+  model::Recompute recompute = model::Recompute::kNone;
 };
 using PlanMemory = std::function<PlannedMemory(
     const RunConfig& run, const parallel::MeshShape& mesh, int ranks_here, bool elsewhere)>;

@@ -100,6 +100,7 @@ void HuggingFaceWeights::map(InferenceParameters& parameters) const {
       const parallel::ParameterInfo& info = parameters.units()[u].parameters[r];
       const auto tensors = tensors_of(info, Naming::kHuggingFace);
       const bool can_be_mapped =
+          parameters.stored_dtype(u, static_cast<int>(r)) == parameters.compute_dtype() &&
           info.product &&
           std::all_of(tensors.begin(), tensors.end(), [&](const NamedTensor& tensor) {
             const auto& entry = files_->file_of.at(tensor.name)->entries().at(tensor.name);

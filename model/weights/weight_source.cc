@@ -39,7 +39,10 @@ void read_parameter(const WeightSource& source, std::size_t unit, int number,
                     Parameters& parameters) {
   const parallel::ParameterInfo& info =
       parameters.units()[unit].parameters[static_cast<std::size_t>(number)];
-  const std::int64_t piece = info.linear ? info.count() / info.parts : kPieceElements;
+  // Whole rows.
+  const std::int64_t columns = columns_of(info),
+                     rows = std::max<std::int64_t>(1, kPieceElements / columns);
+  const std::int64_t piece = info.linear ? info.count() / info.parts : rows * columns;
   std::vector<float> values;
   for (std::int64_t first = 0; first < info.count(); first += piece) {
     const std::int64_t count = std::min(piece, info.count() - first);

@@ -115,26 +115,37 @@ void GeluGate(const Tensor& gate, const Tensor& value, const Tensor& out) {
   });
 }
 
+// One row; `out` may be null, or dout.
+template <class D, class T, class G>
+void gelu_gate_backward_row(const D* dout, const T* gate, const T* value, std::int64_t columns,
+                            T* dgate, G* dvalue, T* out) {
+  for (std::int64_t c = 0; c < columns; c += lanes()) {
+    const std::int64_t part = columns - c;
+    const Gelu y = gelu(load(gate + c, part));
+    const V upstream = load(dout + c, part), held = load(value + c, part);
+    store(hn::Mul(hn::Mul(upstream, held), y.derivative), dgate + c, part);
+    store(hn::Mul(upstream, y.value), dvalue + c, part);
+    if (out != nullptr) store(hn::Mul(y.value, held), out + c, part);
+  }
+}
+
 void GeluGateBackward(const Tensor& dout, const Tensor& gate, const Tensor& value,
-                      const Tensor& dgate, const Tensor& dvalue) {
+                      const Tensor& dgate, const Tensor& dvalue, const Tensor& out) {
+  EYRIE_CHECK(gate.dtype() == value.dtype() && gate.dtype() == dgate.dtype() &&
+                  (!out || gate.dtype() == out.dtype()),
+              "gate, value, dgate and out: one dtype");
   with_type(dout, [&](auto* d) {
     with_type(gate, [&](auto* g) {
-      EYRIE_CHECK(gate.dtype() == value.dtype() && gate.dtype() == dgate.dtype(),
-                  "gate, value and dgate: one dtype");
-      const auto* v = static_cast<decltype(g)>(value.data());
-      auto* dg = static_cast<decltype(g)>(dgate.data());
+      using T = decltype(g);
+      const auto row = [](const Tensor& x, std::int64_t r) {
+        return x ? static_cast<T>(x.data()) + r * x.stride() : nullptr;
+      };
       with_type(dvalue, [&](auto* dv) {
         parallel_for(gate.rows(), 4, [&](std::int64_t begin, std::int64_t end) {
           for (std::int64_t r = begin; r < end; ++r) {
-            for (std::int64_t c = 0; c < gate.columns(); c += lanes()) {
-              const std::int64_t part = gate.columns() - c;
-              const Gelu y = gelu(load(g + r * gate.stride() + c, part));
-              const V upstream = load(d + r * dout.stride() + c, part);
-              const V held = load(v + r * value.stride() + c, part);
-              store(hn::Mul(hn::Mul(upstream, held), y.derivative), dg + r * dgate.stride() + c,
-                    part);
-              store(hn::Mul(upstream, y.value), dv + r * dvalue.stride() + c, part);
-            }
+            gelu_gate_backward_row(d + r * dout.stride(), row(gate, r), row(value, r),
+                                   gate.columns(), row(dgate, r), dv + r * dvalue.stride(),
+                                   row(out, r));
           }
         });
       });
@@ -179,8 +190,8 @@ void gelu_gate(const Tensor& gate, const Tensor& value, const Tensor& out) {
 }
 HWY_EXPORT(GeluGateBackward);
 void gelu_gate_backward(const Tensor& dout, const Tensor& gate, const Tensor& value,
-                        const Tensor& dgate, const Tensor& dvalue) {
-  HWY_DYNAMIC_DISPATCH(GeluGateBackward)(dout, gate, value, dgate, dvalue);
+                        const Tensor& dgate, const Tensor& dvalue, const Tensor& out) {
+  HWY_DYNAMIC_DISPATCH(GeluGateBackward)(dout, gate, value, dgate, dvalue, out);
 }
 HWY_EXPORT(SoftCap);
 void soft_cap(const Tensor& x, float cap) { HWY_DYNAMIC_DISPATCH(SoftCap)(x, cap); }

@@ -91,6 +91,53 @@ void dot_products(const float* x, std::int64_t rows, std::int64_t x_stride, cons
   }
 }
 
+// The same with weights in int8, whose blocks of `block` columns have a scale each.
+template <int kM>
+HWY_INLINE void int8_dots(const float* x, std::int64_t x_stride, const std::int8_t* w,
+                          const float* scales, std::int64_t block, std::int64_t k, float* sums) {
+  V total[kM];
+  for (V& t : total) t = set(0.0f);
+  for (std::int64_t first = 0; first < k; first += block) {
+    const std::int64_t end = std::min(first + block, k), step = lanes();
+    V even[kM], odd[kM];  // two sums, so that one addition does not wait for the other
+    for (int m = 0; m < kM; ++m) even[m] = odd[m] = set(0.0f);
+    std::int64_t c = first;
+    for (; c + 2 * step <= end; c += 2 * step) {
+      const V low = load(w + c), high = load(w + c + step);
+      for (int m = 0; m < kM; ++m) {
+        even[m] = hn::MulAdd(load(x + m * x_stride + c), low, even[m]);
+        odd[m] = hn::MulAdd(load(x + m * x_stride + c + step), high, odd[m]);
+      }
+    }
+    for (; c < end; c += step) {
+      const V weight = load(w + c, end - c);
+      for (int m = 0; m < kM; ++m)
+        even[m] = hn::MulAdd(load(x + m * x_stride + c, end - c), weight, even[m]);
+    }
+    const V scale = set(scales[first / block]);
+    for (int m = 0; m < kM; ++m) total[m] = hn::MulAdd(hn::Add(even[m], odd[m]), scale, total[m]);
+  }
+  for (int m = 0; m < kM; ++m) sums[m] = sum(total[m]);
+}
+
+template <class Put>
+void int8_dot_products(const float* x, std::int64_t rows, std::int64_t x_stride,
+                       const std::int8_t* w, std::int64_t w_stride, const float* scales,
+                       std::int64_t scales_stride, std::int64_t block, std::int64_t k,
+                       std::int64_t columns, Put&& put) {
+  // A row of weights stays in the L1 cache while all rows of x pass over it.
+  for (std::int64_t n = 0; n < columns; ++n) {
+    for (std::int64_t m0 = 0; m0 < rows; m0 += kRowsAtOnce) {
+      with_row_count(std::min(rows - m0, kRowsAtOnce), [&](auto count) {
+        float sums[kRowsAtOnce];
+        int8_dots<count>(x + m0 * x_stride, x_stride, w + n * w_stride, scales + n * scales_stride,
+                         block, k, sums);
+        for (int m = 0; m < count; ++m) put(m0 + m, n, sums[m]);
+      });
+    }
+  }
+}
+
 // Calls put(m, c, vector, part) with vectors of x (rows, k) · w (k, columns); w has the stride
 // w_stride. Each element is summed in the order of k.
 template <int kM, int kVectors, class T, class Put>

@@ -36,6 +36,14 @@ void product_part(const FewRowsProduct& p, const float* x, std::int64_t x_stride
                   std::int64_t begin, std::int64_t end) {
   const std::int64_t rows = p.x.rows(), k = p.x.columns(), columns = end - begin;
   const float* bias = p.bias ? p.bias.f32() + begin : nullptr;
+  if (p.w.dtype() == DType::kInt8) {
+    const std::int64_t per_row = p.scales.stride();
+    return int8_dot_products(x, rows, x_stride, p.w.as<std::int8_t>() + begin * p.w.stride(),
+                             p.w.stride(), p.scales.f32() + begin * per_row, per_row, p.block, k,
+                             columns, [&](std::int64_t m, std::int64_t n, float value) {
+                               put_element(p.out, m, begin + n, bias ? value + bias[n] : value);
+                             });
+  }
   with_type(p.w, [&](auto* w) {
     if (p.transposed) {
       dot_products(x, rows, x_stride, w + begin * p.w.stride(), p.w.stride(), k, columns,

@@ -9,6 +9,7 @@
 #include "tensor/ops/elementwise.h"
 #include "tensor/ops/embedding.h"
 #include "tensor/ops/few_rows.h"
+#include "tensor/ops/int8.h"
 #include "tensor/ops/matmul.h"
 #include "tensor/ops/positions.h"
 #include "tensor/ops/rg_lru.h"
@@ -47,12 +48,17 @@ decltype(tensor::gelu_gate_backward) gelu_gate_backward;
 decltype(tensor::soft_cap) soft_cap;
 
 decltype(tensor::embed) embed;
+decltype(tensor::embed_int8) embed_int8;
 decltype(tensor::embed_backward) embed_backward;
 
 decltype(tensor::few_rows) few_rows;
 decltype(tensor::attention_step) attention_step;
 
 decltype(tensor::matmul) matmul;
+
+decltype(tensor::quantize) quantize;
+decltype(tensor::dequantize) dequantize;
+decltype(tensor::matmul_int8) matmul_int8;
 
 decltype(tensor::continue_positions) continue_positions;
 decltype(tensor::first_keys) first_keys;

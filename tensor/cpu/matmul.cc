@@ -33,7 +33,7 @@ void make_product(const Product& product) {
 
 namespace {
 
-// Sums from this length on are split by columns first.
+// Products with sums from this length on are split by columns.
 constexpr std::int64_t kLongSum = 16384;
 
 constexpr std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
@@ -44,17 +44,37 @@ std::int64_t piece_of(std::int64_t size, std::int64_t pieces, std::int64_t most)
   return std::max<std::int64_t>(round_up(size / pieces, 64), 64);
 }
 
-// Splits a product into tiles of the output among the threads.
-void by_tiles(const Product& product, std::int64_t tile_rows, std::int64_t tile_columns) {
+// Computes rows [row, end_row) and columns [column, end_column) of the output.
+void make_tile(const Product& product, std::int64_t row, std::int64_t end_row, std::int64_t column,
+               std::int64_t end_column) {
+  const Product rows = product.rows(row, end_row - row);
+  const bool all = column == 0 && end_column == product.out.columns();
+  make_product(all ? rows : rows.columns(column, end_column - column));
+}
+
+// A gradient of weights. oneDNN's sums change with the number and stride of a transposed a's
+// columns, so the tiles depend on the sizes alone, not on the number of threads. They are large:
+// the library packs b again for each row of tiles.
+void transposed_product(const Product& product) {
   const std::int64_t m = product.out.rows(), n = product.out.columns();
-  const std::int64_t down = round_up(m, tile_rows) / tile_rows;
-  const std::int64_t across = round_up(n, tile_columns) / tile_columns;
+  const std::int64_t height = piece_of(m, 4, 512), width = piece_of(n, 1, 2048);
+  const std::int64_t down = round_up(m, height) / height, across = round_up(n, width) / width;
   parallel_for(down * across, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t tile = begin; tile < end; ++tile) {
-      const std::int64_t row = tile % down * tile_rows, column = tile / down * tile_columns;
-      const Product rows = product.rows(row, std::min(tile_rows, m - row));
-      make_product(across == 1 ? rows : rows.columns(column, std::min(tile_columns, n - column)));
+      const std::int64_t row = tile % down * height, column = tile / down * width;
+      make_tile(product, row, std::min(row + height, m), column, std::min(column + width, n));
     }
+  });
+}
+
+// Very long sums, of the logits' gradient: each thread reads its own columns of b, the larger
+// operand. Rows are not split: with AMX oneDNN's sums over so long a k change with their number.
+void product_by_columns(const Product& product) {
+  const std::int64_t m = product.out.rows(), n = product.out.columns();
+  const std::int64_t width = piece_of(n, 2, 256), across = round_up(n, width) / width;
+  parallel_for(across, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t column = begin * width; column < std::min(end * width, n); column += width)
+      make_tile(product, 0, m, column, std::min(column + width, n));
   });
 }
 
@@ -81,16 +101,8 @@ void matmul(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions o
   if (m == 0 || n == 0) return;
   if (k == 0) return sum_of_nothing(out, options.accumulate, bias);
   const Product product{a, b, out, options, bias, k};
-  // Tiles whose sums may change with them depend on the sizes alone, not on the number of threads.
-  // A gradient of weights. Large tiles: the library packs b again for each row of tiles.
-  if (options.transpose_a) return by_tiles(product, piece_of(m, 4, 512), piece_of(n, 1, 2048));
-  // Very long sums: every thread reads its own columns of b, the larger operand. A row's bits do
-  // not depend on the tile's other rows.
-  if (k >= kLongSum) {
-    const std::int64_t columns = piece_of(n, 2, 512), across = round_up(n, columns) / columns,
-                       down = (thread_count() + across - 1) / across;
-    return by_tiles(product, round_up((m + down - 1) / down, kRowTile), columns);
-  }
+  if (options.transpose_a) return transposed_product(product);
+  if (k >= kLongSum) return product_by_columns(product);
   parallel_rows(m, [&](std::int64_t begin, std::int64_t end) {
     make_product(product.rows(begin, end - begin));
   });

@@ -37,6 +37,12 @@ HWY_INLINE V load(const BFloat16* p) {
   return hn::BitCast(kF, hn::ShiftLeft<16>(hn::PromoteTo(d32, half)));
 }
 
+HWY_INLINE V load(const std::int8_t* p) {
+  const hn::RebindToSigned<F> d32;
+  const hn::Rebind<std::int8_t, F> d8;
+  return hn::ConvertTo(kF, hn::PromoteTo(d32, hn::LoadU(d8, p)));
+}
+
 // Rounds to nearest even and keeps NaN, as to_bfloat16. Highway has no name for the instruction of
 // AVX-512 BF16 that does it, for all but denormal numbers.
 HWY_INLINE void store(V v, BFloat16* p) {

@@ -9,9 +9,9 @@
 namespace eyrie::tensor::cpu {
 namespace {
 
-// The largest piece that is widened at a time: at most 9 MB per thread. Sums are split at kInner,
+// The largest piece that is widened at a time: at most 14 MB per thread. Sums are split at kInner,
 // whatever the product's other sizes.
-constexpr std::int64_t kRows = 512, kColumns = 512, kInner = 2048;
+constexpr std::int64_t kRows = 1024, kColumns = 512, kInner = 2048;
 
 // [row, row + rows) x [column, column + columns) of op(x), laid out as x is.
 Tensor widened(const Tensor& x, bool transposed, std::int64_t row, std::int64_t rows,
@@ -28,19 +28,29 @@ Tensor widened(const Tensor& x, bool transposed, std::int64_t row, std::int64_t 
 
 }  // namespace
 
+// Up to sums of kInner the rows' piece of a is widened once for all columns.
 void widened_product(const Product& p) {
   thread_local std::vector<float> a_memory, b_memory, out_memory;
+  const bool once = p.k <= kInner;
   for (std::int64_t row = 0; row < p.out.rows(); row += kRows) {
     const std::int64_t rows = std::min(kRows, p.out.rows() - row);
+    Tensor a;
+    const auto widened_a = [&](std::int64_t first, std::int64_t inner) {
+      return widened(p.a, p.options.transpose_a, row, rows, first, inner, a_memory);
+    };
+    if (once) a = widened_a(0, p.k);
     for (std::int64_t column = 0; column < p.out.columns(); column += kColumns) {
       const std::int64_t columns = std::min(kColumns, p.out.columns() - column);
       const Tensor part = p.out.row_range(row, rows).column_range(column, columns);
       out_memory.resize(static_cast<std::size_t>(rows * columns));
-      const Tensor sums(out_memory.data(), DType::kFloat32, rows, columns);
-      if (p.options.accumulate) cpu::convert(part, sums);
+      // Sums go to their place at once if they stay fp32 there, side by side.
+      const bool in_place = part.dtype() == DType::kFloat32 && part.stride() == columns;
+      const Tensor sums =
+          in_place ? part : Tensor(out_memory.data(), DType::kFloat32, rows, columns);
+      if (!in_place && p.options.accumulate) cpu::convert(part, sums);
       for (std::int64_t first = 0; first < p.k; first += kInner) {
         const std::int64_t inner = std::min(kInner, p.k - first);
-        Product piece{widened(p.a, p.options.transpose_a, row, rows, first, inner, a_memory),
+        Product piece{once ? a : widened_a(first, inner),
                       widened(p.b, p.options.transpose_b, first, inner, column, columns, b_memory),
                       sums,
                       p.options,
@@ -49,7 +59,7 @@ void widened_product(const Product& p) {
         piece.options.accumulate = p.options.accumulate || first > 0;
         make_product(piece);
       }
-      cpu::convert(sums, part);
+      if (!in_place) cpu::convert(sums, part);
     }
   }
 }

@@ -60,6 +60,13 @@ void check_same_shape(const char* operation, const Tensor& a, const Tensor& b) {
       fmt::format("{}: {}x{} and {}x{}", operation, a.rows(), a.columns(), b.rows(), b.columns()));
 }
 
+void check_int8(const char* operation, const Tensor& q, const Tensor& scales, std::int64_t block) {
+  EYRIE_CHECK(q.dtype() == DType::kInt8 && block > 0 && scales.rows() == q.rows() &&
+                  scales.columns() == int8_scales(q.columns(), block),
+              fmt::format("{}: int8 {}x{} in blocks of {} with scales {}x{}", operation, q.rows(),
+                          q.columns(), block, scales.rows(), scales.columns()));
+}
+
 }  // namespace
 
 // ---- adamw.h
@@ -197,9 +204,10 @@ void gelu_gate(const Tensor& gate, const Tensor& value, const Tensor& out) {
 }
 
 void gelu_gate_backward(const Tensor& dout, const Tensor& gate, const Tensor& value,
-                        const Tensor& dgate, const Tensor& dvalue) {
+                        const Tensor& dgate, const Tensor& dvalue, const Tensor& out) {
   check_same_shape("gelu_gate_backward", dout, gate);
-  run(__func__, dout, cpu::gelu_gate_backward, dout, gate, value, dgate, dvalue);
+  if (out) check_same_shape("gelu_gate_backward", out, gate);
+  run(__func__, dout, cpu::gelu_gate_backward, dout, gate, value, dgate, dvalue, out);
 }
 
 void soft_cap(const Tensor& x, float cap) { run(__func__, x, cpu::soft_cap, x, cap); }
@@ -211,6 +219,14 @@ void embed(const Tensor& table, const Tensor& tokens, float scale, const Tensor&
   EYRIE_CHECK(table.columns() == out.columns() && tokens.count() == out.rows(),
               "embed: a row per token");
   run(__func__, table, cpu::embed, table, tokens, scale, out, first);
+}
+
+void embed_int8(const Tensor& table, const Tensor& scales, std::int64_t block, const Tensor& tokens,
+                float scale, const Tensor& out) {
+  check_int8("embed_int8", table, scales, block);
+  EYRIE_CHECK(table.columns() == out.columns() && tokens.count() == out.rows(),
+              "embed_int8: a row per token");
+  run(__func__, table, cpu::embed_int8, table, scales, block, tokens, scale, out);
 }
 
 void embed_backward(const Tensor& dout, const Tensor& tokens, float scale, const Tensor& dtable,
@@ -229,11 +245,14 @@ void few_rows(std::span<const FewRowsProduct> products) {
             (p.transposed ? p.w.rows() : p.w.columns()) == p.out.columns() &&
             p.x.rows() == products[0].x.rows() && p.x.rows() == p.out.rows() &&
             (!p.bias || p.bias.count() == p.out.columns()) &&
-            (p.x.dtype() == p.w.dtype() || p.x.dtype() == DType::kFloat32),
+            (p.x.dtype() == p.w.dtype() || p.x.dtype() == DType::kFloat32 ||
+             (p.w.dtype() == DType::kInt8 && p.transposed)),
         fmt::format("few_rows: x {}x{} {}, w {}x{}{} {}, out {}x{}", p.x.rows(), p.x.columns(),
                     name_of(p.x.dtype()), p.w.rows(), p.w.columns(), p.transposed ? "^T" : "",
                     name_of(p.w.dtype()), p.out.rows(), p.out.columns()));
   }
+  for (const FewRowsProduct& p : products)
+    if (p.w.dtype() == DType::kInt8) check_int8("few_rows", p.w, p.scales, p.block);
   if (!products.empty()) run(__func__, products[0].out, cpu::few_rows, products);
 }
 
@@ -242,6 +261,29 @@ void attention_step(const Tensor& q, std::span<const KeyRing> rings, std::int64_
   EYRIE_CHECK(std::ssize(rings) == q.rows() && q.dtype() == out.dtype(),
               "attention_step: one ring per sequence, one dtype");
   run(__func__, q, cpu::attention_step, q, rings, heads, out);
+}
+
+// ---- int8.h
+
+void quantize(const Tensor& w, std::int64_t block, const Tensor& q, const Tensor& scales) {
+  check_same_shape("quantize", w, q);
+  check_int8("quantize", q, scales, block);
+  run(__func__, w, cpu::quantize, w, block, q, scales);
+}
+
+void dequantize(const Tensor& q, const Tensor& scales, std::int64_t block, const Tensor& to) {
+  check_same_shape("dequantize", q, to);
+  check_int8("dequantize", q, scales, block);
+  run(__func__, q, cpu::dequantize, q, scales, block, to);
+}
+
+void matmul_int8(const Tensor& x, const Tensor& q, const Tensor& scales, std::int64_t block,
+                 const Tensor& out, const Tensor& bias) {
+  check_int8("matmul_int8", q, scales, block);
+  EYRIE_CHECK(x.columns() == q.columns() && out.columns() == q.rows() && out.rows() == x.rows() &&
+                  (!bias || bias.count() == q.rows()),
+              "matmul_int8: x (M, K), weights (N, K), out (M, N)");
+  run(__func__, x, cpu::matmul_int8, x, q, scales, block, out, bias);
 }
 
 // ---- matmul.h

@@ -39,9 +39,10 @@ void column_sum(const Tensor& x, const Tensor& out, bool overwrite);
 // x³)).
 void gelu_gate(const Tensor& gate, const Tensor& value, const Tensor& out);
 
-// Computes dgate and dvalue, any, from dout (n, C) any.
+// Computes dgate and dvalue, any, from dout (n, C) any. `out`, if given, of gate's dtype, is set to
+// what gelu_gate gives; it may be dout.
 void gelu_gate_backward(const Tensor& dout, const Tensor& gate, const Tensor& value,
-                        const Tensor& dgate, const Tensor& dvalue);
+                        const Tensor& dgate, const Tensor& dvalue, const Tensor& out = {});
 
 // x (n, C) fp32 := cap · tanh(x / cap), in place.
 void soft_cap(const Tensor& x, float cap);

@@ -10,11 +10,14 @@
 namespace eyrie::tensor {
 
 // out (m, N) = x (m, K) · w [+ bias (1, N) fp32]. w is (K, N), or with `transposed` (N, K), in x's
-// dtype (x fp32 · w bf16 is allowed too); out is fp32 or bf16. Sums are in fp32.
+// dtype (x fp32 · w bf16 is allowed too); out is fp32 or bf16. Sums are in fp32. Transposed weights
+// may be int8, with their scales (int8.h).
 struct FewRowsProduct {
   Tensor x, w;
   bool transposed = false;
   Tensor bias, out;
+  Tensor scales = {};
+  std::int64_t block = 0;
 };
 
 // Computes all products at once: their output columns together are split among the threads. All

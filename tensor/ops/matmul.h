@@ -1,6 +1,7 @@
 // Matrix products. On the CPU by oneDNN with AVX-512, by BLIS without; each thread computes one
 // single-threaded product over a range of output rows. The bits do not depend on the number of
-// threads, and a row's bits do not depend on the other rows. (Products of few rows: few_rows.h.)
+// threads, and a row's bits do not depend on the other rows (if its sums are shorter than 16,384).
+// Products of few rows: few_rows.h.
 #pragma once
 
 #include "tensor/tensor.h"

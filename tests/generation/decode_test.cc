@@ -169,6 +169,46 @@ TEST_P(Decode, ADocumentThatBeginsJustBeforeTheSteps) {
   expect_steps("boundary", state, prefill);
 }
 
+// Linear layers and embedding in int8: near the official logits, alike in prefill and in steps.
+TEST_P(Decode, Int8WeightsStayNear) {
+  const InferenceParameters int8 = test::for_inference(masters, DType::kFloat32, true);
+  EXPECT_TRUE(int8.has_int8());
+  EXPECT_EQ(int8.matrix(0, 0).tensor.dtype(), DType::kInt8);
+  const auto tokens = file.ints("short/tokens");
+  const std::int64_t sequences = file.shape("short/tokens")[0],
+                     length = file.shape("short/tokens")[1];
+  const auto logits = [&](const Parameters& from, bool steps) {
+    Workspace memory;
+    State state(griffin.config(), DType::kFloat32, sequences);
+    const std::int64_t first = steps ? 1 : length;
+    Tensor hidden =
+        griffin.prefill(from, columns(tokens, sequences, 0, first), first, state, memory);
+    for (std::int64_t t = first; t < length; ++t)
+      hidden = griffin.decode_step(from, columns(tokens, sequences, t, 1), state, memory);
+    std::vector<float> all;
+    for (std::int64_t s = 0; s < sequences; ++s) {
+      const Tensor last =
+          hidden.row_range(s * (hidden.rows() / sequences) + hidden.rows() / sequences - 1, 1);
+      std::vector<float> row(static_cast<std::size_t>(griffin.config().vocabulary));
+      griffin.lm_head().logits(from, last, {row.data(), DType::kFloat32, 1, std::ssize(row)}, true,
+                               steps);
+      all.insert(all.end(), row.begin(), row.end());
+    }
+    return all;
+  };
+  const std::vector<float> exact = logits(inference, false), prefill = logits(int8, false),
+                           steps = logits(int8, true);
+  double error = 0, size = 0, apart = 0;
+  for (std::size_t i = 0; i < exact.size(); ++i) {
+    error += std::pow(prefill[i] - exact[i], 2);
+    size += std::pow(exact[i], 2);
+    apart = std::max<double>(apart, std::abs(prefill[i] - steps[i]));
+  }
+  EXPECT_LE(apart, kTolerance);
+  EXPECT_GT(error, 0);
+  EXPECT_LT(std::sqrt(error / size), 0.05);
+}
+
 // The official greedy text, sampled together and alone, with prompts read by the generator.
 TEST_P(Decode, GreedyTextIsTheOfficialOne) {
   const auto prompts = file.ints("greedy/prompt"), expected = file.ints("greedy/tokens");

@@ -28,7 +28,8 @@ struct Case {
   DType compute = DType::kFloat32;
   std::int64_t sequences = 1, length = 64;
   int context = 1, tensor = 1;
-  bool sequence = false, training = true, recompute = false;
+  bool sequence = false, training = true;
+  model::Recompute recompute = model::Recompute::kNone;
 };
 
 GriffinConfig config_of(const std::string& layers, std::int64_t vocabulary = 261,
@@ -114,8 +115,8 @@ void expect_alike(const Case& c) {
   SCOPED_TRACE(testing::Message() << c.config.layers << ", " << name_of(c.compute) << ", "
                                   << c.sequences << " x " << c.length << ", context " << c.context
                                   << ", tensor " << c.tensor << (c.sequence ? ", sequence" : "")
-                                  << (c.training ? "" : ", loss alone")
-                                  << (c.recompute ? ", recompute" : ""));
+                                  << (c.training ? "" : ", loss alone") << ", recompute "
+                                  << model::name_of(c.recompute));
   const auto chunks = measure(c, false), seamless = measure(c, true);
   for (int rank = 0; rank < c.context * c.tensor; ++rank) {
     SCOPED_TRACE(rank);
@@ -136,14 +137,16 @@ TEST(PlanPass, Recomputation) {
   for (const DType compute : {DType::kFloat32, DType::kBFloat16}) {
     for (const auto& [context, tensor, sequence] :
          {std::array{1, 1, 0}, {1, 2, 0}, {1, 2, 1}, {3, 1, 0}, {2, 2, 1}}) {
-      expect_alike({.config = config_of("RAGR"),
-                    .compute = compute,
-                    .sequences = 2,
-                    .length = 211,
-                    .context = context,
-                    .tensor = tensor,
-                    .sequence = sequence != 0,
-                    .recompute = true});
+      for (const auto recompute : {model::Recompute::kMlp, model::Recompute::kBlocks}) {
+        expect_alike({.config = config_of("RAGR"),
+                      .compute = compute,
+                      .sequences = 2,
+                      .length = 211,
+                      .context = context,
+                      .tensor = tensor,
+                      .sequence = sequence != 0,
+                      .recompute = recompute});
+      }
     }
   }
 }

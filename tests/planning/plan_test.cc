@@ -162,6 +162,34 @@ TEST(MemoryLimit, TellsSettingsThatWouldFit) {
             "");
 }
 
+TEST(MemoryLimit, DecidesWhatIsComputedAgain) {
+  using model::Recompute;
+  constexpr Recompute kAll[] = {Recompute::kNone, Recompute::kMlp, Recompute::kBlocks};
+  RunConfig run = long_run("100GB");
+  std::vector<std::int64_t> needed;
+  for (const Recompute recompute : kAll) {
+    run.recompute = recompute;
+    needed.push_back(memory_needed(run, {}).all());
+  }
+  EXPECT_GT(needed[0], needed[1]);
+  EXPECT_GT(needed[1], needed[2]);
+  run.recompute = Recompute::kNone;
+  run.recompute_auto = true;
+  for (std::size_t i = 0; i < needed.size(); ++i) {
+    run.memory_limit = needed[i];
+    const auto planned = plan_memory(run, {}, 1, true);
+    EXPECT_EQ(planned.recompute, kAll[i]);
+    EXPECT_EQ(planned.bytes, needed[i]);
+  }
+  run.memory_limit = needed[2] - 1;
+  EXPECT_NE(refusal([&] { plan_memory(run, {}, 1, true); }).find("memory_limit is"),
+            std::string::npos);
+  run.memory_limit = needed[1];
+  run.recompute_auto = false;
+  EXPECT_NE(refusal([&] { check_memory(run, {}); }).find("With recompute: [mlp] this mesh needs"),
+            std::string::npos);
+}
+
 TEST(MemoryLimit, IsReadWithItsUnit) {
   EXPECT_EQ(data().config("limited", {"memory_limit=24GB"}).memory_limit, 24'000'000'000);
   EXPECT_EQ(data().config("limited", {}).memory_limit, 0);

@@ -46,8 +46,8 @@ inline void load(const Fixture& file, const std::string& group,
 
 // The same weights as inference keeps them.
 inline model::InferenceParameters for_inference(const model::TrainingParameters& from,
-                                                tensor::DType compute) {
-  model::InferenceParameters parameters(from.units(), compute);
+                                                tensor::DType compute, bool int8 = false) {
+  model::InferenceParameters parameters(from.units(), compute, true, int8);
   for (std::size_t u = 0; u < from.units().size(); ++u) {
     for (std::size_t r = 0; r < from.units()[u].parameters.size(); ++r) {
       const auto& row = from.units()[u].parameters[r];

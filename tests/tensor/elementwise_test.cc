@@ -121,6 +121,17 @@ TEST(GeluGate, BackwardAgainstFiniteDifferences) {
           }
           expect_near(dgate, expected_gate, 1e-6, "dgate");
           expect_near(dvalue, expected_value, 1e-6, "dvalue");
+          // With the activation itself, which may take the place of its gradient.
+          Array hidden(in, rows, columns), out(in, rows, columns);
+          convert(dout, out);
+          gelu_gate(gate, value, hidden);
+          Array dgate_beside(in, rows, columns, columns + 4), dgate_alone = dgate_beside,
+              dvalue_beside(dvalue_type, rows, columns), dvalue_alone = dvalue_beside;
+          gelu_gate_backward(out, gate, value, dgate_alone, dvalue_alone);
+          gelu_gate_backward(out, gate, value, dgate_beside, dvalue_beside, out);
+          test::expect_same_bytes(out, hidden, "out");
+          test::expect_same_bytes(dgate_beside, dgate_alone, "dgate beside it");
+          test::expect_same_bytes(dvalue_beside, dvalue_alone, "dvalue beside it");
         }
       }
     }

@@ -168,7 +168,7 @@ TEST(Matmul, SameBitsOnAnyThreads) {
                                   {257, 96, 64},
                                   {64, 256, 515},
                                   {600, 40, 70},
-                                  {30, 33, 16400}}) {
+                                  {70, 130, 16400}}) {
       for (const int flags : {0, 1, 2, 3, 4, 5, 6, 7}) {
         for (const std::int64_t extra : {0, 36}) {
           const bool accumulate = flags > 3;
@@ -194,9 +194,8 @@ TEST(Matmul, SameBitsOnAnyThreads) {
 // What evaluation relies on: a row's result does not depend on what else is in the batch.
 TEST(Matmul, ARowDoesNotDependOnTheOthers) {
   for (const DType in : kBothDTypes) {
-    for (const std::int64_t k : {12, 96, 768, 16400}) {
+    for (const std::int64_t k : {12, 96, 768}) {
       for (const int flags : {0, 1, 2, 3, 4, 5, 6, 7}) {
-        if (k > 1000 && flags > 1) continue;  // slow
         const DType out = (flags & 4) != 0 ? in : DType::kFloat32;
         const Case c{150,  70,
                      k,    in,

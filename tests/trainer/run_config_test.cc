@@ -99,6 +99,19 @@ TEST_F(RunFile, TokensBecomeSteps) {
   EXPECT_NE(refusal({"stages.0.steps=3"}, text).find("either steps or tokens"), std::string::npos);
 }
 
+TEST_F(RunFile, WhatIsComputedAgain) {
+  using model::Recompute;
+  EXPECT_EQ(read().recompute, Recompute::kNone);
+  EXPECT_EQ(read({"recompute=blocks"}).recompute, Recompute::kBlocks);
+  const RunConfig list = read({}, std::string(kRun) + "recompute: [mlp]\n");
+  EXPECT_EQ(list.recompute, Recompute::kMlp);
+  EXPECT_FALSE(list.recompute_auto);
+  EXPECT_TRUE(read({"recompute=auto"}).recompute_auto);
+  EXPECT_NE(refusal({"recompute=all"}).find("none, mlp, blocks, auto"), std::string::npos);
+  EXPECT_NE(refusal({}, std::string(kRun) + "recompute: [attention]\n").find("'attention'"),
+            std::string::npos);
+}
+
 TEST_F(RunFile, RefusalsNameFileLineKeyAndWhatToDo) {
   const std::string unknown = refusal({"optimizer.weight_decya=0.1"});
   EXPECT_NE(unknown.find("weight_decya"), std::string::npos) << unknown;
