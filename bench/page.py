@@ -85,7 +85,7 @@ def machine_part(lines, result):
         rows = []
         for name, values in groups["decode"]:
             of = arguments(name)
-            rows.append([of.get("weights", dtype_of(of)), of["sequences"], of["prompt"], number(values["tokens/s"]), f"{values['of_bandwidth']:.2f}",
+            rows.append([{"32": "fp32", "16": "bf16"}.get(of["weights"], "int8"), of["sequences"], of["prompt"], number(values["tokens/s"]), f"{values['of_bandwidth']:.2f}",
                          number(values["prefill_tokens/s"])])
         table(lines, ["weights", "sequences", "prompt", "tokens/s", "of bandwidth", "prefill tokens/s"], rows)
     rest = []

@@ -34,7 +34,12 @@ model::GriffinConfig peer_model() {
 }
 
 struct Model {
-  explicit Model(tensor::DType dtype) : griffin(peer_model()), parameters(griffin.units(), dtype) {
+  // Bits per weight: 32, 16, or 8 beside bf16.
+  explicit Model(std::int64_t bits)
+      : griffin(peer_model()),
+        parameters(griffin.units(),
+                   bits == 32 ? tensor::DType::kFloat32 : tensor::DType::kBFloat16, true,
+                   bits == 8) {
     model::read_weights(model::InitialWeights(griffin.config(), 1), parameters);
   }
   model::Griffin griffin;
@@ -58,14 +63,13 @@ double read_bandwidth() {
   return best;
 }
 
-// Arguments: 0 fp32 or 1 bf16, sequences, tokens of the prompt.
+// Arguments: bits per weight, sequences, tokens of the prompt.
 void Decode(benchmark::State& state) {
-  const tensor::DType dtype =
-      state.range(0) == 0 ? tensor::DType::kFloat32 : tensor::DType::kBFloat16;
+  const std::int64_t bits = state.range(0);
   tensor::set_thread_count(tensor::cores());
-  static std::map<tensor::DType, std::unique_ptr<Model>> models;
-  auto& made = models[dtype];
-  if (!made) made = std::make_unique<Model>(dtype);
+  static std::map<std::int64_t, std::unique_ptr<Model>> models;
+  auto& made = models[bits];
+  if (!made) made = std::make_unique<Model>(bits);
   const std::int64_t sequences = state.range(1), length = state.range(2);
   generation::Decoder decoder(made->griffin, made->parameters, made->griffin.config().vocabulary);
   const base::Philox random(1, "bench");
@@ -92,7 +96,7 @@ void Decode(benchmark::State& state) {
   }
   const auto steps = static_cast<double>(state.iterations());
   const double bytes =
-      static_cast<double>(model::parameter_count(made->griffin.units()) * tensor::size_of(dtype)) +
+      static_cast<double>(model::parameter_count(made->griffin.units()) * bits / 8) +
       static_cast<double>(all.bytes());
   state.counters["tokens/s"] =
       benchmark::Counter(steps * static_cast<double>(sequences), benchmark::Counter::kIsRate);
@@ -103,8 +107,8 @@ void Decode(benchmark::State& state) {
 }
 
 BENCHMARK(Decode)
-    ->ArgNames({"bf16", "sequences", "prompt"})
-    ->ArgsProduct({{0, 1}, {1, 8}, {512, 2048, 8192}})
+    ->ArgNames({"weights", "sequences", "prompt"})
+    ->ArgsProduct({{32, 16, 8}, {1, 8, 32}, {512, 2048, 8192}})
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime();
 

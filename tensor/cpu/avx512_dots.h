@@ -26,4 +26,11 @@ void avx512_dots(const BFloat16* x, std::int64_t rows, std::int64_t x_stride, co
                  std::int64_t w_stride, std::int64_t k, std::int64_t columns, float* out,
                  std::int64_t out_stride);
 
+// The same with int8 weights, whose rows have `blocks` scales, one per `block` of the k elements.
+// Requires AVX-512 BF16.
+void avx512_int8_dots(const BFloat16* x, std::int64_t rows, std::int64_t x_stride,
+                      const std::int8_t* w, std::int64_t w_stride, const float* scales,
+                      std::int64_t blocks, std::int64_t block, std::int64_t k, std::int64_t columns,
+                      float* out, std::int64_t out_stride);
+
 }  // namespace eyrie::tensor::cpu

@@ -66,6 +66,7 @@ void product_part(const FewRowsProduct& p, const float* x, std::int64_t x_stride
 // in use.
 inline bool by_avx512(const FewRowsProduct& p) {
 #if HWY_TARGET <= HWY_AVX3 && defined(__x86_64__)
+  if (p.w.dtype() == DType::kInt8) return p.x.dtype() == DType::kBFloat16 && kHasAvx512Bf16;
   return p.transposed && p.x.dtype() == p.w.dtype() && has_avx512_dots(p.w.dtype());
 #else
   (void)p;
@@ -77,13 +78,21 @@ void avx512_part(const FewRowsProduct& p, std::int64_t begin, std::int64_t end,
                  std::vector<float>& sums) {
   const std::int64_t rows = p.x.rows(), k = p.x.columns(), w_stride = p.w.stride();
   sums.resize(static_cast<std::size_t>(rows * kColumnTile));
-  with_type(p.w, [&](auto* w) {
-    const auto* x = static_cast<decltype(w)>(p.x.data());
+  with_type(p.x, [&](auto* x) {
     with_type(p.out, [&](auto* out) {
       for (std::int64_t n = begin; n < end; n += kColumnTile) {
         const std::int64_t count = std::min(kColumnTile, end - n);
-        avx512_dots(x, rows, p.x.stride(), w + n * w_stride, w_stride, k, count, sums.data(),
-                    kColumnTile);
+        if (p.w.dtype() == DType::kInt8) {
+          const std::int64_t blocks = p.scales.columns();
+          avx512_int8_dots(p.x.as<BFloat16>(), rows, p.x.stride(),
+                           p.w.as<std::int8_t>() + n * w_stride, w_stride,
+                           p.scales.f32() + n * blocks, blocks, p.block, k, count, sums.data(),
+                           kColumnTile);
+        } else {
+          const auto* w = static_cast<decltype(x)>(p.w.data());
+          avx512_dots(x, rows, p.x.stride(), w + n * w_stride, w_stride, k, count, sums.data(),
+                      kColumnTile);
+        }
         for (std::int64_t m = 0; m < rows; ++m) {
           for (std::int64_t c = 0; c < count; c += lanes()) {
             V value = load(sums.data() + m * kColumnTile + c, count - c);

@@ -123,6 +123,17 @@ expect_status 0 "eyrie model import of a run"
 expect_equal "$folder/a" "$folder/b" "a run computed in bf16 and its copy in bf16 give other texts"
 run "$eyrie" score "$folder/run" --requests <(head -n 3 "$folder/requests.jsonl") --precision bf16
 expect_status 0 "eyrie score in bf16"
+# Weights in 8 bits, of a run and of a copy whose file is not mapped then.
+for place in run copy; do
+  run "$eyrie" generate "$folder/$place" --prompt "The bird" --max-new 5 --weights int8
+  expect_status 0 "eyrie generate with int8 weights"
+  expect_in_output "with int8 weights"
+  run "$eyrie" score "$folder/$place" --requests <(head -n 3 "$folder/requests.jsonl") --weights int8
+  expect_status 0 "eyrie score with int8 weights"
+done
+run "$eyrie" generate "$folder/run" --prompt x --weights int4
+expect_status 2 "eyrie generate with int4 weights"
+expect_last_line int4 int8
 run "$eyrie" generate "$folder/nowhere" --prompt x
 expect_status 2 "eyrie generate without a model"
 expect_last_line "$folder/nowhere" "no model there"
