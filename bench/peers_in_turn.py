@@ -25,13 +25,15 @@ def of_eyrie(bench, size, dtype, length):
     return one["tokens/s"], one["share_of_peak"]
 
 
-def against_peers(folder, python, bench, rounds, threads):
+def against_peers(folder, python, bench, rounds, threads, only):
     """Case -> implementation -> medians of tokens/s and of the share of the product peak."""
     cases = {}
     for size in SIZES:
         for length in LENGTHS:
             for dtype in DTYPES:
                 case = f"{size} {length} {dtype}"
+                if only and case.replace(" ", "/") not in only:
+                    continue
                 print(f"beside peers: {case}", file=sys.stderr)
                 values = {}
                 for number in range(rounds):

@@ -29,7 +29,11 @@ std::byte* meta_address(std::size_t bytes) {
   return reinterpret_cast<std::byte*>(next.fetch_add(aligned(bytes) + kAlignment));
 }
 
+std::atomic<std::int64_t> buffers_made = 0;
+
 }  // namespace
+
+std::int64_t Buffer::made() { return buffers_made; }
 
 void Buffer::Free::operator()(std::byte* p) const {
   if (device == Device::kCpu) std::free(p);
@@ -44,6 +48,7 @@ Buffer::Buffer(std::size_t bytes, Device device) : data_(nullptr, Free{device}),
   const std::size_t to = bytes >= kLarge ? kLargePage : kAlignment;
   auto* p = static_cast<std::byte*>(std::aligned_alloc(to, std::max(aligned(bytes, to), to)));
   if (p == nullptr) throw std::bad_alloc();
+  ++buffers_made;
   if (to == kLargePage) ::madvise(p, aligned(bytes, to), MADV_HUGEPAGE);  // a hint, may be ignored
   data_.reset(p);
 }

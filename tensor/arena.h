@@ -21,6 +21,8 @@ class Buffer {
   std::size_t size() const { return size_; }
   Device device() const { return data_.get_deleter().device; }
   void zero();
+  // How many buffers with memory this process has made so far: a steady step makes none.
+  static std::int64_t made();
 
   // A view of elements from byte `offset` on, or of all of them as one row.
   Tensor view(DType dtype, std::int64_t rows, std::int64_t columns, std::int64_t offset = 0) const {

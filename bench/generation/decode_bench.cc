@@ -37,9 +37,8 @@ struct Model {
   // Bits per weight: 32, 16, or 8 beside bf16.
   explicit Model(std::int64_t bits)
       : griffin(peer_model()),
-        parameters(griffin.units(),
-                   bits == 32 ? tensor::DType::kFloat32 : tensor::DType::kBFloat16, true,
-                   bits == 8) {
+        parameters(griffin.units(), bits == 32 ? tensor::DType::kFloat32 : tensor::DType::kBFloat16,
+                   true, bits == 8) {
     model::read_weights(model::InitialWeights(griffin.config(), 1), parameters);
   }
   model::Griffin griffin;

@@ -125,8 +125,9 @@ TEST(GeluGate, BackwardAgainstFiniteDifferences) {
           Array hidden(in, rows, columns), out(in, rows, columns);
           convert(dout, out);
           gelu_gate(gate, value, hidden);
-          Array dgate_beside(in, rows, columns, columns + 4), dgate_alone = dgate_beside,
-              dvalue_beside(dvalue_type, rows, columns), dvalue_alone = dvalue_beside;
+          Array dgate_beside(in, rows, columns, columns + 4),
+              dgate_alone = dgate_beside, dvalue_beside(dvalue_type, rows, columns),
+              dvalue_alone = dvalue_beside;
           gelu_gate_backward(out, gate, value, dgate_alone, dvalue_alone);
           gelu_gate_backward(out, gate, value, dgate_beside, dvalue_beside, out);
           test::expect_same_bytes(out, hidden, "out");
