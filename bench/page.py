@@ -50,7 +50,7 @@ def peers_part(lines, peers):
 def machine_part(lines, result):
     about, results = result["machine"], result["results"]
     lines += [f"## {about['cores']} cores of {about['processor']} ({about['kind']})", "",
-              f"{about['memory_gb']} GB; commit {about['commit']}; {result['rounds']} rounds.", ""]
+              f"{about['memory_gb']} GB. Measured: " + "; ".join(f"{group} {when}" for group, when in sorted(result["measured"].items())) + ".", ""]
     if result.get("peers"):
         peers_part(lines, result["peers"])
     groups = {}

@@ -48,7 +48,7 @@ std::string one_of(Config& section, const std::string& key, const std::string& f
   return value;
 }
 
-// none, auto, blocks, or a list of what is computed again: [mlp].
+// none, mlp, blocks or auto; or a list of what is computed again: [mlp].
 void read_recompute(Config& file, RunConfig& run) {
   using model::Recompute;
   if (file.has("recompute") && !file.is_scalar("recompute")) {
@@ -254,7 +254,7 @@ void read_optimizer(Config optimizer, OptimizerConfig& to) {
 void read_stages(Config& file, RunConfig& run) {
   std::set<std::string> names;
   std::int64_t tokens = 0;
-  for (Config section : file.list("stages")) {
+  for (const Config& section : file.list("stages")) {
     run.stages.push_back(read_stage(section));
     const StageConfig& stage = run.stages.back();
     if (!names.insert(stage.name).second) throw section.error("name", "two stages have this name");

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "parallel/communication/exchange.h"
-#include "parallel/communication/launch.h"
 #include "tensor/arena.h"
 #include "tensor/ops/sums.h"
 

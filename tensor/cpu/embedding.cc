@@ -40,24 +40,6 @@ void Embed(const Tensor& table, const Tensor& tokens, float scale, const Tensor&
   });
 }
 
-void EmbedInt8(const Tensor& table, const Tensor& scales, std::int64_t block, const Tensor& tokens,
-               float scale, const Tensor& out) {
-  const auto* rows = table.as<std::int8_t>();
-  parallel_for(tokens.count(), 16, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t t = begin; t < end; ++t) {
-      const std::int64_t row = tokens.as<std::int32_t>()[t], columns = table.columns();
-      const std::int8_t* from = rows + row * table.stride();
-      float* to = out.f32() + t * out.stride();
-      for (std::int64_t first = 0; first < columns; first += block) {
-        const std::int64_t last = std::min(first + block, columns);
-        const V gain = set(scales.f32()[row * scales.stride() + first / block] * scale);
-        for (std::int64_t c = first; c < last; c += lanes())
-          store(hn::Mul(load(from + c, last - c), gain), to + c, last - c);
-      }
-    }
-  });
-}
-
 void EmbedBackward(const Tensor& dout, const Tensor& tokens, float scale, const Tensor& dtable,
                    std::int64_t first) {
   const auto* ids = tokens.as<std::int32_t>();
@@ -94,11 +76,6 @@ HWY_EXPORT(Embed);
 void embed(const Tensor& table, const Tensor& tokens, float scale, const Tensor& out,
            std::int64_t first) {
   HWY_DYNAMIC_DISPATCH(Embed)(table, tokens, scale, out, first);
-}
-HWY_EXPORT(EmbedInt8);
-void embed_int8(const Tensor& table, const Tensor& scales, std::int64_t block, const Tensor& tokens,
-                float scale, const Tensor& out) {
-  HWY_DYNAMIC_DISPATCH(EmbedInt8)(table, scales, block, tokens, scale, out);
 }
 HWY_EXPORT(EmbedBackward);
 void embed_backward(const Tensor& dout, const Tensor& tokens, float scale, const Tensor& dtable,

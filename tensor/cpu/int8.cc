@@ -1,4 +1,5 @@
-// Weights in int8: to and from fp32, and products with them of many rows. (Few rows: few_rows.cc.)
+// Weights in int8: to and from fp32, the embedding, and products of many rows. (Few rows:
+// few_rows.cc.)
 #include "tensor/cpu/kernels.h"
 
 #include <algorithm>
@@ -22,10 +23,10 @@ namespace {
 
 template <class T>
 void dequantize_row(const std::int8_t* q, const float* scales, std::int64_t block,
-                    std::int64_t columns, T* to) {
+                    std::int64_t columns, T* to, float gain = 1) {
   for (std::int64_t first = 0; first < columns; first += block) {
     const std::int64_t end = std::min(first + block, columns);
-    const V scale = set(scales[first / block]);
+    const V scale = set(scales[first / block] * gain);
     for (std::int64_t c = first; c < end; c += lanes())
       store(hn::Mul(load(q + c, end - c), scale), to + c, end - c);
   }
@@ -43,6 +44,18 @@ void Dequantize(const Tensor& q, const Tensor& scales, std::int64_t block, const
   });
 }
 
+void EmbedInt8(const Tensor& table, const Tensor& scales, std::int64_t block, const Tensor& tokens,
+               float scale, const Tensor& out) {
+  const auto* rows = table.as<std::int8_t>();
+  parallel_for(tokens.count(), 16, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      const std::int64_t row = tokens.as<std::int32_t>()[t];
+      dequantize_row(rows + row * table.stride(), scales.f32() + row * scales.stride(), block,
+                     table.columns(), out.f32() + t * out.stride(), scale);
+    }
+  });
+}
+
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace eyrie::tensor::cpu
@@ -53,6 +66,12 @@ namespace eyrie::tensor::cpu {
 HWY_EXPORT(Dequantize);
 void dequantize(const Tensor& q, const Tensor& scales, std::int64_t block, const Tensor& to) {
   HWY_DYNAMIC_DISPATCH(Dequantize)(q, scales, block, to);
+}
+
+HWY_EXPORT(EmbedInt8);
+void embed_int8(const Tensor& table, const Tensor& scales, std::int64_t block, const Tensor& tokens,
+                float scale, const Tensor& out) {
+  HWY_DYNAMIC_DISPATCH(EmbedInt8)(table, scales, block, tokens, scale, out);
 }
 
 void quantize(const Tensor& w, std::int64_t block, const Tensor& q, const Tensor& scales) {

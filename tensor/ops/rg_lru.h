@@ -2,8 +2,9 @@
 // recurrentgemma's code):
 //   i = σ(gate_x), r = σ(gate_a), log a = −8 r softplus(a_param), m = √(1 − a²) (1 at a document's
 //   first token), h[t] = a h[t−1] + m (i u) (without h[t−1] at a document's first token).
-// Gates, decay and state are fp32, whatever u and h are stored as; 1 − a² is computed as −expm1(2
-// log a); the derivative of the square root is bounded by 1000, as in the official code.
+// Gates, decay and state are fp32, whatever u and h are stored as; 1 − a² is computed as −e (2 + e)
+// with e = expm1(log a); the derivative of the square root is bounded by 1000, as in the official
+// code.
 #pragma once
 
 #include "tensor/tensor.h"
