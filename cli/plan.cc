@@ -4,7 +4,6 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -13,6 +12,7 @@
 #include "base/output.h"
 #include "cli/command.h"
 #include "cli/flags.h"
+#include "cli/plan_search.h"
 #include "planning/plan.h"
 #include "tensor/threads.h"
 #include "trainer/bytes.h"
@@ -38,27 +38,6 @@ std::vector<std::string> mesh_assignments(const std::string& text) {
     assignments.push_back("mesh." + part + (flag ? "=true" : ""));
   }
   return assignments;
-}
-
-std::string seconds_text(double seconds) {
-  if (seconds >= 100) return fmt::format("{:.0f} s", seconds);
-  if (seconds >= 1) return fmt::format("{:.2f} s", seconds);
-  return fmt::format("{:.3f} ms", seconds * 1e3);
-}
-
-// Formats the duration of a stage or a run: "3.2 days".
-std::string duration_text(double seconds) {
-  const auto amount = [](double value, const char* unit) {
-    return fmt::format(fmt::runtime(value < 10 ? "{:.1f} {}" : "{:.0f} {}"), value, unit);
-  };
-  if (seconds >= 86400) return amount(seconds / 86400, "days");
-  if (seconds >= 3600) return amount(seconds / 3600, "hours");
-  if (seconds >= 60) return amount(seconds / 60, "minutes");
-  return amount(seconds, "seconds");
-}
-
-double tokens_per_step(const trainer::StageConfig& stage) {
-  return static_cast<double>(stage.batch_sequences * stage.sequence_length);
 }
 
 void print_machine(const planning::Machine& machine, const trainer::RunConfig& run, bool measured) {
@@ -184,70 +163,17 @@ void print_json(const trainer::RunConfig& run, const parallel::MeshShape& mesh,
   base::print_json(all.dump(2) + "\n");
 }
 
-// Returns the best meshes, the fastest first. Throws InputError if none fits.
-std::vector<planning::Candidate> best_of(const trainer::RunConfig& run, int ranks,
-                                         const planning::Machine& machine) {
-  constexpr std::size_t kMost = 8;
-  const trainer::StageConfig& stage = run.stages.front();
-  auto found = planning::best_meshes(run, stage, ranks, machine, run.memory_limit);
-  if (found.empty()) {
-    const auto any = planning::best_meshes(run, stage, ranks, machine, 0);
-    if (any.empty())
-      throw base::InputError(fmt::format("no mesh of {} fits this run; start another number",
-                                         base::counted(ranks, "rank")));
-    const auto least = std::min_element(
-        any.begin(), any.end(), [](const auto& a, const auto& b) { return a.memory < b.memory; });
-    throw base::InputError(fmt::format(
-        "no mesh of {} fits memory_limit {}; the least is {} with {}", base::counted(ranks, "rank"),
-        bytes_text(run.memory_limit), bytes_text(least->memory), parallel::describe(least->mesh)));
-  }
-  if (found.size() > kMost) found.erase(found.begin() + kMost, found.end());
-  return found;
-}
-
-void print_best(const trainer::RunConfig& run, int ranks, const planning::Machine& machine) {
-  const trainer::StageConfig& stage = run.stages.front();
-  const auto found = best_of(run, ranks, machine);
-  base::print(
-      "\nmeshes of {}, the fastest first; stage {}{}\n", base::counted(ranks, "rank"), stage.name,
-      run.memory_limit > 0 ? fmt::format("; memory at most {}", bytes_text(run.memory_limit)) : "");
-  std::size_t width = 4;
-  for (const auto& one : found) width = std::max(width, parallel::describe(one.mesh).size());
-  base::print("  {:<{}}{:>12}{:>12}{:>12}{:>14}\n", "mesh", width, "memory", "step", "tokens/s",
-              "the stage");
-  for (const auto& one : found) {
-    base::print("  {:<{}}{:>12}{:>12}{:>12.0f}{:>14}\n", parallel::describe(one.mesh), width,
-                bytes_text(one.memory), seconds_text(one.time.all()),
-                tokens_per_step(stage) / one.time.all(),
-                duration_text(one.time.all() * static_cast<double>(stage.steps)));
-  }
-}
-
-void print_best_json(const trainer::RunConfig& run, int ranks, const planning::Machine& machine) {
-  using nlohmann::json;
-  const trainer::StageConfig& stage = run.stages.front();
-  json all = {{"ranks", ranks}, {"stage", stage.name}, {"meshes", json::array()}};
-  for (const auto& one : best_of(run, ranks, machine)) {
-    all["meshes"].push_back({{"mesh", parallel::describe(one.mesh)},
-                             {"memory", one.memory},
-                             {"step_s", one.time.all()},
-                             {"tokens_per_s", tokens_per_step(stage) / one.time.all()},
-                             {"duration_s", one.time.all() * static_cast<double>(stage.steps)}});
-  }
-  base::print_json(all.dump(2) + "\n");
-}
-
 }  // namespace
 
 int run_plan(int argc, char** argv) {
   std::string file, mesh, machine_file;
-  std::optional<int> ranks;
+  std::optional<int> ranks, cores, nodes;
   bool as_json = false;
   std::vector<std::string> assignments;
   CLI::App app(
       "Shows what a run needs and costs on a mesh: memory of a rank, FLOPs, bytes between ranks, "
-      "time of a step. With --ranks and no --mesh, the best meshes of so many ranks. Needs no "
-      "data.",
+      "time of a step. With --ranks and no --mesh, the best meshes of so many ranks; with --cores, "
+      "the best split of a node's cores into ranks and threads. Needs no data.",
       argv[0]);
   app.add_option("RUN.yaml", file, "the run, or the folder of one that has begun")->required();
   app.add_option("ASSIGNMENTS", assignments, "key.path=value, over the file");
@@ -255,11 +181,21 @@ int run_plan(int argc, char** argv) {
                  "over the run's, as data=8,context=2,tensor=4,sequence,zero=3,replicas=2");
   add_whole(app, "--ranks", ranks, "of the job", 1, 1 << 20);
   app.add_option("--machine", machine_file, "YAML that describes it (docs/planning.md)");
+  add_whole(app, "--cores", cores, "of a node like this one: measures each split of them", 1,
+            1 << 12);
+  for (const char* other : {"--mesh", "--ranks", "--machine"})
+    app.get_option("--cores")->excludes(app.get_option(other));
+  add_whole(app, "--nodes", nodes, "with --cores: how many nodes (1)", 1, 1 << 16)
+      ->needs(app.get_option("--cores"));
   app.add_flag("--json", as_json, "for scripts: one JSON object");
   if (const auto end = parse(app, argc, argv)) return *end;
   for (const std::string& assignment : mesh_assignments(mesh)) assignments.push_back(assignment);
   if (base::is_folder(file)) file += "/run.yaml";  // the configuration as it ran
   trainer::RunConfig run = trainer::read_run(file, assignments);
+  if (cores) {
+    print_splits(run, *cores, nodes.value_or(1), as_json);
+    return base::kExitDone;
+  }
   if (run.threads > 0) tensor::set_thread_count(static_cast<int>(run.threads));
   const planning::Machine machine =
       machine_file.empty()
@@ -275,7 +211,7 @@ int run_plan(int argc, char** argv) {
   if (!search) run = planning::with_recompute(run, wanted, run.memory_limit);
   if (as_json) {
     if (search) {
-      print_best_json(run, *ranks, machine);
+      print_best_meshes(run, *ranks, machine, true);
     } else {
       print_json(run, wanted, machine);
     }
@@ -285,7 +221,7 @@ int run_plan(int argc, char** argv) {
               base::counted(static_cast<std::int64_t>(run.stages.size()), "stage"));
   print_machine(machine, run, machine_file.empty());
   if (search) {
-    print_best(run, *ranks, machine);
+    print_best_meshes(run, *ranks, machine, false);
   } else {
     print_mesh(run, wanted, machine);
   }

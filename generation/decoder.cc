@@ -48,22 +48,20 @@ std::span<float> Decoder::read(std::span<const std::int32_t> tokens, model::Stat
 
 std::span<float> Decoder::read_all(std::span<const std::span<const std::int32_t>> prompts,
                                    model::State& state) {
-  std::size_t longest = 0;
-  for (const auto& prompt : prompts) longest = std::max(longest, prompt.size());
-  std::vector<std::int32_t> tokens(prompts.size() * longest, 0);
+  std::vector<std::int32_t> tokens;
   std::vector<std::int64_t> lengths;
-  for (std::size_t s = 0; s < prompts.size(); ++s) {
-    std::copy(prompts[s].begin(), prompts[s].end(),
-              tokens.begin() + static_cast<std::ptrdiff_t>(s * longest));
-    lengths.push_back(static_cast<std::int64_t>(prompts[s].size()));
+  for (const auto& prompt : prompts) {
+    tokens.insert(tokens.end(), prompt.begin(), prompt.end());
+    lengths.push_back(std::ssize(prompt));
   }
-  const Tensor hidden = griffin_.prefill(parameters_, tokens, static_cast<std::int64_t>(longest),
-                                         state, workspace_, {.lengths = lengths});
+  const Tensor hidden =
+      griffin_.prefill(parameters_, tokens, 0, state, workspace_, {.lengths = lengths});
   const Tensor last = workspace_.scratch.allocate(
       hidden.dtype(), static_cast<std::int64_t>(prompts.size()), hidden.columns());
+  std::int64_t end = 0;
   for (std::size_t s = 0; s < prompts.size(); ++s) {
-    const auto at = static_cast<std::int64_t>(s * longest) + lengths[s] - 1;
-    tensor::copy(hidden.row_range(at, 1), last.row_range(static_cast<std::int64_t>(s), 1));
+    end += lengths[s];
+    tensor::copy(hidden.row_range(end - 1, 1), last.row_range(static_cast<std::int64_t>(s), 1));
   }
   return logits_of(last);
 }

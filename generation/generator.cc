@@ -13,7 +13,7 @@
 namespace eyrie::generation {
 namespace {
 
-// Prompts are read in one batch while they have no more tokens than this, padding included.
+// Prompts are read in one batch while they have no more tokens than this.
 constexpr std::size_t kTokensTogether = 2048;
 
 double now() {
@@ -87,7 +87,7 @@ void Generator::run(const Next& next, const OnToken& on_token, const OnFinish& o
 bool Generator::fetch(const Next& next, std::deque<Waiting>& waiting) {
   const auto room = static_cast<std::size_t>(max_batch_) - sequences_.size();
   std::vector<GenerationRequest> requests;
-  std::size_t longest = 0;
+  std::size_t tokens = 0;
   bool more = true;
   while (requests.size() < room) {
     auto request = next();
@@ -96,17 +96,18 @@ bool Generator::fetch(const Next& next, std::deque<Waiting>& waiting) {
       break;
     }
     EYRIE_CHECK(!request->tokens.empty(), "a request without a token to read");
-    longest = std::max(longest, request->tokens.size());
+    tokens += request->tokens.size();
     requests.push_back(std::move(*request));
-    if (longest * (requests.size() + 1) > kTokensTogether) break;
+    if (tokens >= kTokensTogether) break;
   }
   const double start = now();
   std::vector<std::span<const std::int32_t>> together;
   std::vector<std::size_t> members;
   for (std::size_t i = 0; i < requests.size(); ++i) {
     counters_.prompt_tokens += static_cast<std::int64_t>(requests[i].tokens.size());
-    if (requests.size() == 1 || requests[i].from != nullptr ||
-        longest * requests.size() > kTokensTogether) {
+    // The last one may be so long that the batch would be too large with it.
+    const bool too_many = tokens > kTokensTogether && i + 1 == requests.size();
+    if (requests.size() == 1 || requests[i].from != nullptr || too_many) {
       model::State state =
           requests[i].from != nullptr ? requests[i].from->fork(0, 1) : decoder_.empty_state(1);
       const auto logits = decoder_.row(decoder_.read(requests[i].tokens, state), 0);

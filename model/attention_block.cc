@@ -91,29 +91,45 @@ void AttentionBlock::forward(const Tensor& x, const UnitView& view, Pass& pass, 
 // Any number of tokens per sequence. With a state, its last keys and values come before the new
 // ones, at the end of `past` rows per sequence (no query sees the rows before them).
 void AttentionBlock::attend(Pass& pass, const Saved& saved) const {
-  const std::int64_t past = bounds(pass).past, keys = past + pass.length, dim = dims_.head_dim;
+  const std::int64_t past = bounds(pass).past, reach = config_.reach(layer_);
   Tensor all_keys = saved.k, all_values = saved.v;
   if (past > 0 && pass.state != nullptr) {
-    all_keys = pass.saved.zeros(pass.compute, pass.sequences * keys, dim);
-    all_values = pass.saved.zeros(pass.compute, pass.sequences * keys, dim);
+    const std::int64_t rows = pass.sequences * past + pass.tokens();
+    all_keys = pass.saved.zeros(pass.compute, rows, dims_.head_dim);
+    all_values = pass.saved.zeros(pass.compute, rows, dims_.head_dim);
   }
   for (std::int64_t s = 0; pass.state != nullptr && s < pass.sequences; ++s) {
     State& state = *pass.state;
-    const auto fresh = [&](const Tensor& t, std::int64_t count) {
-      return t.row_range(s * pass.length, count);
-    };
+    const std::int64_t row = pass.row_of(s), count = pass.length_of(s);
+    const Tensor new_keys = saved.k.row_range(row, count),
+                 new_values = saved.v.row_range(row, count);
     if (past > 0) {
-      const std::int64_t kept = std::min(state.position(s), std::min(past, config_.reach(layer_)));
-      state.last(layer_, s, all_keys.row_range(s * keys + past - kept, kept),
-                 all_values.row_range(s * keys + past - kept, kept));
-      tensor::copy(fresh(saved.k, pass.length), all_keys.row_range(s * keys + past, pass.length));
-      tensor::copy(fresh(saved.v, pass.length), all_values.row_range(s * keys + past, pass.length));
+      const std::int64_t kept = std::min(state.position(s), std::min(past, reach)),
+                         own = (s + 1) * past + row;
+      state.last(layer_, s, all_keys.row_range(own - kept, kept),
+                 all_values.row_range(own - kept, kept));
+      tensor::copy(new_keys, all_keys.row_range(own, count));
+      tensor::copy(new_values, all_values.row_range(own, count));
     }
-    state.put(layer_, s, fresh(saved.k, pass.length_of(s)), fresh(saved.v, pass.length_of(s)));
+    state.put(layer_, s, new_keys, new_values);
   }
-  tensor::attention(saved.q, all_keys, all_values, bounds(pass).first_key,
-                    shape_of(dims_, pass, past, config_.reach(layer_)), saved.out, saved.log_sum,
-                    pass.scratch);
+  const Tensor& first_key = bounds(pass).first_key;
+  if (pass.starts.empty()) {
+    return tensor::attention(saved.q, all_keys, all_values, first_key,
+                             shape_of(dims_, pass, past, reach), saved.out, saved.log_sum,
+                             pass.scratch);
+  }
+  for (std::int64_t s = 0; s < pass.sequences; ++s) {
+    const std::int64_t row = pass.row_of(s), count = pass.length_of(s);
+    const auto keys_of = [&](const Tensor& all) {
+      return all.row_range(s * past + row, past + count);
+    };
+    tensor::attention(saved.q.row_range(row, count), keys_of(all_keys), keys_of(all_values),
+                      first_key.column_range(row, count),
+                      {1, count, past + count, dims_.heads.local(), dims_.head_dim, reach},
+                      saved.out.row_range(row, count), saved.log_sum.row_range(row, count),
+                      pass.scratch);
+  }
 }
 
 // One token per sequence: its key joins the ring, and its query sees the keys there.

@@ -72,8 +72,10 @@ Tensor ForwardPass::own_piece(const Tensor& row) const {
 
 // Sets up positions and rotary angles, once per pass.
 Pass Griffin::begin_pass(const Parameters& parameters, std::int64_t sequences, std::int64_t length,
-                         const Tensor& positions, State* state, Workspace& workspace) const {
-  const std::int64_t n = sequences * length, pairs = config_.head_dim() / 4;
+                         const Tensor& positions, State* state, Workspace& workspace,
+                         std::vector<std::int64_t> starts) const {
+  const std::int64_t n = starts.empty() ? sequences * length : starts.back(),
+                     pairs = config_.head_dim() / 4;
   const auto angles = [&] { return workspace.saved.allocate(DType::kFloat32, n, pairs); };
   Pass pass{.parameters = parameters,
             .compute = parameters.compute_dtype(),
@@ -87,14 +89,19 @@ Pass Griffin::begin_pass(const Parameters& parameters, std::int64_t sequences, s
             .saved = workspace.saved,
             .scratch = workspace.scratch,
             .state = state,
+            .starts = std::move(starts),
             .whole_length = length};
   if (positions) {
     tensor::copy(positions, pass.positions);
   } else {
-    std::vector<std::int64_t> starts(static_cast<std::size_t>(sequences), 0);
+    std::vector<std::int64_t> from(static_cast<std::size_t>(sequences), 0);
     for (std::int64_t s = 0; state != nullptr && s < sequences; ++s)
-      starts[static_cast<std::size_t>(s)] = state->position(s);
-    tensor::continue_positions(starts, pass.positions);
+      from[static_cast<std::size_t>(s)] = state->position(s);
+    for (std::int64_t s = 0; s < sequences && !pass.starts.empty(); ++s) {
+      tensor::continue_positions({&from[static_cast<std::size_t>(s)], 1},
+                                 pass.positions.column_range(pass.row_of(s), pass.length_of(s)));
+    }
+    if (pass.starts.empty()) tensor::continue_positions(from, pass.positions);
   }
   if (config_.layers.find_first_of("AG") != std::string::npos)
     tensor::rope_angles(pass.positions, config_.head_dim(), pass.cosines, pass.sines);
@@ -109,7 +116,15 @@ void Griffin::set_attention_bounds(Pass& pass, const Tensor& whole_positions,
     for (std::int64_t s = 0; pass.state != nullptr && s < pass.sequences; ++s)
       bounds.past = std::max(bounds.past, std::min(pass.state->position(s), reach));
     bounds.first_key = pass.saved.allocate(DType::kInt32, 1, pass.tokens());
-    tensor::first_keys(pass.positions, pass.sequences, bounds.past, reach, bounds.first_key);
+    if (pass.starts.empty()) {
+      tensor::first_keys(pass.positions, pass.sequences, bounds.past, reach, bounds.first_key);
+    }
+    for (std::int64_t s = 0; s < pass.sequences && !pass.starts.empty(); ++s) {
+      const auto part = [&](const Tensor& row) {
+        return row.column_range(pass.row_of(s), pass.length_of(s));
+      };
+      tensor::first_keys(part(pass.positions), 1, bounds.past, reach, part(bounds.first_key));
+    }
   };
   if (config_.layers.find('A') != std::string::npos) look(pass.local, config_.window);
   if (config_.layers.find('G') != std::string::npos) look(pass.global, GriffinConfig::kUnlimited);
@@ -260,14 +275,16 @@ void Griffin::backward(ForwardPass& forward, const Tensor& dhidden, GradientSink
 Tensor Griffin::prefill(const Parameters& parameters, std::span<const std::int32_t> tokens,
                         std::int64_t length, State& state, Workspace& workspace,
                         const PrefillOptions& options) const {
-  EYRIE_CHECK(static_cast<std::int64_t>(tokens.size()) == state.sequences() * length &&
-                  (options.lengths.empty() ||
-                   static_cast<std::int64_t>(options.lengths.size()) == state.sequences()),
+  std::vector<std::int64_t> starts;
+  if (!options.lengths.empty()) starts.push_back(0);
+  for (const std::int64_t count : options.lengths) starts.push_back(starts.back() + count);
+  EYRIE_CHECK(starts.empty() ? std::ssize(tokens) == state.sequences() * length
+                             : std::ssize(starts) == state.sequences() + 1 &&
+                                   std::ssize(tokens) == starts.back(),
               "prefill: tokens for every sequence");
   workspace.restart();
   Pass pass = begin_pass(parameters, state.sequences(), length, host_ints(options.positions),
-                         &state, workspace);
-  pass.lengths = options.lengths;
+                         &state, workspace, std::move(starts));
   return inference_pass(pass, tokens, options.positions, state);
 }
 
@@ -294,9 +311,9 @@ Tensor Griffin::inference_pass(Pass& pass, std::span<const std::int32_t> tokens,
   for (std::int64_t s = 0; s < pass.sequences; ++s) {
     const std::int64_t count = pass.length_of(s);
     if (count == 0) continue;
-    const std::int64_t next =
-        positions.empty() ? state.position(s) + count
-                          : positions[static_cast<std::size_t>(s * pass.length + count - 1)] + 1;
+    const std::int64_t next = positions.empty()
+                                  ? state.position(s) + count
+                                  : positions[static_cast<std::size_t>(pass.row_of(s + 1) - 1)] + 1;
     state.advance(s, count, next);
   }
   return hidden;

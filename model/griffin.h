@@ -45,8 +45,8 @@ struct Workspace {
 };
 
 struct PrefillOptions {
-  // Per sequence, how many of its `length` tokens are real (0 … length); the rest is padding, whose
-  // outputs are meaningless. Empty: all are real.
+  // Each sequence's number of tokens, if they differ; their rows follow each other without gaps.
+  // Empty: all have `length`.
   std::span<const std::int64_t> lengths = {};
   // The position of every token in its document; 0 starts a document. Empty: positions continue
   // from the state.
@@ -100,7 +100,8 @@ class Griffin {
 
  private:
   Pass begin_pass(const Parameters& parameters, std::int64_t sequences, std::int64_t length,
-                  const tensor::Tensor& positions, State* state, Workspace& workspace) const;
+                  const tensor::Tensor& positions, State* state, Workspace& workspace,
+                  std::vector<std::int64_t> starts = {}) const;
   void set_attention_bounds(Pass& pass, const tensor::Tensor& positions, std::int64_t begin) const;
   tensor::Tensor inference_pass(Pass& pass, std::span<const std::int32_t> tokens,
                                 std::span<const std::int32_t> positions, State& state) const;

@@ -1,6 +1,6 @@
 // The layers of Griffin, with forward and backward passes written by hand. A layer's constructor
-// adds its parameters to the unit and keeps their indices; a layer owns no memory. Shapes: n =
-// sequences · length tokens, D width, R rnn_width, E mlp_width. Reference: Griffin, arXiv
+// adds its parameters to the unit and keeps their indices; a layer owns no memory. Shapes: n tokens
+// of all sequences, D width, R rnn_width, E mlp_width. Reference: Griffin, arXiv
 // 2402.19427, section 2; the recurrentgemma code for what the paper leaves open.
 #pragma once
 
@@ -8,6 +8,7 @@
 #include <initializer_list>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "model/config.h"
 #include "model/context_parallel.h"
@@ -34,19 +35,24 @@ struct Pass {
   tensor::Tensor cosines, sines;  // fp32 (n, head_dim / 4)
   tensor::Arena& saved;           // what the backward pass reads; a stack
   tensor::Arena& scratch;
-  State* state = nullptr;                      // read and updated; null in training
-  std::span<const std::int64_t> lengths = {};  // per sequence, then padding; empty: no padding
+  State* state = nullptr;  // read and updated; null in training
+  // Where each sequence's rows begin, and at last their number, if lengths differ; empty: all
+  // sequences have `length` tokens.
+  std::vector<std::int64_t> starts = {};
   bool decode = false;    // one token per sequence: tensor/ops/few_rows.h, not matmul
   bool keeps_mlp = true;  // else the backward pass computes the inside of MLPs again
   // Set if context ranks each hold a piece of every sequence; null: sequences are whole.
   parallel::Communicator* context = nullptr;
   std::int64_t whole_length = 0;       // of all pieces together
   tensor::Tensor next_positions = {};  // int32 (1, sequences · 3): positions of the next 3 tokens
-  std::int64_t tokens() const { return sequences * length; }
-  tensor::Device device() const { return positions.device(); }
-  std::int64_t length_of(std::int64_t sequence) const {
-    return lengths.empty() ? length : lengths[static_cast<std::size_t>(sequence)];
+  std::int64_t row_of(std::int64_t sequence) const {
+    return starts.empty() ? sequence * length : starts[static_cast<std::size_t>(sequence)];
   }
+  std::int64_t length_of(std::int64_t sequence) const {
+    return row_of(sequence + 1) - row_of(sequence);
+  }
+  std::int64_t tokens() const { return row_of(sequences); }
+  tensor::Device device() const { return positions.device(); }
   tensor::Tensor keep(std::int64_t columns) const {
     return saved.allocate(compute, tokens(), columns);
   }

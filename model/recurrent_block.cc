@@ -152,28 +152,19 @@ void RecurrentBlock::gate_products(const Tensor& u, const UnitView& view, const 
 
 namespace {
 
-// Calls `walk` for all sequences at once, or if their lengths differ for each one, to its own end.
+// Calls `walk` for all sequences at once, or for each one if their lengths differ.
 template <class Walk>
 void by_sequence(const Pass& pass, const Walk& walk) {
-  if (pass.lengths.empty()) return walk(0, pass.sequences, pass.length);
-  for (std::int64_t s = 0; s < pass.sequences; ++s) walk(s, 1, pass.length_of(s));
+  if (pass.starts.empty()) return walk(0, pass.sequences);
+  for (std::int64_t s = 0; s < pass.sequences; ++s) walk(s, 1);
 }
 
-Tensor rows_of(const Pass& pass, const Tensor& t, std::int64_t s, std::int64_t count,
-               std::int64_t length) {
-  return t.row_range(s * pass.length, count * length);
+Tensor rows_of(const Pass& pass, const Tensor& t, std::int64_t s, std::int64_t count) {
+  return t.row_range(pass.row_of(s), pass.row_of(s + count) - pass.row_of(s));
 }
 
-Tensor places_of(const Pass& pass, std::int64_t s, std::int64_t count, std::int64_t length) {
-  return pass.positions.column_range(s * pass.length, count * length);
-}
-
-// Zeroes the padding: it is read later and must hold finite numbers.
-void clear_padding(const Pass& pass, const Tensor& t) {
-  if (pass.lengths.empty()) return;
-  for (std::int64_t s = 0; s < pass.sequences; ++s) {
-    tensor::zero(t.row_range(s * pass.length + pass.length_of(s), pass.length - pass.length_of(s)));
-  }
+Tensor places_of(const Pass& pass, std::int64_t s, std::int64_t count) {
+  return pass.positions.column_range(pass.row_of(s), pass.row_of(s + count) - pass.row_of(s));
 }
 
 }  // namespace
@@ -190,13 +181,12 @@ void RecurrentBlock::convolve(const UnitView& view, Pass& pass, Saved& saved) co
     history = pass.scratch.allocate(pass.compute, pass.sequences * kKept, dims_.rnn.local());
     tensor::copy(saved.history, history);
   }
-  by_sequence(pass, [&](std::int64_t s, std::int64_t count, std::int64_t length) {
-    tensor::conv1d(rows_of(pass, saved.conv_in, s, count, length), view.weight(conv_w_),
-                   view.weight(conv_b_), places_of(pass, s, count, length), count,
-                   rows_of(pass, saved.conv_out, s, count, length),
+  by_sequence(pass, [&](std::int64_t s, std::int64_t count) {
+    tensor::conv1d(rows_of(pass, saved.conv_in, s, count), view.weight(conv_w_),
+                   view.weight(conv_b_), places_of(pass, s, count), count,
+                   rows_of(pass, saved.conv_out, s, count),
                    history ? history.row_range(s * kKept, count * kKept) : history);
   });
-  clear_padding(pass, saved.conv_out);
 }
 
 void RecurrentBlock::recur(const UnitView& view, Pass& pass, Saved& saved) const {
@@ -217,14 +207,12 @@ void RecurrentBlock::recur(const UnitView& view, Pass& pass, Saved& saved) const
     carried = states();  // the recurrence overwrites the state that it is given
     tensor::copy(saved.start, carried);
   }
-  by_sequence(pass, [&](std::int64_t s, std::int64_t count, std::int64_t length) {
-    tensor::rg_lru(
-        rows_of(pass, saved.conv_out, s, count, length), rows_of(pass, saved.i, s, count, length),
-        rows_of(pass, saved.r, s, count, length), input_bias, a_bias, a_param,
-        places_of(pass, s, count, length), count, rows_of(pass, saved.h, s, count, length),
-        carried ? carried.row_range(s, count) : carried);
+  by_sequence(pass, [&](std::int64_t s, std::int64_t count) {
+    tensor::rg_lru(rows_of(pass, saved.conv_out, s, count), rows_of(pass, saved.i, s, count),
+                   rows_of(pass, saved.r, s, count), input_bias, a_bias, a_param,
+                   places_of(pass, s, count), count, rows_of(pass, saved.h, s, count),
+                   carried ? carried.row_range(s, count) : carried);
   });
-  clear_padding(pass, saved.h);
 }
 
 void RecurrentBlock::forward(const Tensor& x, const UnitView& view, Pass& pass, Saved& saved,

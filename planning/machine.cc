@@ -3,8 +3,17 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <barrier>
+#include <chrono>
+#include <thread>
+#include <vector>
+
 #include "base/config_range.h"
+#include "tensor/arena.h"
+#include "tensor/ops/elementwise.h"
 #include "tensor/ops/matmul.h"
+#include "tensor/threads.h"
 #include "trainer/bytes.h"
 
 namespace eyrie::planning {
@@ -63,6 +72,40 @@ Machine read_machine(const base::Path& path) {
 Machine measure_machine(tensor::DType compute) {
   Machine machine;
   machine.flops_bf16 = machine.flops_fp32 = tensor::measure_matmul_peak(compute);
+  return machine;
+}
+
+Machine measure_node(tensor::DType compute, int ranks, int threads) {
+  constexpr std::int64_t kSize = 1024, kCopied = std::int64_t{16} << 20;
+  constexpr int kRounds = 3;
+  std::barrier together(ranks);
+  std::vector<double> flops(static_cast<std::size_t>(ranks)), bandwidth(flops.size());
+  std::vector<std::jthread> team;
+  for (std::size_t rank = 0; rank < flops.size(); ++rank) {
+    team.emplace_back([&, rank] {
+      tensor::set_thread_count(threads);
+      const tensor::Buffer from(kCopied), to(kCopied);
+      from.row().f32()[0] = 0;
+      const auto copy = [&] { tensor::copy(from.row(), to.row()); };
+      copy();  // the first one maps the pages
+      for (int round = 0; round < kRounds; ++round) {
+        together.arrive_and_wait();
+        flops[rank] = std::max(flops[rank], tensor::measure_matmul_peak(compute, kSize, 6));
+        together.arrive_and_wait();
+        const auto start = std::chrono::steady_clock::now();
+        copy();
+        const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+        bandwidth[rank] = std::max(bandwidth[rank], 2.0 * kCopied / taken.count());
+      }
+    });
+  }
+  team.clear();  // joins
+  Machine machine;
+  machine.ranks_per_node = ranks;
+  machine.flops_bf16 = machine.flops_fp32 = *std::min_element(flops.begin(), flops.end());
+  machine.memory_bandwidth = *std::min_element(bandwidth.begin(), bandwidth.end());
+  // A message is copied twice.
+  machine.node.bandwidth = std::min(machine.node.bandwidth, machine.memory_bandwidth / 2);
   return machine;
 }
 

@@ -39,4 +39,8 @@ Machine read_machine(const base::Path& path);
 // a second), the rest are the defaults above.
 Machine measure_machine(tensor::DType compute);
 
+// One of `ranks` ranks of a node like this one with `threads` threads each: products and copies are
+// measured while all of them compute.
+Machine measure_node(tensor::DType compute, int ranks, int threads);
+
 }  // namespace eyrie::planning

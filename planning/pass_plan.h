@@ -44,7 +44,8 @@ struct PassPlan {
   std::vector<UnitCall> calls;
 };
 
-// Attention is counted for sequences that are one document each, which needs the most.
+// Attention is counted for sequences that are one document each, which needs the most, and for the
+// calling thread's number of threads, each of which has memory for one tile of scores.
 PassPlan plan_pass(const model::GriffinConfig& config, const PassShape& shape);
 
 // The passes of one model, each planned once. Used by one thread.

@@ -18,4 +18,10 @@ int cores();                         // that this process may use
 void parallel_for(std::int64_t count, std::int64_t grain,
                   const std::function<void(std::int64_t begin, std::int64_t end)>& body);
 
+// Calls body(task, thread) for each task of [0, count); a thread that is free takes the next one.
+// `thread` is below thread_count() and below count, and names memory that the task may use. Runs in
+// the calling thread alone where parallel_for does.
+void parallel_tasks(std::int64_t count,
+                    const std::function<void(std::int64_t task, int thread)>& body);
+
 }  // namespace eyrie::tensor

@@ -23,24 +23,16 @@ namespace eyrie::tensor::cpu {
 namespace HWY_NAMESPACE {
 namespace {
 
-// One tile: queries [begin, begin + count) of a sequence, and the keys [low, high) that any of them
-// attends to.
-struct Tile {
-  std::int64_t begin, count, low, high;
-  std::int64_t span() const { return high - low; }
-};
-
-Tile tile_at(const AttentionShape& shape, const std::int32_t* first_key, std::int64_t begin) {
-  const std::int64_t count = std::min(queries_per_tile(shape), shape.queries - begin);
-  const std::int64_t past = shape.keys - shape.queries;
-  return {begin, count, first_key[begin], past + begin + count};
+// out = op(a) · op(b), by one thread.
+void multiply(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions options = {}) {
+  make_product({a, b, out, options, {}, options.transpose_a ? a.rows() : a.columns()});
 }
 
-// Turns one row's scores into probabilities, which are zero outside [from, to). Returns log Σ exp
-// of the scaled scores.
+// Turns one row's scores into probabilities times `total`, which are zero outside [from, to).
+// Returns log Σ exp of the scaled scores.
 template <class T>
-float softmax_row(float* scores, std::int64_t from, std::int64_t to, std::int64_t span, float scale,
-                  T* out) {
+float softmax_row(const float* scores, std::int64_t from, std::int64_t to, std::int64_t span,
+                  float scale, T* out, float& total) {
   V most = set(-std::numeric_limits<float>::infinity());
   for (std::int64_t c = from; c < to; c += lanes()) {
     // Values beyond `to` must not be the maximum: a partial vector is filled up with its own first
@@ -52,22 +44,24 @@ float softmax_row(float* scores, std::int64_t from, std::int64_t to, std::int64_
     most = hn::Max(most, v);
   }
   const float top = hn::GetLane(hn::MaxOfLanes(kF, most)) * scale;
-  V total = set(0.0f);
+  V parts = set(0.0f);
   for (std::int64_t c = from; c < to; c += lanes()) {
     const std::int64_t part = to - c;
     V e = exponential(hn::MulSub(load(scores + c, part), set(scale), set(top)));
     if (part < lanes()) e = hn::IfThenElseZero(hn::FirstN(kF, static_cast<std::size_t>(part)), e);
-    total = hn::Add(total, e);
-    store(e, scores + c, part);
-  }
-  const float all = sum(total);
-  const V inverse = set(1.0f / all);
-  for (std::int64_t c = from; c < to; c += lanes()) {
-    store(hn::Mul(load(scores + c, to - c), inverse), out + c, to - c);
+    parts = hn::Add(parts, e);
+    store(e, out + c, part);
   }
   std::fill(out, out + from, T{});
   std::fill(out + to, out + span, T{});
-  return top + std::log(all);
+  total = sum(parts);
+  return top + std::log(total);
+}
+
+std::int64_t most_keys(const std::vector<QueryRange>& tasks) {
+  std::int64_t most = 0;
+  for (const QueryRange& task : tasks) most = std::max(most, task.span());
+  return most;
 }
 
 void Attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& first_key,
@@ -76,33 +70,41 @@ void Attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& 
   const std::int64_t heads = shape.heads, dim = shape.head_dim, past = shape.keys - shape.queries;
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
   const auto* first = first_key.as<std::int32_t>();
-  for (std::int64_t s = 0; s < shape.sequences; ++s) {
-    for (std::int64_t begin = 0; begin < shape.queries; begin += queries_per_tile(shape)) {
-      const Tile tile = tile_at(shape, first + s * shape.queries, begin);
-      ArenaScope scope(scratch);
-      const std::int64_t row0 = s * shape.queries + begin;
-      const Tensor queries = q.row_range(row0, tile.count).reshaped(tile.count * heads, dim);
-      const Tensor outs = out.row_range(row0, tile.count).reshaped(tile.count * heads, dim);
-      const Tensor keys = k.row_range(s * shape.keys + tile.low, tile.span());
-      const Tensor values = v.row_range(s * shape.keys + tile.low, tile.span());
-      const TileMemory memory(tile.count * heads, tile.span(), q.dtype(), false, scratch);
-      const Tensor &scores = memory.scores, &chances = memory.chances;
-      parallel_rows(tile.count * heads, [&](std::int64_t from, std::int64_t to) {
-        const std::int64_t rows = to - from;
-        cpu::matmul(queries.row_range(from, rows), keys, scores.row_range(from, rows),
-                    {.transpose_b = true});
-        with_type(chances, [&](auto* p) {
-          for (std::int64_t row = from; row < to; ++row) {
-            const std::int64_t query = begin + row / heads;
-            log_sum.f32()[(s * shape.queries + begin) * heads + row] = softmax_row(
-                scores.f32() + row * tile.span(), first[s * shape.queries + query] - tile.low,
-                past + query + 1 - tile.low, tile.span(), scale, p + row * tile.span());
-          }
-        });
-        cpu::matmul(chances.row_range(from, rows), values, outs.row_range(from, rows));
-      });
-    }
-  }
+  const auto tiles = all_tasks(shape, false, first);
+  ArenaScope scope(scratch);
+  const auto memories =
+      tile_memories(shape, std::ssize(tiles), most_keys(tiles), q.dtype(), false, scratch);
+  parallel_tasks(std::ssize(tiles), [&](std::int64_t task, int thread) {
+    const QueryRange& tile = tiles[static_cast<std::size_t>(task)];
+    const std::int64_t rows = tile.count * heads, span = tile.span();
+    const std::int64_t row0 = tile.sequence * shape.queries + tile.begin;
+    const Tensor keys = k.row_range(tile.sequence * shape.keys + tile.low, span);
+    const Tensor values = v.row_range(tile.sequence * shape.keys + tile.low, span);
+    const TileMemory memory = memories[static_cast<std::size_t>(thread)].part(rows, span);
+    multiply(q.row_range(row0, tile.count).reshaped(rows, dim), keys, memory.scores,
+             {.transpose_b = true});
+    with_type(memory.chances, [&](auto* p) {
+      for (std::int64_t row = 0; row < rows; ++row) {
+        const std::int64_t query = row / heads;
+        float total = 0;
+        log_sum.f32()[row0 * heads + row] = softmax_row(
+            memory.scores.f32() + row * span, first[row0 + query] - tile.low,
+            past + tile.begin + query + 1 - tile.low, span, scale, p + row * span, total);
+        memory.of_rows.f32()[row] = 1 / total;
+      }
+    });
+    const Tensor sums = memory.sums.row_range(0, rows);
+    multiply(memory.chances, values, sums);
+    with_type(out, [&](auto* o) {
+      for (std::int64_t row = 0; row < rows; ++row) {
+        const V inverse = set(memory.of_rows.f32()[row]);
+        for (std::int64_t c = 0; c < dim; c += lanes()) {
+          store(hn::Mul(load(sums.f32() + row * dim + c, dim - c), inverse),
+                o + (row0 * heads + row) * dim + c, dim - c);
+        }
+      }
+    });
+  });
 }
 
 // Recomputes P from the scores, then dS = P · (dP − Σ dO·O) / √d. Both are rounded to the products'
@@ -132,88 +134,121 @@ float dot(const T* x, const T* y, std::int64_t count) {
   return sum(total);
 }
 
+// What the backward pass reads and writes.
+struct Backward {
+  Tensor dout, q, k, v, out, log_sum, first_key;
+  AttentionShape shape;
+  Tensor dq;
+
+  // The rows of one tile: (queries · heads, head_dim).
+  Tensor rows(const Tensor& x, const QueryRange& tile) const {
+    return x.row_range(tile.sequence * shape.queries + tile.begin, tile.count)
+        .reshaped(tile.count * shape.heads, shape.head_dim);
+  }
+  Tensor keys(const Tensor& x, const QueryRange& tile) const {
+    return x.row_range(tile.sequence * shape.keys + tile.low, tile.span());
+  }
+};
+
+// One tile: its dq, and its part of the gradients of keys and values, which is added.
+void tile_backward(const Backward& all, const QueryRange& tile, const TileMemory& memory,
+                   const KeyGradients& gradients) {
+  const AttentionShape& shape = all.shape;
+  const std::int64_t heads = shape.heads, dim = shape.head_dim, rows = tile.count * heads,
+                     row0 = tile.sequence * shape.queries + tile.begin,
+                     past = shape.keys - shape.queries;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
+  const auto* first = all.first_key.as<std::int32_t>();
+  const Tensor queries = all.rows(all.q, tile), douts = all.rows(all.dout, tile),
+               dqueries = all.rows(all.dq, tile), keys = all.keys(all.k, tile),
+               values = all.keys(all.v, tile), outs = all.rows(all.out, tile);
+  with_type(outs, [&](auto* o) {
+    const auto* d = static_cast<decltype(o)>(douts.data());
+    for (std::int64_t row = 0; row < rows; ++row)
+      memory.of_rows.f32()[row] = dot(o + row * dim, d + row * dim, dim);
+  });
+  for (std::int64_t begin = 0; begin < tile.span(); begin += kKeyBlock) {
+    const std::int64_t span = std::min(kKeyBlock, tile.span() - begin), low = tile.low + begin;
+    const Tensor some = keys.row_range(begin, span);
+    const TileMemory block = memory.part(rows, span);
+    multiply(queries, some, block.scores, {.transpose_b = true});
+    multiply(douts, values.row_range(begin, span), block.dchances, {.transpose_b = true});
+    with_type(block.chances, [&](auto* p) {
+      auto* ds = static_cast<decltype(p)>(block.dscores.data());
+      for (std::int64_t row = 0; row < rows; ++row) {
+        const std::int64_t query = row / heads;
+        const std::int64_t from = std::clamp<std::int64_t>(first[row0 + query] - low, 0, span);
+        const std::int64_t to = std::clamp(past + tile.begin + query + 1 - low, from, span);
+        gradient_row(block.scores.f32() + row * span, block.dchances.f32() + row * span, from, to,
+                     span, scale, all.log_sum.f32()[row0 * heads + row], memory.of_rows.f32()[row],
+                     p + row * span, ds + row * span);
+      }
+    });
+    const MatmulOptions add{.transpose_a = true, .accumulate = true};
+    multiply(block.dscores, some, dqueries, {.accumulate = begin > 0});
+    multiply(block.dscores, queries, gradients.dk.row_range(begin, span), add);
+    multiply(block.chances, douts, gradients.dv.row_range(begin, span), add);
+  }
+}
+
+// Adds to dk and dv what the groups of each sequence computed, from the last group to the first.
+void add_groups(const std::vector<QueryRange>& groups, const std::vector<KeyGradients>& parts,
+                const AttentionShape& shape, const Tensor& dk, const Tensor& dv) {
+  constexpr std::int64_t kRows = 64;
+  const std::int64_t blocks = (shape.keys + kRows - 1) / kRows;
+  parallel_for(shape.sequences * blocks, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t block = begin; block < end; ++block) {
+      const std::int64_t s = block / blocks, row = block % blocks * kRows,
+                         end_row = std::min(row + kRows, shape.keys);
+      for (std::size_t i = 0; i < groups.size(); ++i) {
+        const std::int64_t low = std::max(row, groups[i].low),
+                           count = std::min(end_row, groups[i].high) - low;
+        if (groups[i].sequence != s || count <= 0) continue;
+        const KeyGradients part = parts[i].rows(low - groups[i].low, count);
+        cpu::add(part.dk, dk.row_range(s * shape.keys + low, count));
+        cpu::add(part.dv, dv.row_range(s * shape.keys + low, count));
+      }
+    }
+  });
+}
+
 void AttentionBackward(const Tensor& dout, const Tensor& q, const Tensor& k, const Tensor& v,
                        const Tensor& out, const Tensor& log_sum, const Tensor& first_key,
                        const AttentionShape& shape, const Tensor& dq, const Tensor& dk,
                        const Tensor& dv, Arena& scratch) {
-  const std::int64_t heads = shape.heads, dim = shape.head_dim, past = shape.keys - shape.queries;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
+  const Backward all{dout, q, k, v, out, log_sum, first_key, shape, dq};
   const auto* first = first_key.as<std::int32_t>();
+  ArenaScope scope(scratch);
+  const auto groups = all_tasks(shape, true, first);
+  const bool one_each = std::ssize(groups) == shape.sequences;  // group per sequence
+  std::int64_t all_keys = 0;
+  for (const QueryRange& group : groups) all_keys += group.span();
+  const KeyGradients whole{dk, dv},
+      apart = one_each ? KeyGradients() : group_gradients(shape, all_keys, scratch);
+  std::vector<KeyGradients> parts;
+  for (std::int64_t done = 0; const QueryRange& group : groups) {
+    parts.push_back(one_each ? whole.rows(group.sequence * shape.keys + group.low, group.span())
+                             : apart.rows(done, group.span()));
+    done += group.span();
+  }
+  const auto memories =
+      tile_memories(shape, std::ssize(groups), most_keys(groups), q.dtype(), true, scratch);
   cpu::zero(dk);
   cpu::zero(dv);
-  for (std::int64_t s = 0; s < shape.sequences; ++s) {
-    for (std::int64_t begin = 0; begin < shape.queries; begin += queries_per_tile(shape)) {
-      const Tile tile = tile_at(shape, first + s * shape.queries, begin);
-      ArenaScope scope(scratch);
-      const std::int64_t row0 = s * shape.queries + begin, rows_all = tile.count * heads;
-      const auto part_of = [&](const Tensor& x) {
-        return x.row_range(row0, tile.count).reshaped(rows_all, dim);
-      };
-      const Tensor queries = part_of(q), outs = part_of(out), douts = part_of(dout),
-                   dqueries = part_of(dq);
-      const auto span_of = [&](const Tensor& x) {
-        return x.row_range(s * shape.keys + tile.low, tile.span());
-      };
-      const Tensor keys = span_of(k), values = span_of(v), dkeys = span_of(dk),
-                   dvalues = span_of(dv);
-      const TileMemory memory(rows_all, tile.span(), q.dtype(), true, scratch);
-      const Tensor &scores = memory.scores, &dchances = memory.dchances, &chances = memory.chances,
-                   &dscores = memory.dscores;
-      parallel_rows(rows_all, [&](std::int64_t from, std::int64_t to) {
-        const std::int64_t rows = to - from;
-        cpu::matmul(queries.row_range(from, rows), keys, scores.row_range(from, rows),
-                    {.transpose_b = true});
-        cpu::matmul(douts.row_range(from, rows), values, dchances.row_range(from, rows),
-                    {.transpose_b = true});
-        with_type(chances, [&](auto* p) {
-          const auto* o = static_cast<decltype(p)>(outs.data());
-          const auto* d = static_cast<decltype(p)>(douts.data());
-          auto* ds = static_cast<decltype(p)>(dscores.data());
-          for (std::int64_t row = from; row < to; ++row) {
-            const std::int64_t query = begin + row / heads;
-            gradient_row(scores.f32() + row * tile.span(), dchances.f32() + row * tile.span(),
-                         first[s * shape.queries + query] - tile.low, past + query + 1 - tile.low,
-                         tile.span(), scale, log_sum.f32()[row0 * heads + row],
-                         dot(o + row * dim, d + row * dim, dim), p + row * tile.span(),
-                         ds + row * tile.span());
-          }
-        });
-        cpu::matmul(dscores.row_range(from, rows), keys, dqueries.row_range(from, rows));
-      });
-      // Not split among threads here: matmul() splits it so that the bits do not depend on it.
-      const MatmulOptions add{.transpose_a = true, .accumulate = true};
-      cpu::matmul(dscores, queries, dkeys, add);
-      cpu::matmul(chances, douts, dvalues, add);
+  parallel_tasks(std::ssize(groups), [&](std::int64_t task, int thread) {
+    const QueryRange& group = groups[static_cast<std::size_t>(task)];
+    const KeyGradients& part = parts[static_cast<std::size_t>(task)];
+    cpu::zero(part.dk);
+    cpu::zero(part.dv);
+    const std::int64_t end = group.begin + group.count;
+    for (std::int64_t begin = group.begin; begin < end; begin += queries_per_tile(shape)) {
+      const QueryRange tile = task_at(shape, false, group.sequence, begin,
+                                      first[group.sequence * shape.queries + begin]);
+      tile_backward(all, tile, memories[static_cast<std::size_t>(thread)],
+                    part.rows(tile.low - group.low, tile.span()));
     }
-  }
-}
-
-void Rope(const Tensor& x, const Tensor& cosines, const Tensor& sines, bool inverse,
-          const Tensor& y) {
-  const std::int64_t pairs = cosines.columns(), dim = 4 * pairs, heads = x.columns() / dim;
-  const V sign = set(inverse ? -1.0f : 1.0f);
-  with_type(x, [&](auto* from) {
-    with_type(y, [&](auto* to) {
-      parallel_for(x.rows(), 16, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t r = begin; r < end; ++r) {
-          for (std::int64_t head = 0; head < heads; ++head) {
-            const auto* in = from + r * x.stride() + head * dim;
-            auto* out = to + r * y.stride() + head * dim;
-            for (std::int64_t j = 0; j < pairs; j += lanes()) {
-              const std::int64_t part = pairs - j;
-              const V cosine = load(cosines.f32() + r * pairs + j, part);
-              const V sine = hn::Mul(load(sines.f32() + r * pairs + j, part), sign);
-              const V a = load(in + j, part), b = load(in + pairs + j, part);
-              store(hn::NegMulAdd(b, sine, hn::Mul(a, cosine)), out + j, part);
-              store(hn::MulAdd(a, sine, hn::Mul(b, cosine)), out + pairs + j, part);
-            }
-            for (std::int64_t j = 2 * pairs; j < dim; j += lanes())
-              store(load(in + j, dim - j), out + j, dim - j);
-          }
-        }
-      });
-    });
   });
+  if (!one_each) add_groups(groups, parts, shape, dk, dv);
 }
 
 }  // namespace
@@ -237,31 +272,5 @@ void attention_backward(const Tensor& dout, const Tensor& q, const Tensor& k, co
   HWY_DYNAMIC_DISPATCH(AttentionBackward)
   (dout, q, k, v, out, log_sum, first_key, shape, dq, dk, dv, scratch);
 }
-HWY_EXPORT(Rope);
-void rope(const Tensor& x, const Tensor& cosines, const Tensor& sines, bool inverse,
-          const Tensor& y) {
-  HWY_DYNAMIC_DISPATCH(Rope)(x, cosines, sines, inverse, y);
-}
-
-void rope_angles(const Tensor& positions, std::int64_t head_dim, const Tensor& cosines,
-                 const Tensor& sines) {
-  const std::int64_t pairs = head_dim / 4;
-  std::vector<double> frequency;
-  for (std::int64_t j = 0; j < pairs; ++j) {
-    frequency.push_back(
-        std::pow(10000.0, -4.0 * static_cast<double>(j) / static_cast<double>(head_dim)));
-  }
-  parallel_for(positions.count(), 64, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t t = begin; t < end; ++t) {
-      for (std::int64_t j = 0; j < pairs; ++j) {
-        const double angle =
-            positions.as<std::int32_t>()[t] * frequency[static_cast<std::size_t>(j)];
-        cosines.f32()[t * pairs + j] = static_cast<float>(std::cos(angle));
-        sines.f32()[t * pairs + j] = static_cast<float>(std::sin(angle));
-      }
-    }
-  });
-}
-
 }  // namespace eyrie::tensor::cpu
 #endif

@@ -2,11 +2,27 @@
 // same way, whatever the sizes and strides. Its other path, for small products, is disabled.
 #include <blis.h>
 
+#include <cstdlib>
+#include <string>
+
 #include "tensor/cpu/kernels.h"
 #include "tensor/cpu/products.h"
 
 namespace eyrie::tensor::cpu {
 namespace {
+
+// BLIS chooses its kernels by the names of processors that it knows, which would be plain C++ on a
+// newer one and AVX-512 where ONEDNN_MAX_CPU_ISA forbids it. The kernels for Haswell suit every
+// processor with AVX2, and one choice for all gives all the same bits. BLIS reads this before its
+// first product; a value that the user set stays.
+[[maybe_unused]] const bool kKernelsChosen = [] {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    setenv("BLIS_ARCH_TYPE", std::to_string(BLIS_ARCH_HASWELL).c_str(), 0);
+#endif
+  return true;
+}();
 
 // A matrix as BLIS takes it: its first element, and the steps between rows and between columns.
 struct Matrix {

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include <algorithm>
+#include <type_traits>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tensor/cpu/elementwise.cc"
@@ -17,10 +18,6 @@ HWY_BEFORE_NAMESPACE();
 namespace eyrie::tensor::cpu {
 namespace HWY_NAMESPACE {
 namespace {
-
-// Columns are processed in tiles of this size, so that a tile's running sums stay in registers or
-// the L1 cache.
-constexpr std::int64_t kColumnTile = 256;
 
 // Calls walk(row, first, last) for pieces of the rows of two tensors of one shape, on all threads:
 // whole rows, or if there are no gaps between them, pieces of one long row.
@@ -71,27 +68,40 @@ void Add(const Tensor& x, const Tensor& y) {
   });
 }
 
+// Adds the rows of kVectors vectors of columns, of which `columns` exist, in registers.
+template <int kVectors, class T>
+void sum_columns(const T* x, std::int64_t rows, std::int64_t stride, std::int64_t columns,
+                 bool overwrite, float* out) {
+  const bool whole = columns >= kVectors * lanes();
+  V sums[kVectors];
+  for (std::int64_t i = 0; i < kVectors; ++i)
+    sums[i] = overwrite ? set(0.0f) : load(out + i * lanes(), columns - i * lanes());
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const T* row = x + r * stride;
+    for (std::int64_t i = 0; i < kVectors; ++i) {
+      const std::int64_t at = i * lanes();
+      sums[i] = hn::Add(sums[i], whole ? load(row + at) : load(row + at, columns - at));
+    }
+  }
+  for (std::int64_t i = 0; i < kVectors; ++i)
+    store(sums[i], out + i * lanes(), columns - i * lanes());
+}
+
 void ColumnSum(const Tensor& x, const Tensor& out, bool overwrite) {
-  const std::int64_t columns = x.columns();
+  constexpr std::int64_t kVectors = 8;
   with_type(x, [&](auto* source) {
-    const std::int64_t tiles = (columns + kColumnTile - 1) / kColumnTile;
-    const std::int64_t tile = tiles >= thread_count() ? kColumnTile : lanes() * 2;
-    parallel_for((columns + tile - 1) / tile, 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t first = begin * tile; first < std::min(end * tile, columns);
-           first += tile) {
-        const std::int64_t width = std::min(tile, columns - first);
-        HWY_ALIGN float sums[kColumnTile + kMaxLanes] = {};
-        if (!overwrite)
-          std::memcpy(sums, out.f32() + first, static_cast<std::size_t>(width) * sizeof(float));
-        for (std::int64_t r = 0; r < x.rows(); ++r) {
-          const auto* row = source + r * x.stride() + first;
-          for (std::int64_t c = 0; c < width; c += lanes()) {
-            store(hn::Add(load(sums + c), load(row + c, width - c)), sums + c);
-          }
-        }
-        std::memcpy(out.f32() + first, sums, static_cast<std::size_t>(width) * sizeof(float));
-      }
-    });
+    parallel_for((x.columns() + lanes() - 1) / lanes(), 1,
+                 [&](std::int64_t begin, std::int64_t end) {
+                   const auto some = [&](auto vectors, std::int64_t first) {
+                     sum_columns<vectors>(source + first * lanes(), x.rows(), x.stride(),
+                                          std::min(x.columns(), end * lanes()) - first * lanes(),
+                                          overwrite, out.f32() + first * lanes());
+                   };
+                   std::int64_t first = begin;
+                   for (; first + kVectors <= end; first += kVectors)
+                     some(std::integral_constant<int, kVectors>(), first);
+                   for (; first < end; ++first) some(std::integral_constant<int, 1>(), first);
+                 });
   });
 }
 

@@ -40,7 +40,17 @@ expect_in_output "meshes of 4 ranks, the fastest first"
 planned "$folder/run.yaml" --ranks 4 --machine "$folder/machine.yaml" --json
 expect_in_output '"ranks": 4' '"meshes": [' '"tokens_per_s"'
 
+say "the best split of a node's cores"
+planned "$folder/run.yaml" --cores 2
+expect_in_output "2 cores per node, 1 node" "2 x 1" "1 x 2" "data "
+planned "$folder/run.yaml" --cores 2 --nodes 2 --json
+expect_in_output '"ranks_per_node": 1' '"ranks_per_node": 2' '"threads": 2' '"tokens_per_s"'
+planned "$folder/run.yaml" --cores 2 memory_limit=1MB
+expect_in_output "no mesh of 1 rank fits the run" "no mesh of 2 ranks fits the run"
+
 say "what is refused"
+refused "$folder/run.yaml" --cores 2 --machine "$folder/machine.yaml"
+refused "$folder/run.yaml" --nodes 2 --machine "$folder/machine.yaml"
 refused "$folder/run.yaml" --mesh data=3 --machine "$folder/machine.yaml"
 expect_last_line "Rank counts that fit"
 refused "$folder/run.yaml" --mesh data=2 --ranks 4 --machine "$folder/machine.yaml"

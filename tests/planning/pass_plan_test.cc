@@ -6,6 +6,7 @@
 
 #include "model/token_loss.h"
 #include "model/training_parameters.h"
+#include "tensor/threads.h"
 
 namespace eyrie::planning {
 namespace {
@@ -30,6 +31,7 @@ struct Case {
   int context = 1, tensor = 1;
   bool sequence = false, training = true;
   model::Recompute recompute = model::Recompute::kNone;
+  int threads = 1;
 };
 
 GriffinConfig config_of(const std::string& layers, std::int64_t vocabulary = 261,
@@ -60,6 +62,7 @@ std::vector<Measured> measure(const Case& c, bool seamless, int passes = 3) {
       .context = c.context, .tensor = c.tensor, .sequence = c.sequence, .zero = 0};
   std::vector<Measured> all(static_cast<std::size_t>(shape.ranks()));
   parallel::run_in_process(shape.ranks(), [&](parallel::Communicator& world) {
+    tensor::set_thread_count(c.threads);
     const parallel::Mesh mesh(world, shape);
     Griffin griffin(c.config, model::ParallelContext::of(mesh));
     griffin.set_recompute(c.recompute);
@@ -100,6 +103,7 @@ std::vector<Measured> measure(const Case& c, bool seamless, int passes = 3) {
 }
 
 PassPlan predict(const Case& c, int rank) {
+  tensor::set_thread_count(c.threads);
   return plan_pass(c.config,
                    {.compute = c.compute,
                     .sequences = c.sequences,
@@ -160,6 +164,10 @@ TEST(PlanPass, OneRank) {
                   .sequences = 3,
                   .length = 150,
                   .training = false});
+  }
+  for (const int threads : {2, 5}) {
+    expect_alike(
+        {.config = config_of("GRA", 261, 70), .sequences = 2, .length = 330, .threads = threads});
   }
   GriffinConfig config = model::preset("griffin-10m");  // pieces larger than a chunk
   config.vocabulary = 1000;

@@ -61,6 +61,9 @@ const std::vector<Case>& cases() {
       // Documents that start inside of a piece with a past.
       {1, 12, 6, 2, 8, 5, {6, 7, 8, 9, 0, 1, 2, 0, 0, 1, 2, 3}},
       continuing(1, 0, 0, 4, 8, 8),
+      // Several groups of tiles, of 128 queries, whose gradients are added.
+      continuing(2, 300, 40, 8, 8, 100),
+      {1, 700, 0, 8, 4, 600, positions_of({3, 130, 500, 67})},
   };
   return all;
 }
@@ -267,7 +270,8 @@ TEST(Attention, NanReachesTheQueriesThatSeeIt) {
 }
 
 TEST(Attention, SameBitsOnAnyThreads) {
-  for (const Case& c : {cases()[1], cases()[4], cases()[5], cases()[8], cases()[9]}) {
+  for (const Case& c :
+       {cases()[1], cases()[4], cases()[5], cases()[8], cases()[9], cases()[12], cases()[13]}) {
     for (const DType dtype : kBothDTypes) {
       SCOPED_TRACE(name_of_case(c) + " " + name_of(dtype));
       const Inputs in(c, dtype);
