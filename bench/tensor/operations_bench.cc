@@ -200,8 +200,13 @@ void shapes(benchmark::internal::Benchmark* benchmark, std::vector<std::int64_t>
 void both(benchmark::internal::Benchmark* benchmark) { shapes(benchmark, {0, 1}); }
 void fp32_only(benchmark::internal::Benchmark* benchmark) { shapes(benchmark, {0}); }
 
-BENCHMARK(RgLru)->Apply(both);
-BENCHMARK(RgLruBackward)->Apply(both);
+// One long sequence of few channels: a narrow rank.
+void narrow(benchmark::internal::Benchmark* benchmark) {
+  benchmark->Args({1, 8192, 16, 0, 1})->Args({1, 8192, 16, 0, tensor::cores()});
+}
+
+BENCHMARK(RgLru)->Apply(both)->Apply(narrow);
+BENCHMARK(RgLruBackward)->Apply(both)->Apply(narrow);
 BENCHMARK(Conv1d)->Apply(both);
 BENCHMARK(Conv1dBackward)->Apply(both);
 BENCHMARK(AddRmsNorm)->Apply(both);

@@ -18,6 +18,13 @@ struct ChannelTile {
   std::int64_t sequence, begin, end;
 };
 
+// Whether there are too few vectors of channels for the threads, so that these should share out
+// time instead, which costs `factor` times the work.
+inline bool too_narrow(std::int64_t sequences, std::int64_t channels, std::int64_t lanes,
+                       std::int64_t factor) {
+  return sequences * ((channels + lanes - 1) / lanes) * factor < thread_count();
+}
+
 // Calls body for tiles that cover all channels of all sequences. The tiles depend on the number of
 // threads: what is computed for a channel must not depend on its tile.
 inline void for_channel_tiles(std::int64_t sequences, std::int64_t channels, std::int64_t lanes,

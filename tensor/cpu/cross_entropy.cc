@@ -101,6 +101,38 @@ void gradient_row(const float* row, std::int64_t columns, float log_sum, float c
   }
 }
 
+// The same for a row of logits that are not capped yet, with a cap of at most kLargestShift. One
+// exponential serves the sum and the gradient: until the sum is known, a row holds
+// e^(y − cap) · (1 − (y/cap)²). Returns the row's loss.
+template <class T>
+float loss_and_gradient(float* row, std::int64_t columns, float cap, std::int64_t target, float all,
+                        T* to) {
+  const V limit = set(cap), inverse = set(1.0f / cap), one = set(1.0f);
+  V sums = set(0.0f);
+  const auto step = [&](float* at, std::int64_t part) {
+    const V unit = hyperbolic_tangent(hn::Mul(load(at, part), inverse));
+    V e = exponential(hn::Sub(hn::Mul(limit, unit), limit));
+    if (part < lanes()) e = hn::IfThenElseZero(hn::FirstN(kF, static_cast<std::size_t>(part)), e);
+    sums = hn::Add(sums, e);
+    store(hn::Mul(e, hn::NegMulAdd(unit, unit, one)), at, part);
+  };
+  const float unit_target = hn::GetLane(hyperbolic_tangent(hn::Mul(set(row[target]), inverse)));
+  const float y_target = cap * unit_target;
+  for (std::int64_t c = 0; c < columns; c += lanes()) step(row + c, columns - c);
+  const float total = sum(sums);
+  const float log_sum = RowSum{0, cap, total}.log_sum();
+  const V scale = set(all / total);
+  for (std::int64_t c = 0; c < columns; c += lanes())
+    store(hn::Mul(load(row + c, columns - c), scale), to + c, columns - c);
+  const float d = (std::exp(y_target - log_sum) - 1.0f) * (1.0f - unit_target * unit_target) * all;
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    to[target] = to_bfloat16(d);
+  } else {
+    to[target] = d;
+  }
+  return log_sum - y_target;
+}
+
 // What is known about a row before its gradient: log Σ exp over the whole vocabulary, the target's
 // logit, and the target's index in the row (−1: it is on another rank).
 struct RowLoss {
@@ -139,6 +171,26 @@ void losses(const Tensor& logits, const Tensor& weight, float cap, const Tensor&
 
 void CrossEntropy(const Tensor& logits, const Tensor& targets, const Tensor& weight, float cap,
                   const Tensor& nll, const Tensor& dlogits, float gradient_scale) {
+  if (dlogits && cap > 0 && cap <= kLargestShift) {
+    return parallel_for(logits.rows(), 1, [&](std::int64_t begin, std::int64_t end) {
+      with_type(dlogits, [&](auto* gradients) {
+        for (std::int64_t r = begin; r < end; ++r) {
+          auto* to = gradients + r * dlogits.stride();
+          const std::int64_t target = targets.as<std::int32_t>()[r];
+          const float w = weight.f32()[r];
+          if (w == 0.0f) {
+            std::fill(to, to + logits.columns(), std::remove_pointer_t<decltype(gradients)>{});
+          } else {
+            EYRIE_CHECK(target >= 0 && target < logits.columns(), "a target that has no logit");
+          }
+          nll.f32()[r] =
+              w == 0.0f ? 0.0f
+                        : loss_and_gradient(logits.f32() + r * logits.stride(), logits.columns(),
+                                            cap, target, w * gradient_scale, to);
+        }
+      });
+    });
+  }
   losses(logits, weight, cap, nll, dlogits, gradient_scale, [&](std::int64_t r, float* row) {
     const std::int64_t target = targets.as<std::int32_t>()[r];
     EYRIE_CHECK(target >= 0 && target < logits.columns(), "a target that has no logit");

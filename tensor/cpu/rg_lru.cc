@@ -2,7 +2,6 @@
 #include "tensor/cpu/kernels.h"
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #undef HWY_TARGET_INCLUDE
@@ -11,7 +10,7 @@
 // After foreach_target, which includes this file once per target.
 #include "tensor/cpu/channel_tiles.h"
 #include "tensor/cpu/dispatch.h"
-#include "tensor/cpu/simd-inl.h"
+#include "tensor/cpu/rg_lru-inl.h"
 #include "tensor/threads.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -19,89 +18,121 @@ namespace eyrie::tensor::cpu {
 namespace HWY_NAMESPACE {
 namespace {
 
-// The bound of the derivative of the square root, as in the official code.
-constexpr float kMostRootSlope = 1000.0f;
+// The gates of one element, written back, and what it adds to the recurrence: h = a h + x, where a
+// is 0 at a document's first token.
+struct Input {
+  V a, x;
+};
+HWY_INLINE Input input_of(V u, float* gate_x, float* gate_a, V bias_x, V bias_a, V decay,
+                          bool first, std::int64_t part) {
+  const V i = sigmoid(hn::Add(load(gate_x, part), bias_x));
+  const V r = sigmoid(hn::Add(load(gate_a, part), bias_a));
+  store(i, gate_x, part);
+  store(r, gate_a, part);
+  const V x = hn::Mul(u, i);
+  if (first) return {set(0.0f), x};
+  const Decay d = decay_of(hn::Mul(decay, r));
+  return {d.a, hn::Mul(d.m, x)};
+}
 
-// Carried along time for each channel of a tile.
-struct Carried {
-  HWY_ALIGN float values[kChannelTile + kMaxLanes];
+struct Forward {
+  Tensor u, gate_x, gate_a, bias_x, bias_a, a_param, positions, h, state;
+  std::int64_t sequences, length;
 };
 
-// Returns −8 softplus(p), which is log a for r = 1. Its derivative is −8 σ(p).
-HWY_INLINE V log_decay(V p) {
-  // softplus without overflow: max(p, 0) + log1p(e^−|p|).
-  const V tail = hn::Log1p(kF, exponential(hn::Neg(hn::Abs(p))));
-  return hn::Mul(set(-kRgLruC), hn::Add(hn::Max(set(0.0f), p), tail));
+// One pass over time: gates and recurrence.
+template <class T>
+void one_pass(const Forward& f, const T* in, T* out) {
+  const std::int64_t channels = f.u.columns();
+  const auto* position = f.positions.as<std::int32_t>();
+  for_channel_tiles(f.sequences, channels, lanes(), [&](const ChannelTile& tile) {
+    Carried decay, held;
+    log_decays(f.a_param, tile, decay);
+    start(row_of(f.state, tile.sequence), tile, held);
+    for (std::int64_t t = tile.sequence * f.length; t < (tile.sequence + 1) * f.length; ++t) {
+      const bool first = position[t] == 0;
+      for (std::int64_t c = tile.begin; c < tile.end; c += lanes()) {
+        const std::int64_t at = t * channels + c, part = tile.end - c;
+        float* const carried = held.values + c - tile.begin;
+        const Input input = input_of(load(in + at, part), f.gate_x.f32() + at, f.gate_a.f32() + at,
+                                     load(f.bias_x.f32() + c, part), load(f.bias_a.f32() + c, part),
+                                     load(decay.values + c - tile.begin), first, part);
+        const V next = first ? input.x : hn::MulAdd(input.a, load(carried), input.x);
+        store(next, carried);
+        store(next, out + at, part);
+      }
+    }
+    if (f.state) finish(held, tile, f.state.f32() + tile.sequence * channels);
+  });
 }
 
-void log_decays(const Tensor& a_param, const ChannelTile& tile, Carried& decay) {
-  for (std::int64_t c = tile.begin; c < tile.end; c += lanes())
-    store(log_decay(load(a_param.f32() + c, tile.end - c)), decay.values + c - tile.begin);
-}
-
-// row (1, R), or zeros if it is empty.
-void start(const float* row, const ChannelTile& tile, Carried& carried, float otherwise = 0.0f) {
-  for (std::int64_t c = tile.begin; c < tile.end; c += lanes()) {
-    store(row ? load(row + c, tile.end - c) : set(otherwise), carried.values + c - tile.begin);
+// The same where there are fewer channels than would keep the threads busy: they compute the gates
+// of a block of time together, then the recurrence, which is the lesser part, by channels.
+template <class T>
+void by_time(const Forward& f, const T* in, T* out) {
+  const std::int64_t channels = f.u.columns();
+  const auto* position = f.positions.as<std::int32_t>();
+  const std::vector<float> decay = all_log_decays(f.a_param);
+  thread_local std::vector<float> memory;
+  memory.resize(static_cast<std::size_t>(2 * std::min(f.length, kTimeBlock) * channels));
+  std::vector<float> carried(static_cast<std::size_t>(channels), 0.0f);
+  for (std::int64_t s = 0; s < f.sequences; ++s) {
+    const float* before = row_of(f.state, s);
+    before ? std::copy_n(before, channels, carried.data())
+           : std::fill_n(carried.data(), channels, 0.0f);
+    for (std::int64_t done = 0; done < f.length; done += kTimeBlock) {
+      const std::int64_t begin = s * f.length + done, rows = std::min(kTimeBlock, f.length - done);
+      float *const a = memory.data(), *const x = a + rows * channels;
+      parallel_for(rows, 16, [&](std::int64_t from, std::int64_t to) {
+        for (std::int64_t t = from; t < to; ++t) {
+          for (std::int64_t c = 0; c < channels; c += lanes()) {
+            const std::int64_t at = (begin + t) * channels + c, part = channels - c;
+            const Input input =
+                input_of(load(in + at, part), f.gate_x.f32() + at, f.gate_a.f32() + at,
+                         load(f.bias_x.f32() + c, part), load(f.bias_a.f32() + c, part),
+                         load(decay.data() + c, part), position[begin + t] == 0, part);
+            store(input.a, a + t * channels + c, part);
+            store(input.x, x + t * channels + c, part);
+          }
+        }
+      });
+      for_channel_tiles(1, channels, lanes(), [&](const ChannelTile& tile) {
+        for (std::int64_t c = tile.begin; c < tile.end; c += lanes()) {
+          const std::int64_t part = tile.end - c;
+          V next = load(carried.data() + c, part);
+          for (std::int64_t t = 0; t < rows; ++t) {
+            const V own = load(x + t * channels + c, part);
+            next = position[begin + t] == 0
+                       ? own
+                       : hn::MulAdd(load(a + t * channels + c, part), next, own);
+            store(next, out + (begin + t) * channels + c, part);
+          }
+          store(next, carried.data() + c, part);
+        }
+      });
+    }
+    if (f.state) std::copy_n(carried.data(), channels, f.state.f32() + s * channels);
   }
-}
-
-void finish(const Carried& carried, const ChannelTile& tile, float* row) {
-  for (std::int64_t c = tile.begin; c < tile.end; c += lanes())
-    store(load(carried.values + c - tile.begin), row + c, tile.end - c);
-}
-
-const float* row_of(const Tensor& x, std::int64_t row) {
-  return x ? x.f32() + row * x.stride() : nullptr;
-}
-
-// a = e^(log a), m = √(1 − a²) and 1/m, from one exponential: with e = a − 1, 1 − a² = −e (2 + e).
-struct Decay {
-  V a, m, inverse_m;
-};
-HWY_INLINE Decay decay_of(V log_a) {
-  const V e = exponential_minus_one(log_a);
-  const V square = hn::Neg(hn::Mul(e, hn::Add(e, set(2.0f))));
-  const V inverse = reciprocal_root(hn::Max(set(1e-30f), square));
-  return {hn::Add(e, set(1.0f)), hn::Mul(square, inverse), inverse};
-}
-
-std::int64_t length_of(const Tensor& x, std::int64_t sequences) {
-  return x.rows() / std::max<std::int64_t>(sequences, 1);
 }
 
 void RgLru(const Tensor& u, const Tensor& gate_x, const Tensor& gate_a, const Tensor& bias_x,
            const Tensor& bias_a, const Tensor& a_param, const Tensor& positions,
            std::int64_t sequences, const Tensor& h, const Tensor& state) {
-  const std::int64_t channels = u.columns(), length = length_of(u, sequences);
-  const auto* position = positions.as<std::int32_t>();
+  EYRIE_CHECK(u.dtype() == h.dtype(), "rg_lru: u and h of one dtype");
+  const Forward f{u,
+                  gate_x,
+                  gate_a,
+                  bias_x,
+                  bias_a,
+                  a_param,
+                  positions,
+                  h,
+                  state,
+                  sequences,
+                  length_of(u, sequences)};
   with_type(u, [&](auto* in) {
     auto* out = static_cast<decltype(in)>(h.data());
-    EYRIE_CHECK(u.dtype() == h.dtype(), "rg_lru: u and h of one dtype");
-    for_channel_tiles(sequences, channels, lanes(), [&](const ChannelTile& tile) {
-      Carried decay, held;
-      log_decays(a_param, tile, decay);
-      start(row_of(state, tile.sequence), tile, held);
-      for (std::int64_t t = tile.sequence * length; t < (tile.sequence + 1) * length; ++t) {
-        const bool first = position[t] == 0;
-        for (std::int64_t c = tile.begin; c < tile.end; c += lanes()) {
-          const std::int64_t at = t * channels + c, part = tile.end - c;
-          float* const carried = held.values + c - tile.begin;
-          const V i = sigmoid(hn::Add(load(gate_x.f32() + at, part), load(bias_x.f32() + c, part)));
-          const V r = sigmoid(hn::Add(load(gate_a.f32() + at, part), load(bias_a.f32() + c, part)));
-          store(i, gate_x.f32() + at, part);
-          store(r, gate_a.f32() + at, part);
-          V next = hn::Mul(load(in + at, part), i);
-          if (!first) {
-            const Decay d = decay_of(hn::Mul(load(decay.values + c - tile.begin), r));
-            next = hn::MulAdd(d.a, load(carried), hn::Mul(d.m, next));
-          }
-          store(next, carried);
-          store(next, out + at, part);
-        }
-      }
-      if (state) finish(held, tile, state.f32() + tile.sequence * channels);
-    });
+    too_narrow(sequences, u.columns(), lanes(), 1) ? by_time(f, in, out) : one_pass(f, in, out);
   });
 }
 
@@ -165,99 +196,6 @@ void RgLruBackwardSummary(const Tensor& dh, const Tensor& r, const Tensor& a_par
   });
 }
 
-// Gradients that are sums over time, for one tile.
-struct TimeSums {
-  Carried bias_x, bias_a, log_a;
-};
-
-// The gradient's way through one sequence's channels of a tile, backwards in time.
-template <class T, class G>
-void backward_tile(const RgLruBackward& args, const ChannelTile& tile, std::int64_t length,
-                   const T* inputs, const T* states, G* out_x, G* out_a, TimeSums& sums) {
-  const std::int64_t channels = args.u.columns(), begin = tile.sequence * length;
-  const auto* position = args.positions.as<std::int32_t>();
-  const float* initial = row_of(args.initial_state, tile.sequence);
-  Carried decay, carried;  // carried: a[t+1] · g[t+1], where g[t] is what arrives at h[t]
-  log_decays(args.a_param, tile, decay);
-  start(row_of(args.dstate_last, tile.sequence), tile, carried);
-  for (Carried* sum : {&sums.bias_x, &sums.bias_a, &sums.log_a}) start(nullptr, tile, *sum);
-  const auto add = [](Carried& sum, std::int64_t place, V term) {
-    store(hn::Add(load(sum.values + place), term), sum.values + place);
-  };
-  for (std::int64_t t = begin + length - 1; t >= begin; --t) {
-    const bool first = position[t] == 0;
-    for (std::int64_t c = tile.begin; c < tile.end; c += lanes()) {
-      const std::int64_t at = t * channels + c, part = tile.end - c, place = c - tile.begin;
-      const V g = hn::Add(load(args.dh.f32() + at, part), load(carried.values + place));
-      const V i = load(args.i.f32() + at, part), r = load(args.r.f32() + at, part);
-      const V u = load(inputs + at, part);
-      V dgated = g, dr = set(0.0f), next = set(0.0f);
-      if (!first) {
-        const V before = t > begin ? load(states + at - channels, part)
-                         : initial ? load(initial + c, part)
-                                   : set(0.0f);
-        const V slope_of_r = load(decay.values + place);
-        const Decay d = decay_of(hn::Mul(slope_of_r, r));
-        // d√(1 − a²)/d(1 − a²), bounded.
-        const V slope = hn::Min(hn::Mul(set(0.5f), d.inverse_m), set(kMostRootSlope));
-        // d/dlog a of a·before + m·gated, with d(1 − a²)/dlog a = −2a².
-        const V through_m =
-            hn::Mul(hn::Mul(hn::Mul(u, i), slope), hn::Mul(set(-2.0f), hn::Mul(d.a, d.a)));
-        const V dlog_a = hn::Mul(g, hn::MulAdd(d.a, before, through_m));
-        dr = hn::Mul(dlog_a, slope_of_r);
-        add(sums.log_a, place, hn::Mul(dlog_a, r));
-        dgated = hn::Mul(g, d.m);
-        next = hn::Mul(d.a, g);
-      }
-      store(next, carried.values + place);
-      store(hn::Mul(dgated, i), args.du.f32() + at, part);
-      const V dx = hn::Mul(hn::Mul(dgated, u), hn::Mul(i, hn::Sub(set(1.0f), i)));
-      const V da = hn::Mul(dr, hn::Mul(r, hn::Sub(set(1.0f), r)));
-      store(dx, out_x + at, part);
-      store(da, out_a + at, part);
-      add(sums.bias_x, place, dx);
-      add(sums.bias_a, place, da);
-    }
-  }
-  if (args.dinitial_state)
-    finish(carried, tile, args.dinitial_state.f32() + tile.sequence * channels);
-}
-
-// The sums over time of every sequence are added in the order of the sequences.
-void RgLruBackwardKernel(const RgLruBackward& args, std::int64_t sequences) {
-  const std::int64_t channels = args.u.columns(), length = length_of(args.u, sequences);
-  static thread_local std::vector<float> memory;  // (3, sequences, channels)
-  memory.resize(static_cast<std::size_t>(3 * sequences * channels));
-  float* const sums = memory.data();
-  const auto sums_of = [&](std::int64_t which, std::int64_t sequence) {
-    return sums + (which * sequences + sequence) * channels;
-  };
-  with_type(args.u, [&](auto* inputs) {
-    const auto* states = static_cast<decltype(inputs)>(args.h.data());
-    with_type(args.dgate_x, [&](auto* out_x) {
-      auto* out_a = static_cast<decltype(out_x)>(args.dgate_a.data());
-      for_channel_tiles(sequences, channels, lanes(), [&](const ChannelTile& tile) {
-        TimeSums tile_sums;
-        backward_tile(args, tile, length, inputs, states, out_x, out_a, tile_sums);
-        finish(tile_sums.bias_x, tile, sums_of(0, tile.sequence));
-        finish(tile_sums.bias_a, tile, sums_of(1, tile.sequence));
-        finish(tile_sums.log_a, tile, sums_of(2, tile.sequence));
-      });
-    });
-  });
-  for (std::int64_t c = 0; c < channels; c += lanes()) {
-    const std::int64_t part = channels - c;
-    V totals[3] = {set(0.0f), set(0.0f), set(0.0f)};
-    for (std::int64_t which = 0; which < 3; ++which)
-      for (std::int64_t q = 0; q < sequences; ++q)
-        totals[which] = hn::Add(totals[which], load(sums_of(which, q) + c, part));
-    const V dlog_decay = hn::Mul(set(-kRgLruC), sigmoid(load(args.a_param.f32() + c, part)));
-    store(totals[0], args.dbias_x.f32() + c, part);
-    store(totals[1], args.dbias_a.f32() + c, part);
-    store(hn::Mul(totals[2], dlog_decay), args.da_param.f32() + c, part);
-  }
-}
-
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace eyrie::tensor::cpu
@@ -286,10 +224,6 @@ void rg_lru_backward_summary(const Tensor& dh, const Tensor& r, const Tensor& a_
                              const Tensor& first) {
   HWY_DYNAMIC_DISPATCH(RgLruBackwardSummary)
   (dh, r, a_param, positions, sequences, product, first);
-}
-HWY_EXPORT(RgLruBackwardKernel);
-void rg_lru_backward(const RgLruBackward& args, std::int64_t sequences) {
-  HWY_DYNAMIC_DISPATCH(RgLruBackwardKernel)(args, sequences);
 }
 
 }  // namespace eyrie::tensor::cpu

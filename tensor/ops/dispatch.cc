@@ -2,72 +2,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "tensor/cpu/attention_tiles.h"
 #include "tensor/cpu/kernels.h"
-#include "tensor/operation_times.h"
+#include "tensor/ops/run_on_device.h"
 #include "tensor/transfer.h"
 
 namespace eyrie::tensor {
-namespace {
-
-// Measures one operation from here to the end of the scope, if times are recorded.
-class Timed {
- public:
-  explicit Timed(const char* name) {
-    if (!recording_operation_times()) return;
-    name_ = name;
-    start_ = Clock::now();
-  }
-  ~Timed() {
-    if (name_.empty()) return;
-    const std::chrono::duration<double> taken = Clock::now() - start_;
-    add_operation_time(name_, taken.count());
-  }
-  Timed(const Timed&) = delete;
-  Timed& operator=(const Timed&) = delete;
-
- private:
-  using Clock = std::chrono::steady_clock;
-  std::string name_;
-  Clock::time_point start_;
-};
-
-// Calls the implementation for the device that `operand` is on; on meta returns `otherwise`.
-template <class Value, class... Parameters, class... Arguments>
-Value run_for(const char* name, Value otherwise, const Tensor& operand,
-              Value (*on_cpu)(Parameters...), Arguments&&... arguments) {
-  if (operand.device() == Device::kMeta) return otherwise;
-  if (operand.device() == Device::kCuda) throw base::Error("this build of Eyrie has no CUDA");
-  const Timed timed(name);
-  return on_cpu(std::forward<Arguments>(arguments)...);
-}
-
-// The same for an operation that returns nothing.
-template <class... Parameters, class... Arguments>
-void run(const char* name, const Tensor& operand, void (*on_cpu)(Parameters...),
-         Arguments&&... arguments) {
-  if (operand.device() == Device::kMeta) return;
-  if (operand.device() == Device::kCuda) throw base::Error("this build of Eyrie has no CUDA");
-  const Timed timed(name);
-  on_cpu(std::forward<Arguments>(arguments)...);
-}
-
-void check_same_shape(const char* operation, const Tensor& a, const Tensor& b) {
-  EYRIE_CHECK(
-      a.rows() == b.rows() && a.columns() == b.columns(),
-      fmt::format("{}: {}x{} and {}x{}", operation, a.rows(), a.columns(), b.rows(), b.columns()));
-}
-
-void check_int8(const char* operation, const Tensor& q, const Tensor& scales, std::int64_t block) {
-  EYRIE_CHECK(q.dtype() == DType::kInt8 && block > 0 && scales.rows() == q.rows() &&
-                  scales.columns() == int8_scales(q.columns(), block),
-              fmt::format("{}: int8 {}x{} in blocks of {} with scales {}x{}", operation, q.rows(),
-                          q.columns(), block, scales.rows(), scales.columns()));
-}
-
-}  // namespace
 
 // ---- adamw.h
 
@@ -221,69 +162,11 @@ void embed(const Tensor& table, const Tensor& tokens, float scale, const Tensor&
   run(__func__, table, cpu::embed, table, tokens, scale, out, first);
 }
 
-void embed_int8(const Tensor& table, const Tensor& scales, std::int64_t block, const Tensor& tokens,
-                float scale, const Tensor& out) {
-  check_int8("embed_int8", table, scales, block);
-  EYRIE_CHECK(table.columns() == out.columns() && tokens.count() == out.rows(),
-              "embed_int8: a row per token");
-  run(__func__, table, cpu::embed_int8, table, scales, block, tokens, scale, out);
-}
-
 void embed_backward(const Tensor& dout, const Tensor& tokens, float scale, const Tensor& dtable,
                     std::int64_t first) {
   EYRIE_CHECK(dtable.columns() == dout.columns() && tokens.count() == dout.rows(),
               "embed_backward: a row per token");
   run(__func__, dout, cpu::embed_backward, dout, tokens, scale, dtable, first);
-}
-
-// ---- few_rows.h
-
-void few_rows(std::span<const FewRowsProduct> products) {
-  for (const FewRowsProduct& p : products) {
-    EYRIE_CHECK(
-        (p.transposed ? p.w.columns() : p.w.rows()) == p.x.columns() &&
-            (p.transposed ? p.w.rows() : p.w.columns()) == p.out.columns() &&
-            p.x.rows() == products[0].x.rows() && p.x.rows() == p.out.rows() &&
-            (!p.bias || p.bias.count() == p.out.columns()) &&
-            (p.x.dtype() == p.w.dtype() || p.x.dtype() == DType::kFloat32 ||
-             (p.w.dtype() == DType::kInt8 && p.transposed)),
-        fmt::format("few_rows: x {}x{} {}, w {}x{}{} {}, out {}x{}", p.x.rows(), p.x.columns(),
-                    name_of(p.x.dtype()), p.w.rows(), p.w.columns(), p.transposed ? "^T" : "",
-                    name_of(p.w.dtype()), p.out.rows(), p.out.columns()));
-  }
-  for (const FewRowsProduct& p : products)
-    if (p.w.dtype() == DType::kInt8) check_int8("few_rows", p.w, p.scales, p.block);
-  if (!products.empty()) run(__func__, products[0].out, cpu::few_rows, products);
-}
-
-void attention_step(const Tensor& q, std::span<const KeyRing> rings, std::int64_t heads,
-                    const Tensor& out) {
-  EYRIE_CHECK(std::ssize(rings) == q.rows() && q.dtype() == out.dtype(),
-              "attention_step: one ring per sequence, one dtype");
-  run(__func__, q, cpu::attention_step, q, rings, heads, out);
-}
-
-// ---- int8.h
-
-void quantize(const Tensor& w, std::int64_t block, const Tensor& q, const Tensor& scales) {
-  check_same_shape("quantize", w, q);
-  check_int8("quantize", q, scales, block);
-  run(__func__, w, cpu::quantize, w, block, q, scales);
-}
-
-void dequantize(const Tensor& q, const Tensor& scales, std::int64_t block, const Tensor& to) {
-  check_same_shape("dequantize", q, to);
-  check_int8("dequantize", q, scales, block);
-  run(__func__, q, cpu::dequantize, q, scales, block, to);
-}
-
-void matmul_int8(const Tensor& x, const Tensor& q, const Tensor& scales, std::int64_t block,
-                 const Tensor& out, const Tensor& bias) {
-  check_int8("matmul_int8", q, scales, block);
-  EYRIE_CHECK(x.columns() == q.columns() && out.columns() == q.rows() && out.rows() == x.rows() &&
-                  (!bias || bias.count() == q.rows()),
-              "matmul_int8: x (M, K), weights (N, K), out (M, N)");
-  run(__func__, x, cpu::matmul_int8, x, q, scales, block, out, bias);
 }
 
 // ---- matmul.h

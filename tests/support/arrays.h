@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -153,12 +154,14 @@ inline void expect_same_bytes(const Array& got, const Array& expected, const std
   EXPECT_TRUE(got.bytes() == expected.bytes()) << what << ": other bits";
 }
 
-// `work` makes its outputs anew and returns them; they must be the same bits on 1, 2 and 3 threads.
-inline void expect_same_bits_on_any_threads(const std::function<std::vector<Array>()>& work) {
+// `work` makes its outputs anew and returns them; they must be the same bits on one thread and on
+// each of these numbers of threads.
+inline void expect_same_bits_on_any_threads(const std::function<std::vector<Array>()>& work,
+                                            std::initializer_list<int> numbers = {2, 3}) {
   const int before = tensor::thread_count();
   tensor::set_thread_count(1);
   const std::vector<Array> one = work();
-  for (const int threads : {2, 3}) {
+  for (const int threads : numbers) {
     tensor::set_thread_count(threads);
     const std::vector<Array> more = work();
     ASSERT_EQ(one.size(), more.size());

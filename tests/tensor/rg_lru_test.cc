@@ -420,38 +420,45 @@ TEST(RgLru, NanStaysInItsChannelAndDocument) {
   EXPECT_TRUE(std::isnan(h(5, 3)));
 }
 
+// Few channels: several threads share the time of a long sequence.
 TEST(RgLru, SameBitsOnAnyThreads) {
-  const Sizes s{2, 203, positions_of({8, 3, 1, 1, 2, 15})};
-  for (const DType dtype : kBothDTypes) {
-    const Array dh = Array::normal(DType::kFloat32, s.tokens(), s.channels, 8);
-    test::expect_same_bits_on_any_threads([&] {
-      Layer layer(s, dtype);
-      Array h(dtype, s.tokens(), s.channels), du(DType::kFloat32, s.tokens(), s.channels),
-          dgx(dtype, s.tokens(), s.channels), dga(dtype, s.tokens(), s.channels),
-          dbx(DType::kFloat32, 1, s.channels), dba(DType::kFloat32, 1, s.channels),
-          dap(DType::kFloat32, 1, s.channels), dinitial(DType::kFloat32, 2, s.channels);
-      const Array initial = layer.state;
-      rg_lru(layer.u, layer.gate_x, layer.gate_a, layer.bias_x, layer.bias_a, layer.a_param,
-             layer.positions, s.sequences, h, layer.state);
-      rg_lru_backward({.dh = dh,
-                       .u = layer.u,
-                       .i = layer.gate_x,
-                       .r = layer.gate_a,
-                       .h = h,
-                       .a_param = layer.a_param,
-                       .positions = layer.positions,
-                       .initial_state = initial,
-                       .dstate_last = {},
-                       .du = du,
-                       .dgate_x = dgx,
-                       .dgate_a = dga,
-                       .dbias_x = dbx,
-                       .dbias_a = dba,
-                       .da_param = dap,
-                       .dinitial_state = dinitial},
-                      s.sequences);
-      return std::vector<Array>{h, layer.state, du, dgx, dga, dbx, dba, dap, dinitial};
-    });
+  const auto all = {Sizes{2, 203, positions_of({8, 3, 1, 1, 2, 15})},
+                    Sizes{1, 5, positions_of({700, 2000, 1, 1899})},
+                    Sizes{2, 37, positions_of({520})}};
+  for (const Sizes& s : all) {
+    for (const DType dtype : kBothDTypes) {
+      const Array dh = Array::normal(DType::kFloat32, s.tokens(), s.channels, 8);
+      test::expect_same_bits_on_any_threads(
+          [&] {
+            Layer layer(s, dtype);
+            Array h(dtype, s.tokens(), s.channels), du(DType::kFloat32, s.tokens(), s.channels),
+                dgx(dtype, s.tokens(), s.channels), dga(dtype, s.tokens(), s.channels),
+                dbx(DType::kFloat32, 1, s.channels), dba(DType::kFloat32, 1, s.channels),
+                dap(DType::kFloat32, 1, s.channels), dinitial(DType::kFloat32, 2, s.channels);
+            const Array initial = layer.state;
+            rg_lru(layer.u, layer.gate_x, layer.gate_a, layer.bias_x, layer.bias_a, layer.a_param,
+                   layer.positions, s.sequences, h, layer.state);
+            rg_lru_backward({.dh = dh,
+                             .u = layer.u,
+                             .i = layer.gate_x,
+                             .r = layer.gate_a,
+                             .h = h,
+                             .a_param = layer.a_param,
+                             .positions = layer.positions,
+                             .initial_state = initial,
+                             .dstate_last = {},
+                             .du = du,
+                             .dgate_x = dgx,
+                             .dgate_a = dga,
+                             .dbias_x = dbx,
+                             .dbias_a = dba,
+                             .da_param = dap,
+                             .dinitial_state = dinitial},
+                            s.sequences);
+            return std::vector<Array>{h, layer.state, du, dgx, dga, dbx, dba, dap, dinitial};
+          },
+          {2, 5, 13});
+    }
   }
 }
 
