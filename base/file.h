@@ -52,6 +52,9 @@ class MappedFile {
   MappedFile& operator=(MappedFile&&) = delete;
   ~MappedFile();
   std::span<const std::byte> bytes() const { return {data_, size_}; }
+  // These bytes are not needed soon: they no longer count as this process's memory, and are read
+  // again if they are used again.
+  void release(std::size_t first, std::size_t count) const;
 
  private:
   const std::byte* data_ = nullptr;

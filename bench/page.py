@@ -41,10 +41,10 @@ def peers_part(lines, peers):
         own = all_["eyrie"]["tokens/s"]
         for name, values in all_.items():
             rows.append([size, length, dtype, name, number(values["tokens/s"]), f"{values['share_of_peak']:.2f}",
-                         "" if name == "eyrie" else f"{own / values['tokens/s']:.2f}"])
+                         "" if name == "eyrie" else f"{own / values['tokens/s']:.2f}", number(values["peak_MB"]) if "peak_MB" in values else ""])
     lines += ["### Training beside PyTorch", "", "Whole steps of 2,048 tokens: forward, backward, clipping, AdamW. " +
               "; ".join(f"“{name}” is {what}" for name, what in NAMES.items()) + ".", ""]
-    table(lines, ["size", "sequence", "dtype", "implementation", "tokens/s", "share of the product peak", "Eyrie / this"], rows)
+    table(lines, ["size", "sequence", "dtype", "implementation", "tokens/s", "share of the product peak", "Eyrie / this", "peak memory, MB"], rows)
 
 
 def machine_part(lines, result):
@@ -71,6 +71,8 @@ def machine_part(lines, result):
         lines += ["### Operations outside of products", "", "Least, median and most of the shapes 1 × 8192, 8 × 1024 and 64 × 128 tokens with widths 256, 512 and 2560.", ""]
         kinds = {}
         for name, values in groups["operations"]:
+            if arguments(name)["width"] == "16":
+                continue  # compares numbers of threads
             kinds.setdefault((name.split("/")[0], dtype_of(arguments(name))), []).append(values["of_copy"])
         table(lines, ["operation", "dtype", "of copy"],
               [[*kind, " … ".join(f"{share:.2f}" for share in (min(all_), sorted(all_)[len(all_) // 2], max(all_)))] for kind, all_ in kinds.items()])

@@ -14,7 +14,8 @@ def of_peer(folder, python, implementation, size, dtype, length, threads):
          "--threads", str(threads), "--steps", "6", "--max-seconds", "40"], capture_output=True, text=True).stdout
     rate = re.search(r'"tokens_per_s": ([0-9.]+)', out)
     share = re.search(r'"mfu": ([0-9.]+)', out)
-    return (float(rate.group(1)), float(share.group(1))) if rate and share else None
+    memory = re.search(r'"rss_mb": ([0-9.]+)', out)  # MiB
+    return tuple(float(x.group(1)) * factor for x, factor in ((rate, 1), (share, 1), (memory, 1.048576))) if rate and share and memory else None
 
 
 def of_eyrie(bench, size, dtype, length):
@@ -22,11 +23,11 @@ def of_eyrie(bench, size, dtype, length):
     out = subprocess.run([bench, f"--benchmark_filter={name}", "--benchmark_min_time=4", "--benchmark_format=json"],
                          capture_output=True, text=True, check=True).stdout
     one = json.loads(out)["benchmarks"][0]
-    return one["tokens/s"], one["share_of_peak"]
+    return one["tokens/s"], one["share_of_peak"], one["peak_MB"]
 
 
 def against_peers(folder, python, bench, rounds, threads, only):
-    """Case -> implementation -> medians of tokens/s and of the share of the product peak."""
+    """Case -> implementation -> medians of tokens/s, of the share of the product peak and of the largest resident memory."""
     cases = {}
     for size in SIZES:
         for length in LENGTHS:
@@ -45,6 +46,7 @@ def against_peers(folder, python, bench, rounds, threads, only):
                         if value:
                             values.setdefault(implementation, []).append(value)
                 cases[case] = {name: {"tokens/s": float(f"{statistics.median(v[0] for v in all_):.4g}"),
-                                      "share_of_peak": float(f"{statistics.median(v[1] for v in all_):.3g}")}
+                                      "share_of_peak": float(f"{statistics.median(v[1] for v in all_):.3g}"),
+                                      "peak_MB": round(statistics.median(v[2] for v in all_))}
                                for name, all_ in values.items()}
     return cases

@@ -55,44 +55,54 @@ void InferenceParameters::store(std::size_t unit, int parameter, std::int64_t fi
   }
 }
 
+// Part `part` of a parameter in int8, whose memory is allocated with its first one.
+const Weight& InferenceParameters::int8_part(std::size_t unit, int parameter, std::int64_t part) {
+  const ParameterInfo& at = info(unit, parameter);
+  Stored& stored = stored_[unit][static_cast<std::size_t>(parameter)];
+  if (stored.parts.empty()) {
+    const std::int64_t in = rows_of(at) / at.parts, out = columns_of(at);
+    const std::int64_t rows = at.linear ? out : in, columns = at.linear ? in : out;
+    const std::int64_t block = at.linear ? columns : std::min(kEmbeddingBlock, columns),
+                       scales = tensor::int8_scales(columns, block);
+    stored.memory = tensor::Buffer(static_cast<std::size_t>(at.count()));
+    stored.scales = tensor::Buffer(static_cast<std::size_t>(at.parts * rows * scales) * 4);
+    for (std::int64_t p = 0; p < at.parts; ++p) {
+      const Tensor q = stored.memory.view(DType::kInt8, rows, columns, p * rows * columns);
+      stored.parts.push_back(
+          {q, true, stored.scales.view(DType::kFloat32, rows, scales, p * rows * scales * 4),
+           block});
+    }
+  }
+  return stored.parts[static_cast<std::size_t>(part)];
+}
+
 // Rows of the embedding, or whole parts of a linear layer, which are turned to (out, in) first.
 void InferenceParameters::store_int8(std::size_t unit, int parameter, std::int64_t first,
                                      std::span<const float> values) {
   const ParameterInfo& at = info(unit, parameter);
-  Stored& stored = stored_[unit][static_cast<std::size_t>(parameter)];
-  const std::int64_t in = rows_of(at) / at.parts, out = columns_of(at);
-  const std::int64_t rows = at.linear ? out : in, columns = at.linear ? in : out;
-  const std::int64_t block = at.linear ? columns : std::min(kEmbeddingBlock, columns),
-                     scales = tensor::int8_scales(columns, block);
-  const auto part_of = [&](tensor::Buffer& memory, std::int64_t part, DType dtype,
-                           std::int64_t of_row) {
-    return memory.view(dtype, rows, of_row, part * rows * of_row * size_of(dtype));
-  };
-  if (stored.parts.empty()) {
-    stored.memory = tensor::Buffer(static_cast<std::size_t>(at.count()));
-    stored.scales = tensor::Buffer(static_cast<std::size_t>(at.parts * rows * scales) * 4);
-    for (std::int64_t part = 0; part < at.parts; ++part) {
-      stored.parts.push_back({part_of(stored.memory, part, DType::kInt8, columns), true,
-                              part_of(stored.scales, part, DType::kFloat32, scales), block});
-    }
-  }
+  const Weight& table = int8_part(unit, parameter, 0);
+  const std::int64_t rows = table.tensor.rows(), columns = table.tensor.columns();
   const std::int64_t whole = at.linear ? rows * columns : columns;
   EYRIE_CHECK(first % whole == 0 && std::ssize(values) % whole == 0,
               "weights for int8 come in whole rows, those of a linear layer whole");
   float* const from = const_cast<float*>(values.data());
   if (!at.linear) {
-    const Weight& table = stored.parts[0];
     const std::int64_t row = first / columns, count = std::ssize(values) / columns;
-    return tensor::quantize({from, DType::kFloat32, count, columns}, block,
+    return tensor::quantize({from, DType::kFloat32, count, columns}, table.block,
                             table.tensor.row_range(row, count), table.scales.row_range(row, count));
   }
   const tensor::Buffer turned(static_cast<std::size_t>(whole) * sizeof(float));
   const Tensor matrix = turned.view(DType::kFloat32, rows, columns);
   for (std::int64_t done = 0; done < std::ssize(values); done += whole) {
     tensor::transpose({from + done, DType::kFloat32, columns, rows}, matrix);
-    const Weight& part = stored.parts[static_cast<std::size_t>((first + done) / whole)];
-    tensor::quantize(matrix, block, part.tensor, part.scales);
+    quantize(unit, parameter, (first + done) / whole, matrix);
   }
+}
+
+void InferenceParameters::quantize(std::size_t unit, int parameter, std::int64_t part,
+                                   const Tensor& matrix) {
+  const Weight& to = int8_part(unit, parameter, part);
+  tensor::quantize(matrix, to.block, to.tensor, to.scales);
 }
 
 void InferenceParameters::map(std::size_t unit, int parameter, std::int64_t part, const void* data,

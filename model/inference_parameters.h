@@ -36,6 +36,9 @@ class InferenceParameters final : public Parameters {
   // `owner` keeps it alive. Only for operands of matrix products.
   void map(std::size_t unit, int parameter, std::int64_t part, const void* data,
            std::shared_ptr<const void> owner);
+  // Stores a part in int8, from fp32 or bf16; a linear layer's is (out, in). Only where
+  // stored_dtype() is int8.
+  void quantize(std::size_t unit, int parameter, std::int64_t part, const tensor::Tensor& matrix);
 
  private:
   bool is_int8(std::size_t unit, int parameter) const {
@@ -48,6 +51,7 @@ class InferenceParameters final : public Parameters {
     tensor::Buffer memory, scales;
     std::vector<Weight> parts;
   };
+  const Weight& int8_part(std::size_t unit, int parameter, std::int64_t part);  // allocated
 
   std::vector<std::vector<Stored>> stored_;  // by unit and parameter
   bool transposed_, int8_;

@@ -1,7 +1,8 @@
 // One training step of the 10m and 60m sizes on random tokens, 2,048 tokens per step: forward,
-// backward, clipping, AdamW, as the trainer does on one rank. Counters: tokens/s, model FLOP/s, and
-// their share of the best product of 2048³ of the same run.
+// backward, clipping, AdamW, as the trainer does on one rank. Counters: tokens/s, model FLOP/s and
+// their share of the best product of 2048³ of the same run, and the largest resident memory so far.
 #include <benchmark/benchmark.h>
+#include <sys/resource.h>
 
 #include <chrono>
 #include <cmath>
@@ -101,6 +102,9 @@ void TrainStep(benchmark::State& state) {
   };
   train_step();  // memory is allocated, products are prepared
   for (auto _ : state) train_step();
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);  // of the process: with one benchmark in it, of its steps
+  state.counters["peak_MB"] = static_cast<double>(usage.ru_maxrss) * 1024 / 1e6;
   state.counters["tokens/s"] =
       benchmark::Counter(static_cast<double>(n * state.iterations()), benchmark::Counter::kIsRate);
   const double flops =

@@ -12,6 +12,9 @@
 #include "model/weights/weight_files.h"
 
 namespace eyrie::model {
+
+using tensor::DType;
+
 namespace {
 
 constexpr const char* kEmbedding = "model.embed_tokens.weight";
@@ -89,42 +92,58 @@ HuggingFaceWeights::HuggingFaceWeights(const base::Path& directory)
   rows_ = std::make_unique<NamedRows>(std::move(tensors), Naming::kHuggingFace, rows_of(config_));
 }
 
+// A tensor that lies in the file as it is used, or is quantized from there, is not read and copied.
+bool HuggingFaceWeights::can_be_mapped(const NamedTensor& tensor, DType wanted) const {
+  const auto& entry = files_->file_of.at(tensor.name)->entries().at(tensor.name);
+  const bool fp32 = entry.type() == StoredType::kFloat32,
+             bf16 = entry.type() == StoredType::kBFloat16;
+  if (entry.begin % (bf16 ? 2 : 4) != 0) return false;
+  return wanted == DType::kInt8 ? fp32 || bf16 : wanted == DType::kFloat32 ? fp32 : bf16;
+}
+
 void HuggingFaceWeights::map(InferenceParameters& parameters) const {
   std::map<const Safetensors*, std::shared_ptr<const base::MappedFile>> mapped;
-  const StoredType wanted = parameters.compute_dtype() == tensor::DType::kFloat32
-                                ? StoredType::kFloat32
-                                : StoredType::kBFloat16;
-  const auto element = static_cast<std::uint64_t>(size_of(parameters.compute_dtype()));
   for (std::size_t u = 0; u < parameters.units().size(); ++u) {
-    for (std::size_t r = 0; r < parameters.units()[u].parameters.size(); ++r) {
-      const parallel::ParameterInfo& info = parameters.units()[u].parameters[r];
+    for (std::size_t i = 0; i < parameters.units()[u].parameters.size(); ++i) {
+      const parallel::ParameterInfo& info = parameters.units()[u].parameters[i];
+      const int r = static_cast<int>(i);
       const auto tensors = tensors_of(info, Naming::kHuggingFace);
-      const bool can_be_mapped =
-          parameters.stored_dtype(u, static_cast<int>(r)) == parameters.compute_dtype() &&
-          info.product &&
-          std::all_of(tensors.begin(), tensors.end(), [&](const NamedTensor& tensor) {
-            const auto& entry = files_->file_of.at(tensor.name)->entries().at(tensor.name);
-            return entry.type() == wanted && entry.begin % element == 0;
-          });
-      if (!can_be_mapped) {
-        read_parameter(*this, u, static_cast<int>(r), parameters);
+      const DType wanted = parameters.stored_dtype(u, r);
+      if (!info.product || !std::all_of(tensors.begin(), tensors.end(), [&](const auto& tensor) {
+            return can_be_mapped(tensor, wanted);
+          })) {
+        read_parameter(*this, u, r, parameters);
         continue;
       }
-      const std::int64_t part_count = info.count() / info.parts;
+      const std::int64_t part_count = info.count() / info.parts, columns = columns_of(info);
       for (const NamedTensor& tensor : tensors) {
         const Safetensors* file = files_->file_of.at(tensor.name);
         auto& memory = mapped[file];
         if (!memory) memory = std::make_shared<const base::MappedFile>(base::Path(file->place()));
-        const std::byte* data = memory->bytes().data() + file->entries().at(tensor.name).begin;
+        const SafetensorsEntry& entry = file->entries().at(tensor.name);
+        const std::byte* data = memory->bytes().data() + entry.begin;
         // This reads the whole tensor, as the first token would anyway.
-        const std::int64_t not_finite = count_not_finite(wanted, data, tensor.count());
+        const StoredType type = *entry.type();
+        const std::int64_t not_finite = count_not_finite(type, data, tensor.count());
         if (not_finite > 0)
           refuse_not_finite(directory_.string(), tensor.name, not_finite, tensor.count());
         const std::int64_t parts = tensor.count() / part_count;
+        const DType stored = type == StoredType::kFloat32 ? DType::kFloat32 : DType::kBFloat16;
+        const auto bytes = static_cast<std::uint64_t>(part_count * size_of(stored));
         for (std::int64_t p = 0; p < parts; ++p) {
-          parameters.map(u, static_cast<int>(r), tensor.part * parts + p,
-                         data + static_cast<std::uint64_t>(p * part_count) * element, memory);
+          const std::byte* part = data + static_cast<std::uint64_t>(p) * bytes;
+          const std::int64_t number = tensor.part * parts + p;
+          if (wanted != DType::kInt8) {
+            parameters.map(u, r, number, part, memory);
+          } else {
+            const std::int64_t other = part_count / columns;
+            parameters.quantize(u, r, number,
+                                {const_cast<std::byte*>(part), stored,
+                                 info.linear ? columns : other, info.linear ? other : columns});
+          }
         }
+        if (wanted == DType::kInt8)
+          memory->release(entry.begin, static_cast<std::size_t>(parts) * bytes);
       }
     }
   }

@@ -50,11 +50,13 @@ class HuggingFaceWeights final : public WeightSource {
   }
 
   // read_weights() for inference: tensors stored in the compute dtype are memory-mapped, so that
-  // they take no memory of their own and are read when they are first used.
+  // they take no memory of their own and are read when they are first used. What is kept in int8 is
+  // quantized from the mapped file.
   void map(InferenceParameters& parameters) const;
 
  private:
   struct Files;
+  bool can_be_mapped(const NamedTensor& tensor, tensor::DType wanted) const;
   base::Path directory_;
   GriffinConfig config_;
   StoredType type_ = StoredType::kFloat32;

@@ -44,6 +44,40 @@ void Dequantize(const Tensor& q, const Tensor& scales, std::int64_t block, const
   });
 }
 
+// One block of a row; returns its scale.
+template <class T>
+float quantize_block(const T* from, std::int64_t count, std::int8_t* to) {
+  constexpr float kMost = 127;
+  const hn::Rebind<std::int8_t, F> bytes;
+  V largest = set(0.0f);
+  for (std::int64_t c = 0; c < count; c += lanes())
+    largest = hn::Max(largest, hn::Abs(load(from + c, count - c)));
+  const float most = hn::GetLane(hn::MaxOfLanes(kF, largest));
+  const V inverse = set(most > 0 ? kMost / most : 0.0f);
+  for (std::int64_t c = 0; c < count; c += lanes()) {
+    // To nearest, ties to even.
+    const auto whole = hn::NearestInt(hn::Mul(load(from + c, count - c), inverse));
+    HWY_ALIGN std::int8_t part[kMaxLanes];
+    hn::Store(hn::DemoteTo(bytes, whole), bytes, part);
+    std::copy_n(part, std::min(lanes(), count - c), to + c);
+  }
+  return most / kMost;
+}
+
+void Quantize(const Tensor& w, std::int64_t block, const Tensor& q, const Tensor& scales) {
+  with_type(w, [&](auto* from) {
+    parallel_for(w.rows(), 16, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin; r < end; ++r) {
+        for (std::int64_t first = 0; first < w.columns(); first += block) {
+          scales.f32()[r * scales.stride() + first / block] =
+              quantize_block(from + r * w.stride() + first, std::min(block, w.columns() - first),
+                             q.as<std::int8_t>() + r * q.stride() + first);
+        }
+      }
+    });
+  });
+}
+
 void EmbedInt8(const Tensor& table, const Tensor& scales, std::int64_t block, const Tensor& tokens,
                float scale, const Tensor& out) {
   const auto* rows = table.as<std::int8_t>();
@@ -74,23 +108,9 @@ void embed_int8(const Tensor& table, const Tensor& scales, std::int64_t block, c
   HWY_DYNAMIC_DISPATCH(EmbedInt8)(table, scales, block, tokens, scale, out);
 }
 
+HWY_EXPORT(Quantize);
 void quantize(const Tensor& w, std::int64_t block, const Tensor& q, const Tensor& scales) {
-  constexpr float kMost = 127;
-  parallel_for(w.rows(), 16, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r) {
-      const float* from = w.f32() + r * w.stride();
-      std::int8_t* to = q.as<std::int8_t>() + r * q.stride();
-      for (std::int64_t first = 0; first < w.columns(); first += block) {
-        const std::int64_t last = std::min(first + block, w.columns());
-        float most = 0;
-        for (std::int64_t c = first; c < last; ++c) most = std::max(most, std::abs(from[c]));
-        scales.f32()[r * scales.stride() + first / block] = most / kMost;
-        const float inverse = most > 0 ? kMost / most : 0.0f;
-        for (std::int64_t c = first; c < last; ++c)
-          to[c] = static_cast<std::int8_t>(std::lrint(from[c] * inverse));
-      }
-    }
-  });
+  HWY_DYNAMIC_DISPATCH(Quantize)(w, block, q, scales);
 }
 
 // A tile of outputs at a time, whose weights fit the cache; the tiles depend on nothing but N.

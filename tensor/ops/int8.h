@@ -14,9 +14,9 @@ constexpr std::int64_t int8_scales(std::int64_t columns, std::int64_t block) {
   return (columns + block - 1) / block;
 }
 
-// w (N, K) fp32 becomes q (N, K) int8 and scales (N, int8_scales(K, block)) fp32: the largest
-// weight of a block becomes ±127, the others are rounded to nearest. A block of zeros has the scale
-// 0. Not finite weights must have been refused before.
+// w (N, K) fp32 or bf16 becomes q (N, K) int8 and scales (N, int8_scales(K, block)) fp32: the
+// largest weight of a block becomes ±127, the others are rounded to nearest. A block of zeros has
+// the scale 0. Not finite weights must have been refused before.
 void quantize(const Tensor& w, std::int64_t block, const Tensor& q, const Tensor& scales);
 
 // to (N, K) fp32 or bf16 = q · scales. The block follows from the sizes of both.
