@@ -110,6 +110,12 @@ void print_best_meshes(const trainer::RunConfig& run, int ranks, const planning:
 void print_splits(const trainer::RunConfig& run, int cores, int nodes, bool as_json) {
   using nlohmann::json;
   const trainer::StageConfig& stage = run.stages.front();
+  if (cores > tensor::cores()) {
+    throw base::InputError(
+        fmt::format("--cores {}: the splits are measured here, where this process may use {}; run "
+                    "it on a node of the job, with all of its cores",
+                    cores, base::counted(tensor::cores(), "core")));
+  }
   const auto compute = run.bf16 ? tensor::DType::kBFloat16 : tensor::DType::kFloat32;
   std::vector<Split> splits;
   for (int threads = 1; threads <= cores; ++threads) {

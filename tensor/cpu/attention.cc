@@ -200,10 +200,12 @@ void add_groups(const std::vector<QueryRange>& groups, const std::vector<KeyGrad
     for (std::int64_t block = begin; block < end; ++block) {
       const std::int64_t s = block / blocks, row = block % blocks * kRows,
                          end_row = std::min(row + kRows, shape.keys);
-      for (std::size_t i = 0; i < groups.size(); ++i) {
+      // all_tasks() lists the groups by their place in the sequence, of every sequence in turn.
+      for (auto i = static_cast<std::size_t>(s); i < groups.size();
+           i += static_cast<std::size_t>(shape.sequences)) {
         const std::int64_t low = std::max(row, groups[i].low),
                            count = std::min(end_row, groups[i].high) - low;
-        if (groups[i].sequence != s || count <= 0) continue;
+        if (count <= 0) continue;
         const KeyGradients part = parts[i].rows(low - groups[i].low, count);
         cpu::add(part.dk, dk.row_range(s * shape.keys + low, count));
         cpu::add(part.dv, dv.row_range(s * shape.keys + low, count));

@@ -50,6 +50,8 @@ expect_in_output "no mesh of 1 rank fits the run" "no mesh of 2 ranks fits the r
 
 say "what is refused"
 refused "$folder/run.yaml" --cores 2 --machine "$folder/machine.yaml"
+refused "$folder/run.yaml" --cores 4096
+expect_last_line "this process may use" "run it on a node of the job"
 refused "$folder/run.yaml" --nodes 2 --machine "$folder/machine.yaml"
 refused "$folder/run.yaml" --mesh data=3 --machine "$folder/machine.yaml"
 expect_last_line "Rank counts that fit"
