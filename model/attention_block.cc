@@ -113,23 +113,18 @@ void AttentionBlock::attend(Pass& pass, const Saved& saved) const {
     }
     state.put(layer_, s, new_keys, new_values);
   }
-  const Tensor& first_key = bounds(pass).first_key;
-  if (pass.starts.empty()) {
-    return tensor::attention(saved.q, all_keys, all_values, first_key,
-                             shape_of(dims_, pass, past, reach), saved.out, saved.log_sum,
-                             pass.scratch);
-  }
-  for (std::int64_t s = 0; s < pass.sequences; ++s) {
-    const std::int64_t row = pass.row_of(s), count = pass.length_of(s);
+  pass.by_length([&](std::int64_t s, std::int64_t count) {
     const auto keys_of = [&](const Tensor& all) {
-      return all.row_range(s * past + row, past + count);
+      return all.row_range(s * past + pass.row_of(s),
+                           count * past + pass.row_of(s + count) - pass.row_of(s));
     };
-    tensor::attention(saved.q.row_range(row, count), keys_of(all_keys), keys_of(all_values),
-                      first_key.column_range(row, count),
-                      {1, count, past + count, dims_.heads.local(), dims_.head_dim, reach},
-                      saved.out.row_range(row, count), saved.log_sum.row_range(row, count),
+    tensor::attention(pass.rows(saved.q, s, count), keys_of(all_keys), keys_of(all_values),
+                      pass.places(bounds(pass).first_key, s, count),
+                      {count, pass.length_of(s), past + pass.length_of(s), dims_.heads.local(),
+                       dims_.head_dim, reach},
+                      pass.rows(saved.out, s, count), pass.rows(saved.log_sum, s, count),
                       pass.scratch);
-  }
+  });
 }
 
 // One token per sequence: its key joins the ring, and its query sees the keys there.

@@ -97,11 +97,11 @@ Pass Griffin::begin_pass(const Parameters& parameters, std::int64_t sequences, s
     std::vector<std::int64_t> from(static_cast<std::size_t>(sequences), 0);
     for (std::int64_t s = 0; state != nullptr && s < sequences; ++s)
       from[static_cast<std::size_t>(s)] = state->position(s);
-    for (std::int64_t s = 0; s < sequences && !pass.starts.empty(); ++s) {
-      tensor::continue_positions({&from[static_cast<std::size_t>(s)], 1},
-                                 pass.positions.column_range(pass.row_of(s), pass.length_of(s)));
-    }
-    if (pass.starts.empty()) tensor::continue_positions(from, pass.positions);
+    pass.by_length([&](std::int64_t s, std::int64_t count) {
+      const auto some = std::span<const std::int64_t>(from).subspan(
+          static_cast<std::size_t>(s), static_cast<std::size_t>(count));
+      tensor::continue_positions(some, pass.places(pass.positions, s, count));
+    });
   }
   if (config_.layers.find_first_of("AG") != std::string::npos)
     tensor::rope_angles(pass.positions, config_.head_dim(), pass.cosines, pass.sines);
@@ -116,15 +116,10 @@ void Griffin::set_attention_bounds(Pass& pass, const Tensor& whole_positions,
     for (std::int64_t s = 0; pass.state != nullptr && s < pass.sequences; ++s)
       bounds.past = std::max(bounds.past, std::min(pass.state->position(s), reach));
     bounds.first_key = pass.saved.allocate(DType::kInt32, 1, pass.tokens());
-    if (pass.starts.empty()) {
-      tensor::first_keys(pass.positions, pass.sequences, bounds.past, reach, bounds.first_key);
-    }
-    for (std::int64_t s = 0; s < pass.sequences && !pass.starts.empty(); ++s) {
-      const auto part = [&](const Tensor& row) {
-        return row.column_range(pass.row_of(s), pass.length_of(s));
-      };
-      tensor::first_keys(part(pass.positions), 1, bounds.past, reach, part(bounds.first_key));
-    }
+    pass.by_length([&](std::int64_t s, std::int64_t count) {
+      tensor::first_keys(pass.places(pass.positions, s, count), count, bounds.past, reach,
+                         pass.places(bounds.first_key, s, count));
+    });
   };
   if (config_.layers.find('A') != std::string::npos) look(pass.local, config_.window);
   if (config_.layers.find('G') != std::string::npos) look(pass.global, GriffinConfig::kUnlimited);

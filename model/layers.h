@@ -52,6 +52,19 @@ struct Pass {
     return row_of(sequence + 1) - row_of(sequence);
   }
   std::int64_t tokens() const { return row_of(sequences); }
+  // Calls walk(first, count) for runs of sequences of one length: all of them, or each by itself.
+  template <class Walk>
+  void by_length(const Walk& walk) const {
+    if (starts.empty()) return walk(std::int64_t{0}, sequences);
+    for (std::int64_t s = 0; s < sequences; ++s) walk(s, std::int64_t{1});
+  }
+  // The part of a run of sequences in x (n, columns), or in a row (1, n).
+  tensor::Tensor rows(const tensor::Tensor& x, std::int64_t first, std::int64_t count) const {
+    return x.row_range(row_of(first), row_of(first + count) - row_of(first));
+  }
+  tensor::Tensor places(const tensor::Tensor& row, std::int64_t first, std::int64_t count) const {
+    return row.column_range(row_of(first), row_of(first + count) - row_of(first));
+  }
   tensor::Device device() const { return positions.device(); }
   tensor::Tensor keep(std::int64_t columns) const {
     return saved.allocate(compute, tokens(), columns);

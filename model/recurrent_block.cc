@@ -87,25 +87,6 @@ void RecurrentBlock::gate_products(const Tensor& u, const UnitView& view, const 
   make_products(products, view.decode);
 }
 
-namespace {
-
-// Calls `walk` for all sequences at once, or for each one if their lengths differ.
-template <class Walk>
-void by_sequence(const Pass& pass, const Walk& walk) {
-  if (pass.starts.empty()) return walk(0, pass.sequences);
-  for (std::int64_t s = 0; s < pass.sequences; ++s) walk(s, 1);
-}
-
-Tensor rows_of(const Pass& pass, const Tensor& t, std::int64_t s, std::int64_t count) {
-  return t.row_range(pass.row_of(s), pass.row_of(s + count) - pass.row_of(s));
-}
-
-Tensor places_of(const Pass& pass, std::int64_t s, std::int64_t count) {
-  return pass.positions.column_range(pass.row_of(s), pass.row_of(s + count) - pass.row_of(s));
-}
-
-}  // namespace
-
 void RecurrentBlock::convolve(const UnitView& view, Pass& pass, Saved& saved) const {
   constexpr std::int64_t kKept = tensor::kConvWidth - 1;
   tensor::ArenaScope scope(pass.scratch);
@@ -118,10 +99,10 @@ void RecurrentBlock::convolve(const UnitView& view, Pass& pass, Saved& saved) co
     history = pass.scratch.allocate(pass.compute, pass.sequences * kKept, dims_.rnn.local());
     tensor::copy(saved.history, history);
   }
-  by_sequence(pass, [&](std::int64_t s, std::int64_t count) {
-    tensor::conv1d(rows_of(pass, saved.conv_in, s, count), view.weight(conv_w_),
-                   view.weight(conv_b_), places_of(pass, s, count), count,
-                   rows_of(pass, saved.conv_out, s, count),
+  pass.by_length([&](std::int64_t s, std::int64_t count) {
+    tensor::conv1d(pass.rows(saved.conv_in, s, count), view.weight(conv_w_), view.weight(conv_b_),
+                   pass.places(pass.positions, s, count), count,
+                   pass.rows(saved.conv_out, s, count),
                    history ? history.row_range(s * kKept, count * kKept) : history);
   });
 }
@@ -144,10 +125,10 @@ void RecurrentBlock::recur(const UnitView& view, Pass& pass, Saved& saved) const
     carried = states();  // the recurrence overwrites the state that it is given
     tensor::copy(saved.start, carried);
   }
-  by_sequence(pass, [&](std::int64_t s, std::int64_t count) {
-    tensor::rg_lru(rows_of(pass, saved.conv_out, s, count), rows_of(pass, saved.i, s, count),
-                   rows_of(pass, saved.r, s, count), input_bias, a_bias, a_param,
-                   places_of(pass, s, count), count, rows_of(pass, saved.h, s, count),
+  pass.by_length([&](std::int64_t s, std::int64_t count) {
+    tensor::rg_lru(pass.rows(saved.conv_out, s, count), pass.rows(saved.i, s, count),
+                   pass.rows(saved.r, s, count), input_bias, a_bias, a_param,
+                   pass.places(pass.positions, s, count), count, pass.rows(saved.h, s, count),
                    carried ? carried.row_range(s, count) : carried);
   });
 }
