@@ -211,7 +211,7 @@ int run_plan(int argc, char** argv) {
   if (!search) run = planning::with_recompute(run, wanted, run.memory_limit);
   if (as_json) {
     if (search) {
-      print_best_meshes(run, *ranks, machine, true);
+      print_best_meshes_json(run, *ranks, machine);
     } else {
       print_json(run, wanted, machine);
     }
@@ -221,7 +221,7 @@ int run_plan(int argc, char** argv) {
               base::counted(static_cast<std::int64_t>(run.stages.size()), "stage"));
   print_machine(machine, run, machine_file.empty());
   if (search) {
-    print_best_meshes(run, *ranks, machine, false);
+    print_best_meshes(run, *ranks, machine);
   } else {
     print_mesh(run, wanted, machine);
   }

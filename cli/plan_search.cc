@@ -61,7 +61,16 @@ std::vector<planning::Candidate> best_of(const trainer::RunConfig& run, int rank
   return found;
 }
 
-void print_best(const trainer::RunConfig& run, int ranks, const planning::Machine& machine) {
+// A split of the cores of every node, with its best mesh, if any fits.
+struct Split {
+  int ranks, threads;  // ranks of a node, threads of a rank
+  planning::Machine machine;
+  std::optional<planning::Candidate> best;
+};
+
+}  // namespace
+
+void print_best_meshes(const trainer::RunConfig& run, int ranks, const planning::Machine& machine) {
   const trainer::StageConfig& stage = run.stages.front();
   const auto found = best_of(run, ranks, machine);
   base::print(
@@ -79,7 +88,8 @@ void print_best(const trainer::RunConfig& run, int ranks, const planning::Machin
   }
 }
 
-void print_best_json(const trainer::RunConfig& run, int ranks, const planning::Machine& machine) {
+void print_best_meshes_json(const trainer::RunConfig& run, int ranks,
+                            const planning::Machine& machine) {
   using nlohmann::json;
   const trainer::StageConfig& stage = run.stages.front();
   json all = {{"ranks", ranks}, {"stage", stage.name}, {"meshes", json::array()}};
@@ -91,20 +101,6 @@ void print_best_json(const trainer::RunConfig& run, int ranks, const planning::M
                              {"duration_s", one.time.all() * static_cast<double>(stage.steps)}});
   }
   base::print_json(all.dump(2) + "\n");
-}
-
-// A split of the cores of every node, with its best mesh, if any fits.
-struct Split {
-  int ranks, threads;  // ranks of a node, threads of a rank
-  planning::Machine machine;
-  std::optional<planning::Candidate> best;
-};
-
-}  // namespace
-
-void print_best_meshes(const trainer::RunConfig& run, int ranks, const planning::Machine& machine,
-                       bool as_json) {
-  as_json ? print_best_json(run, ranks, machine) : print_best(run, ranks, machine);
 }
 
 void print_splits(const trainer::RunConfig& run, int cores, int nodes, bool as_json) {

@@ -69,6 +69,9 @@ RowSum sum_row(float* row, std::int64_t columns, float cap) {
   return cap > 0 ? sum_capped<true>(row, columns, cap) : sum_capped<false>(row, columns, cap);
 }
 
+void put(float value, float* to) { *to = value; }
+void put(float value, BFloat16* to) { *to = to_bfloat16(value); }
+
 // Writes d(nll)/d logits, times `all`, for a row of capped logits y. `target` is an index in the
 // row, or −1.
 template <class T>
@@ -93,12 +96,7 @@ void gradient_row(const float* row, std::int64_t columns, float log_sum, float c
   // The target's own gradient: p − 1, in fp32 before the one rounding.
   const float unit = y_target * inverse_cap;
   const float slope = all * (cap > 0 ? 1.0f - unit * unit : 1.0f);
-  const float d = (std::exp(y_target - log_sum) - 1.0f) * slope;
-  if constexpr (std::is_same_v<T, BFloat16>) {
-    to[target] = to_bfloat16(d);
-  } else {
-    to[target] = d;
-  }
+  put((std::exp(y_target - log_sum) - 1.0f) * slope, to + target);
 }
 
 // The same for a row of logits that are not capped yet, with a cap of at most kLargestShift. One
@@ -124,12 +122,8 @@ float loss_and_gradient(float* row, std::int64_t columns, float cap, std::int64_
   const V scale = set(all / total);
   for (std::int64_t c = 0; c < columns; c += lanes())
     store(hn::Mul(load(row + c, columns - c), scale), to + c, columns - c);
-  const float d = (std::exp(y_target - log_sum) - 1.0f) * (1.0f - unit_target * unit_target) * all;
-  if constexpr (std::is_same_v<T, BFloat16>) {
-    to[target] = to_bfloat16(d);
-  } else {
-    to[target] = d;
-  }
+  put((std::exp(y_target - log_sum) - 1.0f) * (1.0f - unit_target * unit_target) * all,
+      to + target);
   return log_sum - y_target;
 }
 
@@ -140,27 +134,30 @@ struct RowLoss {
   std::int64_t target;
 };
 
-// Writes nll for every row and, if dlogits is given, its gradient. `look(r, row)` returns the row's
-// RowLoss; it caps the row if that is not done yet.
-template <class Look>
-void losses(const Tensor& logits, const Tensor& weight, float cap, const Tensor& nll,
-            const Tensor& dlogits, float gradient_scale, const Look& look) {
+// The loss of a row of capped logits, whose gradient is written to `to` unless that is null.
+template <class T>
+float finish_row(const RowLoss& loss, const float* row, std::int64_t columns, float cap, float all,
+                 T* to) {
+  if (to != nullptr) gradient_row(row, columns, loss.log_sum, cap, loss.target, all, to);
+  return loss.log_sum - loss.target_logit;
+}
+
+// Writes nll for every row with a weight, and zeros for the others. `loss_of(r, row, all, to)`
+// returns the row's loss and, if `to` is not null, writes its gradient times `all` there.
+template <class LossOf>
+void losses(const Tensor& logits, const Tensor& weight, const Tensor& nll, const Tensor& dlogits,
+            float gradient_scale, const LossOf& loss_of) {
   const std::int64_t columns = logits.columns();
   const auto body = [&](auto* gradients, std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
-      float* row = logits.f32() + r * logits.stride();
       auto* to = gradients == nullptr ? nullptr : gradients + r * dlogits.stride();
       const float w = weight.f32()[r];
-      if (w == 0.0f) {
-        nll.f32()[r] = 0.0f;
-        if (to != nullptr)
-          std::fill(to, to + columns, std::remove_pointer_t<decltype(gradients)>{});
+      if (w != 0.0f) {
+        nll.f32()[r] = loss_of(r, logits.f32() + r * logits.stride(), w * gradient_scale, to);
         continue;
       }
-      const RowLoss loss = look(r, row);
-      nll.f32()[r] = loss.log_sum - loss.target_logit;
-      if (to == nullptr) continue;
-      gradient_row(row, columns, loss.log_sum, cap, loss.target, w * gradient_scale, to);
+      nll.f32()[r] = 0.0f;
+      if (to != nullptr) std::fill(to, to + columns, std::remove_pointer_t<decltype(gradients)>{});
     }
   };
   parallel_for(logits.rows(), 1, [&](std::int64_t begin, std::int64_t end) {
@@ -171,32 +168,16 @@ void losses(const Tensor& logits, const Tensor& weight, float cap, const Tensor&
 
 void CrossEntropy(const Tensor& logits, const Tensor& targets, const Tensor& weight, float cap,
                   const Tensor& nll, const Tensor& dlogits, float gradient_scale) {
-  if (dlogits && cap > 0 && cap <= kLargestShift) {
-    return parallel_for(logits.rows(), 1, [&](std::int64_t begin, std::int64_t end) {
-      with_type(dlogits, [&](auto* gradients) {
-        for (std::int64_t r = begin; r < end; ++r) {
-          auto* to = gradients + r * dlogits.stride();
-          const std::int64_t target = targets.as<std::int32_t>()[r];
-          const float w = weight.f32()[r];
-          if (w == 0.0f) {
-            std::fill(to, to + logits.columns(), std::remove_pointer_t<decltype(gradients)>{});
-          } else {
-            EYRIE_CHECK(target >= 0 && target < logits.columns(), "a target that has no logit");
-          }
-          nll.f32()[r] =
-              w == 0.0f ? 0.0f
-                        : loss_and_gradient(logits.f32() + r * logits.stride(), logits.columns(),
-                                            cap, target, w * gradient_scale, to);
-        }
-      });
-    });
-  }
-  losses(logits, weight, cap, nll, dlogits, gradient_scale, [&](std::int64_t r, float* row) {
-    const std::int64_t target = targets.as<std::int32_t>()[r];
-    EYRIE_CHECK(target >= 0 && target < logits.columns(), "a target that has no logit");
-    const float log_sum = sum_row(row, logits.columns(), cap).log_sum();
-    return RowLoss{log_sum, row[target], target};
-  });
+  const std::int64_t columns = logits.columns();
+  losses(logits, weight, nll, dlogits, gradient_scale,
+         [&](std::int64_t r, float* row, float all, auto* to) {
+           const std::int64_t target = targets.as<std::int32_t>()[r];
+           EYRIE_CHECK(target >= 0 && target < columns, "a target that has no logit");
+           if (to != nullptr && cap > 0 && cap <= kLargestShift)
+             return loss_and_gradient(row, columns, cap, target, all, to);
+           const float log_sum = sum_row(row, columns, cap).log_sum();
+           return finish_row({log_sum, row[target], target}, row, columns, cap, all, to);
+         });
 }
 
 void CrossEntropySums(const Tensor& logits, const Tensor& targets, std::int64_t first, float cap,
@@ -218,19 +199,21 @@ void CrossEntropySums(const Tensor& logits, const Tensor& targets, std::int64_t 
 void CrossEntropySplit(const Tensor& capped, const Tensor& targets, const Tensor& weight,
                        std::int64_t first, float cap, const Tensor& all_sums, const Tensor& nll,
                        const Tensor& dlogits, float gradient_scale) {
-  losses(capped, weight, cap, nll, dlogits, gradient_scale, [&](std::int64_t r, float*) {
-    float most = -std::numeric_limits<float>::infinity(), total = 0, target_logit = 0;
-    for (std::int64_t rank = 0; rank < all_sums.rows(); ++rank)
-      most = std::max(most, all_sums.f32()[rank * all_sums.stride() + 3 * r]);
-    for (std::int64_t rank = 0; rank < all_sums.rows(); ++rank) {
-      const float* part = all_sums.f32() + rank * all_sums.stride() + 3 * r;
-      total += part[1] * std::exp(part[0] - most);
-      target_logit += part[2];
-    }
-    const std::int64_t target = targets.as<std::int32_t>()[r] - first;
-    return RowLoss{RowSum{0, most, total}.log_sum(), target_logit,
-                   target >= 0 && target < capped.columns() ? target : -1};
-  });
+  losses(capped, weight, nll, dlogits, gradient_scale,
+         [&](std::int64_t r, const float* row, float all, auto* to) {
+           float most = -std::numeric_limits<float>::infinity(), total = 0, target_logit = 0;
+           for (std::int64_t rank = 0; rank < all_sums.rows(); ++rank)
+             most = std::max(most, all_sums.f32()[rank * all_sums.stride() + 3 * r]);
+           for (std::int64_t rank = 0; rank < all_sums.rows(); ++rank) {
+             const float* part = all_sums.f32() + rank * all_sums.stride() + 3 * r;
+             total += part[1] * std::exp(part[0] - most);
+             target_logit += part[2];
+           }
+           const std::int64_t target = targets.as<std::int32_t>()[r] - first;
+           const bool here = target >= 0 && target < capped.columns();
+           return finish_row({RowSum{0, most, total}.log_sum(), target_logit, here ? target : -1},
+                             row, capped.columns(), cap, all, to);
+         });
 }
 
 void ScoreLogits(const Tensor& logits, float cap, const Tensor& log_sum, const Tensor& argmax) {
