@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -265,6 +266,40 @@ TEST(HuggingFace, AFailureLeavesNoModelBehind) {
               write_hugging_face(source, scratch / "out", {});
             }).find("is there and not empty"),
             std::string::npos);
+}
+
+// Quantized from the mapped file, or read, turned and stored: the same bits.
+TEST(HuggingFace, Int8WeightsAreThoseOfTheValues) {
+  const test::ScratchFolder scratch;
+  for (const StoredType type : {StoredType::kFloat32, StoredType::kBFloat16}) {
+    const base::Path folder = scratch / ("as" + std::to_string(static_cast<int>(type)));
+    write_hugging_face(InitialWeights(small("RRA"), 5), folder, {.type = type});
+    const HuggingFaceWeights weights(folder);
+    const Griffin griffin(weights.config());
+    InferenceParameters mapped(griffin.units(), DType::kBFloat16, true, true),
+        stored(griffin.units(), DType::kBFloat16, true, true);
+    weights.map(mapped);
+    read_weights(weights, stored);
+    int compared = 0;
+    for (std::size_t u = 0; u < griffin.units().size(); ++u) {
+      for (std::size_t r = 0; r < griffin.units()[u].parameters.size(); ++r) {
+        const int row = static_cast<int>(r);
+        if (mapped.stored_dtype(u, row) != DType::kInt8) continue;
+        for (std::int64_t part = 0; part < griffin.units()[u].parameters[r].parts; ++part) {
+          const Weight a = mapped.matrix(u, row, part), b = stored.matrix(u, row, part);
+          const auto same = [](const Tensor& x, const Tensor& y) {
+            return x.rows() == y.rows() && x.columns() == y.columns() &&
+                   std::memcmp(x.data(), y.data(),
+                               static_cast<std::size_t>(x.count() * size_of(x.dtype()))) == 0;
+          };
+          EXPECT_TRUE(same(a.tensor, b.tensor) && same(a.scales, b.scales))
+              << griffin.units()[u].parameters[r].name;
+          ++compared;
+        }
+      }
+    }
+    EXPECT_GT(compared, 10);
+  }
 }
 
 }  // namespace
