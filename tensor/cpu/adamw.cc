@@ -30,8 +30,7 @@ void AdamW(const Tensor& parameter, const Tensor& gradient, const Tensor& moment
       static_cast<float>(1.0 / (1.0 - std::pow(static_cast<double>(step.beta2), power)));
   parallel_for((count + 4095) / 4096, 4, [&](std::int64_t begin, std::int64_t end) {
     const std::int64_t last = std::min(end * 4096, count);
-    for (std::int64_t i = begin * 4096; i < last; i += lanes()) {
-      const std::int64_t part = last - i;
+    for_vectors(begin * 4096, last, [&](std::int64_t i, auto part) {
       const V g = hn::Mul(load(gradients + i, part), set(step.gradient_scale));
       const V m =
           hn::MulAdd(set(step.beta1), load(first + i, part), hn::Mul(set(1.0f - step.beta1), g));
@@ -44,7 +43,7 @@ void AdamW(const Tensor& parameter, const Tensor& gradient, const Tensor& moment
       const V change =
           hn::MulAdd(set(step.weight_decay), p, hn::Div(hn::Mul(m, set(correction1)), root));
       store(hn::NegMulAdd(set(step.learning_rate), change, p), weights + i, part);
-    }
+    });
   });
 }
 

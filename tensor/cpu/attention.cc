@@ -34,24 +34,22 @@ template <class T>
 float softmax_row(const float* scores, std::int64_t from, std::int64_t to, std::int64_t span,
                   float scale, T* out, float& total) {
   V most = set(-std::numeric_limits<float>::infinity());
-  for (std::int64_t c = from; c < to; c += lanes()) {
+  for_vectors(from, to, [&](std::int64_t c, auto part) {
     // Values beyond `to` must not be the maximum: a partial vector is filled up with its own first
     // score.
-    const std::int64_t part = to - c;
     V v = load(scores + c, part);
     if (part < lanes())
       v = hn::IfThenElse(hn::FirstN(kF, static_cast<std::size_t>(part)), v, set(scores[c]));
     most = hn::Max(most, v);
-  }
+  });
   const float top = hn::GetLane(hn::MaxOfLanes(kF, most)) * scale;
   V parts = set(0.0f);
-  for (std::int64_t c = from; c < to; c += lanes()) {
-    const std::int64_t part = to - c;
+  for_vectors(from, to, [&](std::int64_t c, auto part) {
     V e = exponential(hn::MulSub(load(scores + c, part), set(scale), set(top)));
     if (part < lanes()) e = hn::IfThenElseZero(hn::FirstN(kF, static_cast<std::size_t>(part)), e);
     parts = hn::Add(parts, e);
     store(e, out + c, part);
-  }
+  });
   std::fill(out, out + from, T{});
   std::fill(out + to, out + span, T{});
   total = sum(parts);
@@ -98,10 +96,10 @@ void Attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& 
     with_type(out, [&](auto* o) {
       for (std::int64_t row = 0; row < rows; ++row) {
         const V inverse = set(memory.of_rows.f32()[row]);
-        for (std::int64_t c = 0; c < dim; c += lanes()) {
-          store(hn::Mul(load(sums.f32() + row * dim + c, dim - c), inverse),
-                o + (row0 * heads + row) * dim + c, dim - c);
-        }
+        for_vectors(0, dim, [&](std::int64_t c, auto part) {
+          store(hn::Mul(load(sums.f32() + row * dim + c, part), inverse),
+                o + (row0 * heads + row) * dim + c, part);
+        });
       }
     });
   });
@@ -113,13 +111,12 @@ template <class T>
 void gradient_row(const float* scores, const float* dchance, std::int64_t from, std::int64_t to,
                   std::int64_t span, float scale, float log_sum, float delta, T* chance,
                   T* dscore) {
-  for (std::int64_t c = from; c < to; c += lanes()) {
-    const std::int64_t part = to - c;
+  for_vectors(from, to, [&](std::int64_t c, auto part) {
     const V p = exponential(hn::MulSub(load(scores + c, part), set(scale), set(log_sum)));
     const V d = hn::Mul(hn::Mul(p, hn::Sub(load(dchance + c, part), set(delta))), set(scale));
     store(d, dscore + c, part);
     store(p, chance + c, part);
-  }
+  });
   std::fill(chance, chance + from, T{});
   std::fill(chance + to, chance + span, T{});
   std::fill(dscore, dscore + from, T{});
@@ -129,8 +126,9 @@ void gradient_row(const float* scores, const float* dchance, std::int64_t from, 
 template <class T>
 float dot(const T* x, const T* y, std::int64_t count) {
   V total = set(0.0f);
-  for (std::int64_t c = 0; c < count; c += lanes())
-    total = hn::MulAdd(load(x + c, count - c), load(y + c, count - c), total);
+  for_vectors(0, count, [&](std::int64_t c, auto part) {
+    total = hn::MulAdd(load(x + c, part), load(y + c, part), total);
+  });
   return sum(total);
 }
 

@@ -45,23 +45,21 @@ RowSum sum_capped(float* row, std::int64_t columns, float cap) {
   const V limit = set(cap), inverse = set(kCaps ? 1.0f / cap : 0.0f);
   const bool at_once = kCaps && cap <= kLargestShift;
   V most = least, total = set(0.0f);
-  for (std::int64_t c = 0; c < columns; c += lanes()) {
-    const std::int64_t part = columns - c;
+  for_vectors(0, columns, [&](std::int64_t c, auto part) {
     V v = capped_value<kCaps>(load(row + c, part), limit, inverse);
     if (kCaps) store(v, row + c, part);
     if (part < lanes())
       v = hn::IfThenElse(hn::FirstN(kF, static_cast<std::size_t>(part)), v, least);
     most = hn::Max(most, v);
     if (at_once) total = hn::Add(total, exponential(hn::Sub(v, limit)));
-  }
+  });
   const float top = hn::GetLane(hn::MaxOfLanes(kF, most));
   if (at_once) return {top, cap, sum(total)};
-  for (std::int64_t c = 0; c < columns; c += lanes()) {
-    const std::int64_t part = columns - c;
+  for_vectors(0, columns, [&](std::int64_t c, auto part) {
     V e = exponential(hn::Sub(load(row + c, part), set(top)));
     if (part < lanes()) e = hn::IfThenElseZero(hn::FirstN(kF, static_cast<std::size_t>(part)), e);
     total = hn::Add(total, e);
-  }
+  });
   return {top, top, sum(total)};
 }
 
@@ -81,8 +79,7 @@ void gradient_row(const float* row, std::int64_t columns, float log_sum, float c
   // Read before the row is overwritten: the gradient may be written in its place.
   const float y_target = target < 0 ? 0.0f : row[target];
   const V scale = set(all);
-  for (std::int64_t c = 0; c < columns; c += lanes()) {
-    const std::int64_t part = columns - c;
+  for_vectors(0, columns, [&](std::int64_t c, auto part) {
     const V y = load(row + c, part);
     const V p = exponential(hn::Sub(y, set(log_sum)));
     V slope = scale;
@@ -91,7 +88,7 @@ void gradient_row(const float* row, std::int64_t columns, float log_sum, float c
       slope = hn::Mul(scale, hn::NegMulAdd(unit, unit, set(1.0f)));
     }
     store(hn::Mul(p, slope), to + c, part);
-  }
+  });
   if (target < 0) return;
   // The target's own gradient: p − 1, in fp32 before the one rounding.
   const float unit = y_target * inverse_cap;
@@ -107,7 +104,7 @@ float loss_and_gradient(float* row, std::int64_t columns, float cap, std::int64_
                         T* to) {
   const V limit = set(cap), inverse = set(1.0f / cap), one = set(1.0f);
   V sums = set(0.0f);
-  const auto step = [&](float* at, std::int64_t part) {
+  const auto step = [&](float* at, auto part) {
     const V unit = hyperbolic_tangent(hn::Mul(load(at, part), inverse));
     V e = exponential(hn::Sub(hn::Mul(limit, unit), limit));
     if (part < lanes()) e = hn::IfThenElseZero(hn::FirstN(kF, static_cast<std::size_t>(part)), e);
@@ -116,12 +113,13 @@ float loss_and_gradient(float* row, std::int64_t columns, float cap, std::int64_
   };
   const float unit_target = hn::GetLane(hyperbolic_tangent(hn::Mul(set(row[target]), inverse)));
   const float y_target = cap * unit_target;
-  for (std::int64_t c = 0; c < columns; c += lanes()) step(row + c, columns - c);
+  for_vectors(0, columns, [&](std::int64_t c, auto part) { step(row + c, part); });
   const float total = sum(sums);
   const float log_sum = RowSum{0, cap, total}.log_sum();
   const V scale = set(all / total);
-  for (std::int64_t c = 0; c < columns; c += lanes())
-    store(hn::Mul(load(row + c, columns - c), scale), to + c, columns - c);
+  for_vectors(0, columns, [&](std::int64_t c, auto part) {
+    store(hn::Mul(load(row + c, part), scale), to + c, part);
+  });
   put((std::exp(y_target - log_sum) - 1.0f) * (1.0f - unit_target * unit_target) * all,
       to + target);
   return log_sum - y_target;

@@ -43,8 +43,8 @@ void Convert(const Tensor& from, const Tensor& to) {
       for_pieces(from, to, [&](std::int64_t row, std::int64_t first, std::int64_t last) {
         const auto* x = source + row * from.stride();
         auto* y = target + row * to.stride();
-        for (std::int64_t c = first; c < last; c += lanes())
-          store(load(x + c, last - c), y + c, last - c);
+        for_vectors(first, last,
+                    [&](std::int64_t c, auto part) { store(load(x + c, part), y + c, part); });
       });
     });
   });
@@ -62,8 +62,9 @@ void Add(const Tensor& x, const Tensor& y) {
     for_pieces(x, y, [&](std::int64_t row, std::int64_t first, std::int64_t last) {
       const auto* from = source + row * x.stride();
       float* to = y.f32() + row * y.stride();
-      for (std::int64_t c = first; c < last; c += lanes())
-        store(hn::Add(load(to + c, last - c), load(from + c, last - c)), to + c, last - c);
+      for_vectors(first, last, [&](std::int64_t c, auto part) {
+        store(hn::Add(load(to + c, part), load(from + c, part)), to + c, part);
+      });
     });
   });
 }
@@ -113,11 +114,10 @@ void GeluGate(const Tensor& gate, const Tensor& value, const Tensor& out) {
           for (std::int64_t r = begin; r < end; ++r) {
             const std::int64_t gr = r * gate.stride(), vr = r * value.stride(),
                                orow = r * out.stride();
-            for (std::int64_t c = 0; c < gate.columns(); c += lanes()) {
-              const std::int64_t part = gate.columns() - c;
+            for_vectors(0, gate.columns(), [&](std::int64_t c, auto part) {
               const V y = hn::Mul(gelu(load(g + gr + c, part)).value, load(v + vr + c, part));
               store(y, o + orow + c, part);
-            }
+            });
           }
         });
       });
@@ -129,14 +129,13 @@ void GeluGate(const Tensor& gate, const Tensor& value, const Tensor& out) {
 template <class D, class T, class G>
 void gelu_gate_backward_row(const D* dout, const T* gate, const T* value, std::int64_t columns,
                             T* dgate, G* dvalue, T* out) {
-  for (std::int64_t c = 0; c < columns; c += lanes()) {
-    const std::int64_t part = columns - c;
+  for_vectors(0, columns, [&](std::int64_t c, auto part) {
     const Gelu y = gelu(load(gate + c, part));
     const V upstream = load(dout + c, part), held = load(value + c, part);
     store(hn::Mul(hn::Mul(upstream, held), y.derivative), dgate + c, part);
     store(hn::Mul(upstream, y.value), dvalue + c, part);
     if (out != nullptr) store(hn::Mul(y.value, held), out + c, part);
-  }
+  });
 }
 
 void GeluGateBackward(const Tensor& dout, const Tensor& gate, const Tensor& value,
@@ -168,11 +167,10 @@ void SoftCap(const Tensor& x, float cap) {
   parallel_for(x.rows(), 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       float* row = x.f32() + r * x.stride();
-      for (std::int64_t c = 0; c < x.columns(); c += lanes()) {
-        const std::int64_t part = x.columns() - c;
+      for_vectors(0, x.columns(), [&](std::int64_t c, auto part) {
         store(hn::Mul(set(cap), hyperbolic_tangent(hn::Mul(load(row + c, part), set(inverse)))),
               row + c, part);
-      }
+      });
     }
   });
 }

@@ -32,21 +32,23 @@ HWY_INLINE V log_decay(V p) {
 }
 
 inline void log_decays(const Tensor& a_param, const ChannelTile& tile, Carried& decay) {
-  for (std::int64_t c = tile.begin; c < tile.end; c += lanes())
-    store(log_decay(load(a_param.f32() + c, tile.end - c)), decay.values + c - tile.begin);
+  for_vectors(tile.begin, tile.end, [&](std::int64_t c, auto part) {
+    store(log_decay(load(a_param.f32() + c, part)), decay.values + c - tile.begin);
+  });
 }
 
 // row (1, R), or zeros if it is empty.
 inline void start(const float* row, const ChannelTile& tile, Carried& carried,
                   float otherwise = 0.0f) {
-  for (std::int64_t c = tile.begin; c < tile.end; c += lanes()) {
-    store(row ? load(row + c, tile.end - c) : set(otherwise), carried.values + c - tile.begin);
-  }
+  for_vectors(tile.begin, tile.end, [&](std::int64_t c, auto part) {
+    store(row ? load(row + c, part) : set(otherwise), carried.values + c - tile.begin);
+  });
 }
 
 inline void finish(const Carried& carried, const ChannelTile& tile, float* row) {
-  for (std::int64_t c = tile.begin; c < tile.end; c += lanes())
-    store(load(carried.values + c - tile.begin), row + c, tile.end - c);
+  for_vectors(tile.begin, tile.end, [&](std::int64_t c, auto part) {
+    store(load(carried.values + c - tile.begin), row + c, part);
+  });
 }
 
 inline const float* row_of(const Tensor& x, std::int64_t row) {
@@ -73,10 +75,9 @@ constexpr std::int64_t kTimeBlock = 2048;
 
 inline std::vector<float> all_log_decays(const Tensor& a_param) {
   std::vector<float> decays(static_cast<std::size_t>(a_param.columns()));
-  for (std::int64_t c = 0; c < a_param.columns(); c += lanes()) {
-    const std::int64_t part = a_param.columns() - c;
+  for_vectors(0, a_param.columns(), [&](std::int64_t c, auto part) {
     store(log_decay(load(a_param.f32() + c, part)), decays.data() + c, part);
-  }
+  });
   return decays;
 }
 

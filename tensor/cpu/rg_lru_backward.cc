@@ -50,19 +50,22 @@ HWY_INLINE Gradients gradients_of(V g, V u, V i, V r, V before, V slope_of_r, bo
 // so that different threads may compute them.
 constexpr std::int64_t kSumRows = 256;
 
-// The operands of one call, with their types.
+// The operands of one call, with their types. Kernels copy them to their own stack, where no store
+// of a vector can be taken to change them.
 template <class T, class G>
 struct Backward {
   const RgLruBackward& args;
-  std::int64_t sequences, length;
+  std::int64_t sequences, length, channels;
+  const std::int32_t* position;
+  const float *dh, *i, *r;
   const T *inputs, *states;
+  float* du;
   G *out_x, *out_a;
   float* sums;  // (3, sequences, blocks, channels): of dbias_x, dbias_a and dlog a · r
 
-  std::int64_t channels() const { return args.u.columns(); }
   std::int64_t blocks() const { return (length + kSumRows - 1) / kSumRows; }
   float* sums_of(std::int64_t which, std::int64_t sequence, std::int64_t block) const {
-    return sums + ((which * sequences + sequence) * blocks() + block) * channels();
+    return sums + ((which * sequences + sequence) * blocks() + block) * channels;
   }
 };
 
@@ -80,24 +83,23 @@ struct Row {
 };
 
 template <class T, class G>
-Row<T> row_at(const Backward<T, G>& b, std::int64_t sequence, std::int64_t t) {
-  const std::int64_t at = t * b.channels();
-  return {at, b.args.positions.template as<std::int32_t>()[t] == 0,
-          t > sequence * b.length ? b.states + at - b.channels() : nullptr,
+HWY_INLINE Row<T> row_at(const Backward<T, G>& b, std::int64_t sequence, std::int64_t t) {
+  const std::int64_t at = t * b.channels;
+  return {at, b.position[t] == 0, t > sequence * b.length ? b.states + at - b.channels : nullptr,
           row_of(b.args.initial_state, sequence)};
 }
 
 // One element of a row, from the g that arrives there; returns what it passes to the token before.
-template <class T, class G>
-HWY_INLINE V element(const Backward<T, G>& b, const Row<T>& row, std::int64_t c, std::int64_t part,
+template <class T, class G, class Part>
+HWY_INLINE V element(const Backward<T, G>& b, const Row<T>& row, std::int64_t c, Part part,
                      std::int64_t place, V g, V slope_of_r, TimeSums& sums) {
   const std::int64_t at = row.at + c;
   const V before = row.before    ? load(row.before + c, part)
                    : row.initial ? load(row.initial + c, part)
                                  : set(0.0f);
-  const Gradients d = gradients_of(g, load(b.inputs + at, part), load(b.args.i.f32() + at, part),
-                                   load(b.args.r.f32() + at, part), before, slope_of_r, row.first);
-  store(d.du, b.args.du.f32() + at, part);
+  const Gradients d = gradients_of(g, load(b.inputs + at, part), load(b.i + at, part),
+                                   load(b.r + at, part), before, slope_of_r, row.first);
+  store(d.du, b.du + at, part);
   store(d.dx, b.out_x + at, part);
   store(d.da, b.out_a + at, part);
   const auto add = [&](Carried& sum, V term) {
@@ -110,12 +112,12 @@ HWY_INLINE V element(const Backward<T, G>& b, const Row<T>& row, std::int64_t c,
   return hn::Mul(d.a, g);
 }
 
-void clear(const ChannelTile& tile, TimeSums& sums) {
+HWY_INLINE void clear(const ChannelTile& tile, TimeSums& sums) {
   for (Carried* sum : {&sums.bias_x, &sums.bias_a, &sums.log_a}) start(nullptr, tile, *sum);
 }
 template <class T, class G>
-void put(const Backward<T, G>& b, const ChannelTile& tile, std::int64_t block,
-         const TimeSums& sums) {
+HWY_INLINE void put(const Backward<T, G>& b, const ChannelTile& tile, std::int64_t block,
+                    const TimeSums& sums) {
   finish(sums.bias_x, tile, b.sums_of(0, tile.sequence, block));
   finish(sums.bias_a, tile, b.sums_of(1, tile.sequence, block));
   finish(sums.log_a, tile, b.sums_of(2, tile.sequence, block));
@@ -123,8 +125,9 @@ void put(const Backward<T, G>& b, const ChannelTile& tile, std::int64_t block,
 
 // Backwards through one sequence's channels of a tile.
 template <class T, class G>
-void tile_backward(const Backward<T, G>& b, const ChannelTile& tile) {
-  const std::int64_t channels = b.channels(), begin = tile.sequence * b.length;
+void tile_backward(const Backward<T, G>& operands, const ChannelTile& tile) {
+  const Backward<T, G> b = operands;
+  const std::int64_t channels = b.channels, begin = tile.sequence * b.length;
   Carried decay, carried;  // carried: a[t+1] · g[t+1]
   TimeSums sums;
   log_decays(b.args.a_param, tile, decay);
@@ -134,12 +137,19 @@ void tile_backward(const Backward<T, G>& b, const ChannelTile& tile) {
     const std::int64_t end = std::min(b.length, (block + 1) * kSumRows);
     for (std::int64_t t = begin + end - 1; t >= begin + block * kSumRows; --t) {
       const Row<T> row = row_at(b, tile.sequence, t);
-      for (std::int64_t c = tile.begin; c < tile.end; c += lanes()) {
-        const std::int64_t part = tile.end - c, place = c - tile.begin;
+      for_vectors(tile.begin, tile.end, [&](std::int64_t c, auto part) {
+        const std::int64_t place = c - tile.begin;
         float* const held = carried.values + place;
-        const V g = hn::Add(load(b.args.dh.f32() + t * channels + c, part), load(held));
+        // The next row of a tile is elsewhere: the processor's own prefetching does not find it.
+        const std::int64_t next = (t - 1) * channels + c;
+        hwy::Prefetch(b.dh + next);
+        hwy::Prefetch(b.inputs + next);
+        hwy::Prefetch(b.i + next);
+        hwy::Prefetch(b.r + next);
+        hwy::Prefetch(b.states + next - channels);
+        const V g = hn::Add(load(b.dh + t * channels + c, part), load(held));
         store(element(b, row, c, part, place, g, load(decay.values + place), sums), held);
-      }
+      });
     }
     put(b, tile, block, sums);
   }
@@ -151,43 +161,43 @@ void tile_backward(const Backward<T, G>& b, const ChannelTile& tile) {
 // time, before and after the recurrence of g, which du holds meanwhile.
 template <class T, class G>
 void sequence_by_time(const Backward<T, G>& b, std::int64_t sequence) {
-  const std::int64_t channels = b.channels(), begin = sequence * b.length;
+  const std::int64_t channels = b.channels, begin = sequence * b.length;
   const std::vector<float> decay = all_log_decays(b.args.a_param);
   std::vector<float> carried(decay.size(), 0.0f);
   if (b.args.dstate_last)
     std::copy_n(row_of(b.args.dstate_last, sequence), channels, carried.data());
   thread_local std::vector<float> memory;
   memory.resize(static_cast<std::size_t>(std::min(b.length, kTimeBlock) * channels));
-  const auto* position = b.args.positions.template as<std::int32_t>() + begin;
+  const std::int32_t* const position = b.position + begin;
   const auto first = [&](std::int64_t t) { return position[t] == 0; };
-  float *const a = memory.data(), *const g = b.args.du.f32() + begin * channels;
+  float *const a = memory.data(), *const g = b.du + begin * channels;
   for (std::int64_t low = (b.length - 1) / kTimeBlock * kTimeBlock; low >= 0; low -= kTimeBlock) {
     const std::int64_t high = std::min(low + kTimeBlock, b.length);
     parallel_for(high - low, 16, [&](std::int64_t from, std::int64_t to) {
       for (std::int64_t t = low + from; t < low + to; ++t) {
-        for (std::int64_t c = 0; c < channels; c += lanes()) {
-          const std::int64_t part = channels - c, at = (begin + t) * channels + c;
-          const V log_a = hn::Mul(load(decay.data() + c, part), load(b.args.r.f32() + at, part));
+        for_vectors(0, channels, [&](std::int64_t c, auto part) {
+          const std::int64_t at = (begin + t) * channels + c;
+          const V log_a = hn::Mul(load(decay.data() + c, part), load(b.r + at, part));
           store(first(t) ? set(0.0f) : decay_of(log_a).a, a + (t - low) * channels + c, part);
-        }
+        });
       }
     });
     for_channel_tiles(1, channels, lanes(), [&](const ChannelTile& tile) {
-      for (std::int64_t c = tile.begin; c < tile.end; c += lanes()) {
-        const std::int64_t part = tile.end - c;
+      for_vectors(tile.begin, tile.end, [&](std::int64_t c, auto part) {
         V held = load(carried.data() + c, part);
         for (std::int64_t t = high - 1; t >= low; --t) {
-          const V own = hn::Add(load(b.args.dh.f32() + (begin + t) * channels + c, part), held);
+          const V own = hn::Add(load(b.dh + (begin + t) * channels + c, part), held);
           store(own, g + t * channels + c, part);
           held = first(t) ? set(0.0f) : hn::Mul(load(a + (t - low) * channels + c, part), own);
         }
         store(held, carried.data() + c, part);
-      }
+      });
     });
     const std::int64_t first_block = low / kSumRows, last_block = (high - 1) / kSumRows;
     const std::int64_t tiles = (channels + kChannelTile - 1) / kChannelTile;
     parallel_for(
         (last_block - first_block + 1) * tiles, 1, [&](std::int64_t from, std::int64_t to) {
+          const Backward<T, G> own = b;
           for (std::int64_t task = from; task < to; ++task) {
             const std::int64_t block = first_block + task / tiles,
                                column = task % tiles * kChannelTile;
@@ -196,14 +206,13 @@ void sequence_by_time(const Backward<T, G>& b, std::int64_t sequence) {
             clear(tile, sums);
             const std::int64_t end = std::min(b.length, (block + 1) * kSumRows);
             for (std::int64_t t = end - 1; t >= block * kSumRows; --t) {
-              const Row<T> row = row_at(b, sequence, begin + t);
-              for (std::int64_t c = tile.begin; c < tile.end; c += lanes()) {
-                const std::int64_t part = tile.end - c;
-                element(b, row, c, part, c - tile.begin, load(g + t * channels + c, part),
+              const Row<T> row = row_at(own, sequence, begin + t);
+              for_vectors(tile.begin, tile.end, [&](std::int64_t c, auto part) {
+                element(own, row, c, part, c - tile.begin, load(g + t * channels + c, part),
                         load(decay.data() + c, part), sums);
-              }
+              });
             }
-            put(b, tile, block, sums);
+            put(own, tile, block, sums);
           }
         });
   }
@@ -218,14 +227,20 @@ void RgLruBackwardKernel(const RgLruBackward& args, std::int64_t sequences) {
     with_type(args.dgate_x, [&](auto* out_x) {
       using T = std::remove_pointer_t<decltype(inputs)>;
       using G = std::remove_pointer_t<decltype(out_x)>;
-      Backward<T, G> b{args,
-                       sequences,
-                       length,
-                       inputs,
-                       static_cast<const T*>(args.h.data()),
-                       out_x,
-                       static_cast<G*>(args.dgate_a.data()),
-                       nullptr};
+      Backward<T, G> b{.args = args,
+                       .sequences = sequences,
+                       .length = length,
+                       .channels = channels,
+                       .position = args.positions.as<std::int32_t>(),
+                       .dh = args.dh.f32(),
+                       .i = args.i.f32(),
+                       .r = args.r.f32(),
+                       .inputs = inputs,
+                       .states = static_cast<const T*>(args.h.data()),
+                       .du = args.du.f32(),
+                       .out_x = out_x,
+                       .out_a = static_cast<G*>(args.dgate_a.data()),
+                       .sums = nullptr};
       memory.resize(static_cast<std::size_t>(3 * sequences * b.blocks() * channels));
       b.sums = memory.data();
       if (too_narrow(sequences, channels, lanes(), 3)) {
@@ -235,8 +250,7 @@ void RgLruBackwardKernel(const RgLruBackward& args, std::int64_t sequences) {
                           [&](const ChannelTile& tile) { tile_backward(b, tile); });
       }
       const std::int64_t rows = sequences * b.blocks();
-      for (std::int64_t c = 0; c < channels; c += lanes()) {
-        const std::int64_t part = channels - c;
+      for_vectors(0, channels, [&](std::int64_t c, auto part) {
         V totals[3] = {set(0.0f), set(0.0f), set(0.0f)};
         for (std::int64_t which = 0; which < 3; ++which) {
           for (std::int64_t row = 0; row < rows; ++row)
@@ -247,7 +261,7 @@ void RgLruBackwardKernel(const RgLruBackward& args, std::int64_t sequences) {
         store(totals[0], args.dbias_x.f32() + c, part);
         store(totals[1], args.dbias_a.f32() + c, part);
         store(hn::Mul(totals[2], dlog_decay), args.da_param.f32() + c, part);
-      }
+      });
     });
   });
 }

@@ -21,18 +21,17 @@ namespace {
 template <class T>
 void norm_row(const float* x, const float* scale, std::int64_t columns, T* y, float* inverse_rms) {
   V squares = set(0.0f);
-  for (std::int64_t c = 0; c < columns; c += lanes()) {
-    const V v = load(x + c, columns - c);
+  for_vectors(0, columns, [&](std::int64_t c, auto part) {
+    const V v = load(x + c, part);
     squares = hn::MulAdd(v, v, squares);
-  }
+  });
   const float inverse =
       1.0f / std::sqrt(sum(squares) / static_cast<float>(columns) + kRmsNormEpsilon);
   *inverse_rms = inverse;
-  for (std::int64_t c = 0; c < columns; c += lanes()) {
-    const std::int64_t part = columns - c;
+  for_vectors(0, columns, [&](std::int64_t c, auto part) {
     const V gain = hn::Add(load(scale + c, part), set(1.0f));
     store(hn::Mul(hn::Mul(load(x + c, part), set(inverse)), gain), y + c, part);
-  }
+  });
 }
 
 void AddRmsNorm(const Tensor& x, const Tensor& delta, const Tensor& total, const Tensor& scale,
@@ -45,10 +44,9 @@ void AddRmsNorm(const Tensor& x, const Tensor& delta, const Tensor& total, const
         if (delta) {
           float* to = total.f32() + r * total.stride();
           const float* add = delta.f32() + r * delta.stride();
-          for (std::int64_t c = 0; c < columns; c += lanes()) {
-            const std::int64_t part = columns - c;
+          for_vectors(0, columns, [&](std::int64_t c, auto part) {
             store(hn::Add(load(row + c, part), load(add + c, part)), to + c, part);
-          }
+          });
           row = to;
         }
         norm_row(row, scale.f32(), columns, out + r * y.stride(), inverse_rms.f32() + r);
@@ -67,21 +65,19 @@ void backward_row(const float* dy, const float* x, const float* scale, float inv
                   std::int64_t columns, float* dx, T* rounded, float* dscale) {
   const V inverse = set(inverse_rms);
   V dots = set(0.0f);
-  for (std::int64_t c = 0; c < columns; c += lanes()) {
-    const std::int64_t part = columns - c;
+  for_vectors(0, columns, [&](std::int64_t c, auto part) {
     const V d = load(dy + c, part), unit = hn::Mul(load(x + c, part), inverse);
     store(hn::MulAdd(d, unit, load(dscale + c, part)), dscale + c, part);
     dots = hn::MulAdd(hn::Mul(d, hn::Add(load(scale + c, part), set(1.0f))), unit, dots);
-  }
+  });
   const V mean = set(sum(dots) / static_cast<float>(columns));
-  for (std::int64_t c = 0; c < columns; c += lanes()) {
-    const std::int64_t part = columns - c;
+  for_vectors(0, columns, [&](std::int64_t c, auto part) {
     const V g = hn::Mul(load(dy + c, part), hn::Add(load(scale + c, part), set(1.0f)));
     const V unit = hn::Mul(load(x + c, part), inverse);
     const V total = hn::MulAdd(inverse, hn::NegMulAdd(unit, mean, g), load(dx + c, part));
     store(total, dx + c, part);
     if (rounded != nullptr) store(total, rounded + c, part);
-  }
+  });
 }
 
 void RmsNormBackward(const Tensor& dy, const Tensor& x, const Tensor& scale,
@@ -104,13 +100,12 @@ void RmsNormBackward(const Tensor& dy, const Tensor& x, const Tensor& scale,
     });
   });
   parallel_for((columns + 63) / 64, 8, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t c = begin * 64; c < std::min(end * 64, columns); c += lanes()) {
-      const std::int64_t part = columns - c;
+    for_vectors(begin * 64, std::min(end * 64, columns), [&](std::int64_t c, auto part) {
       V total = set(0.0f);
       for (std::int64_t i = 0; i < blocks; ++i)
         total = hn::Add(total, load(parts + i * columns + c, part));
       store(total, dscale.f32() + c, part);
-    }
+    });
   });
 }
 

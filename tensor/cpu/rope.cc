@@ -28,16 +28,16 @@ void Rope(const Tensor& x, const Tensor& cosines, const Tensor& sines, bool inve
           for (std::int64_t head = 0; head < heads; ++head) {
             const auto* in = from + r * x.stride() + head * dim;
             auto* out = to + r * y.stride() + head * dim;
-            for (std::int64_t j = 0; j < pairs; j += lanes()) {
-              const std::int64_t part = pairs - j;
+            for_vectors(0, pairs, [&](std::int64_t j, auto part) {
               const V cosine = load(cosines.f32() + r * pairs + j, part);
               const V sine = hn::Mul(load(sines.f32() + r * pairs + j, part), sign);
               const V a = load(in + j, part), b = load(in + pairs + j, part);
               store(hn::NegMulAdd(b, sine, hn::Mul(a, cosine)), out + j, part);
               store(hn::MulAdd(a, sine, hn::Mul(b, cosine)), out + pairs + j, part);
-            }
-            for (std::int64_t j = 2 * pairs; j < dim; j += lanes())
-              store(load(in + j, dim - j), out + j, dim - j);
+            });
+            for_vectors(2 * pairs, dim, [&](std::int64_t j, auto part) {
+              store(load(in + j, part), out + j, part);
+            });
           }
         }
       });

@@ -7,6 +7,7 @@
 #define EYRIE_TENSOR_CPU_SIMD_INL_H
 #endif
 
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <cstring>
@@ -81,6 +82,29 @@ HWY_INLINE void store(V v, T* p, std::int64_t count) {
   HWY_ALIGN T part[kMaxLanes];
   store(v, part);
   std::memcpy(p, part, static_cast<std::size_t>(count) * sizeof(T));
+}
+
+// A count that is that of all lanes: known to the compiler.
+struct Whole {
+  HWY_INLINE operator std::int64_t() const { return lanes(); }
+};
+template <class T>
+HWY_INLINE V load(const T* p, Whole) {
+  return load(p);
+}
+template <class T>
+HWY_INLINE void store(V v, T* p, Whole) {
+  store(v, p);
+}
+
+// Calls body(c, part) for each vector of [begin, end), of which `part` lanes exist. Whole vectors
+// have a loop of their own, with part a Whole: the path of a partial one, which calls a function,
+// would cost the registers of every round.
+template <class Body>
+HWY_INLINE void for_vectors(std::int64_t begin, std::int64_t end, const Body& body) {
+  std::int64_t c = begin;
+  for (; c + lanes() <= end; c += lanes()) body(c, Whole{});
+  if (c < end) body(c, end - c);
 }
 
 HWY_INLINE V set(float value) { return hn::Set(kF, value); }
