@@ -9,7 +9,9 @@
 namespace eyrie::base {
 
 // Returns the first folder that exists of `in_tree` ("eval/tasks") and share/eyrie/`installed`
-// ("tasks"), in the working directory and then in each folder above the executable. Empty: none.
-Path find_resource(const std::string& in_tree, const std::string& installed);
+// ("tasks"), in the working directory and then in each folder above the executable, and that has
+// `file` in it, if that is given. Empty: none.
+Path find_resource(const std::string& in_tree, const std::string& installed,
+                   const std::string& file = {});
 
 }  // namespace eyrie::base

@@ -24,6 +24,11 @@ int run_model_export(int argc, char** argv);
 int run_checkpoint_list(int argc, char** argv);
 int run_checkpoint_verify(int argc, char** argv);
 int run_checkpoint_prune(int argc, char** argv);
+int run_slurm_submit(int argc, char** argv);
+int run_slurm_status(int argc, char** argv);
+int run_slurm_cancel(int argc, char** argv);
+int run_slurm_logs(int argc, char** argv);
+int run_doctor(int argc, char** argv);
 int run_version(int argc, char** argv);
 
 }  // namespace eyrie::cli

@@ -16,8 +16,8 @@ namespace {
 
 // Returns whether the command divides its work among all ranks that a launcher started.
 bool works_on_all_ranks(const std::string& command) {
-  constexpr std::array<std::string_view, 5> kCommands = {"train", "eval", "score", "data build",
-                                                         "data screen"};
+  constexpr std::array<std::string_view, 6> kCommands = {"train",      "eval",        "score",
+                                                         "data build", "data screen", "doctor"};
   return std::find(kCommands.begin(), kCommands.end(), command) != kCommands.end();
 }
 

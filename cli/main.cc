@@ -55,6 +55,14 @@ constexpr Command kCommands[] = {
      run_checkpoint_verify},
     {"checkpoint prune", "removes the checkpoints that retention does not keep",
      run_checkpoint_prune},
+    {"slurm submit",
+     "a chain of jobs on a Slurm cluster, one per stage: checked, written as scripts, submitted",
+     run_slurm_submit},
+    {"slurm status", "the jobs of a run: state, step, loss, restarts, time to its end",
+     run_slurm_status},
+    {"slurm cancel", "saves a checkpoint, then ends the jobs of a run", run_slurm_cancel},
+    {"slurm logs", "what the jobs of a run printed", run_slurm_logs},
+    {"doctor", "what the nodes and links of a job can do, and which stands out", run_doctor},
     {"version", "version, compiler, and what the processor can run", run_version},
 };
 

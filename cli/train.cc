@@ -111,6 +111,8 @@ int run_train(int argc, char** argv) {
   add_whole(app, "--nodes", options.hosts, "with --ranks: on how many hosts", 1, 1 << 20)
       ->default_str("1")
       ->needs(app.get_option("--ranks"));
+  app.add_option("--until-stage", options.until_stage,
+                 "end, with exit status 0, after this stage and its evaluation");
   std::optional<std::int64_t> stop_after;
   add_whole(app, "--stop-after", stop_after,
             "save and stop after this many steps of this start, with exit status 75", 1);

@@ -2,6 +2,7 @@
 #include "trainer/open_run.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <set>
@@ -23,6 +24,7 @@ OpenRun::OpenRun(const RunConfig& config, parallel::Communicator& world,
   const auto hosts = world_.all_gather(base::host_name());
   parallel::agree(world_, [&] {
     mesh_ = resolved_mesh(hosts);
+    check_until_stage();
     if (first() && options_.fresh && base::is_there(directory_)) {
       throw base::InputError(
           fmt::format("{} is there already and --fresh does not touch it; choose another name (or "
@@ -42,6 +44,15 @@ OpenRun::OpenRun(const RunConfig& config, parallel::Communicator& world,
   if (!options_.check) claim_folder();
   peer_monitor_ = std::make_unique<parallel::PeerMonitor>(
       world_, static_cast<double>(config_.watchdog_seconds));
+}
+
+void OpenRun::check_until_stage() const {
+  const std::string& until = options_.until_stage;
+  std::vector<std::string> names;
+  for (const StageConfig& stage : config_.stages) names.push_back(stage.name);
+  if (until.empty() || std::find(names.begin(), names.end(), until) != names.end()) return;
+  throw base::InputError(fmt::format("--until-stage {}: the run has no such stage; it has {}",
+                                     until, fmt::join(names, ", ")));
 }
 
 // For the ranks and hosts of this job, or for a check those of a planned one. `hosts`: of every

@@ -36,6 +36,7 @@ class OpenRun {
   void show_presence() const { owner_->check_seen(); }  // first rank
 
  private:
+  void check_until_stage() const;
   parallel::MeshShape resolved_mesh(const std::vector<std::string>& hosts);
   void agree_on_recompute();
   void claim_folder();

@@ -17,6 +17,7 @@ parallel::Facts start_facts(const RunConfig& run, const TrainOptions& options) {
   parallel::Facts facts = {{"the version of eyrie", base::kVersion},
                            {"--check", options.check ? "given" : "not given"},
                            {"--fresh", options.fresh ? "given" : "not given"},
+                           {"--until-stage", options.until_stage},
                            {"--stop-after", std::to_string(options.stop_after)}};
   if (run.resolved.empty()) return facts;
   for (const auto& [path, value] : base::Config::parse(run.resolved, "the configuration").values())

@@ -35,8 +35,9 @@ struct TrainOptions {
   bool check = false;  // check everything, then stop; no model is created
   // With `check`: the ranks and hosts of the planned job; 0: those of this one.
   int ranks = 0, hosts = 0;
-  PlanMemory plan_memory = {};  // empty: any run is let start
-  std::int64_t stop_after = 0;  // save and stop after so many steps here, as on a signal; 0: never
+  PlanMemory plan_memory = {};   // empty: any run is let start
+  std::string until_stage = {};  // end after this stage and its evaluation; empty: after the last
+  std::int64_t stop_after = 0;   // save and stop after so many steps here, as on a signal; 0: never
   // For tests: the factor for the loss of a batch, by its number in the stage; the same on all
   // ranks.
   std::function<double(std::int64_t batch)> gain = {};

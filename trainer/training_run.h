@@ -25,6 +25,7 @@ class TrainingRun {
  private:
   using Clock = std::chrono::steady_clock;
   const StageConfig& stage() const { return run_.config().stages[at_.stage]; }
+  std::size_t last_stage() const;
   void begin_stage();
   void step();
   void log_step();

@@ -23,4 +23,7 @@ struct UnusedAllocation {
 };
 UnusedAllocation unused_allocation();
 
+// MPI's own name and version, as "Open MPI v4.1.4".
+std::string library_version();
+
 }  // namespace eyrie::parallel

@@ -131,4 +131,12 @@ std::unique_ptr<Communicator> open_world(int& argc, char**& argv) {
   return world;
 }
 
+std::string library_version() {
+  char text[MPI_MAX_LIBRARY_VERSION_STRING];
+  int length = 0;
+  MPI_Get_library_version(text, &length);  // may be called before MPI is started
+  const std::string all(text, static_cast<std::size_t>(length));
+  return all.substr(0, all.find_first_of(",\n"));
+}
+
 }  // namespace eyrie::parallel

@@ -17,7 +17,7 @@ namespace {
 // Floors on one line do not see each other.
 const std::map<std::string, std::set<std::string>> kBelow = [] {
   const std::vector<std::vector<std::string>> floors = {{"base"},
-                                                        {"tensor"},
+                                                        {"tensor", "slurm"},
                                                         {"parallel", "text"},
                                                         {"model", "data_pipeline"},
                                                         {"generation", "checkpoint"},

@@ -1,0 +1,47 @@
+// What a run's folder tells of its jobs: RUN/slurm/jobs.json, written by `eyrie slurm submit`, and
+// RUN/slurm/starts.jsonl, to which the batch scripts add a line at each start and end
+// (docs/formats/slurm.md).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+
+namespace eyrie::slurm {
+
+struct SubmittedJob {
+  std::int64_t id = 0;
+  std::string stage;
+};
+
+struct RunJobs {
+  std::int64_t submitted = 0;  // seconds since the epoch
+  std::string folder;          // that the run file's paths start at
+  std::string run_file;
+  std::vector<SubmittedJob> jobs;  // in the order of the stages
+};
+
+// Nothing if none were submitted. Throws InputError for a file that is none of these.
+std::optional<RunJobs> read_jobs(const base::Path& directory);
+void write_jobs(const base::Path& directory, const RunJobs& jobs);
+
+// One start of a job.
+struct Start {
+  std::int64_t job = 0, number = 1;  // of the job's starts, from 1
+  std::string stage, hosts;
+  int nodes = 0, ranks = 0;
+  std::int64_t began = 0;
+  std::optional<std::int64_t> ended;  // nothing: it still runs, or its end was not seen
+  int status = 0;
+  std::string why;  // of its end: "done", "preempted", "time limit", "failed with status 1", …
+};
+// In order. Lines that were cut off by a crash are passed over.
+std::vector<Start> read_starts(const base::Path& directory);
+
+// While it is there, a job that stops with a checkpoint is not put back into the queue.
+base::Path cancelled_mark(const base::Path& directory);
+
+}  // namespace eyrie::slurm

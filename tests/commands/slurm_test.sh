@@ -1,0 +1,212 @@
+#!/usr/bin/env bash
+# eyrie slurm on a real cluster of two nodes on this machine (slurm/lab): a chain of two stages with their evaluations, a
+# preemption, a cancelled and resubmitted run, jobs that crash at each start, submissions that are refused.
+# Exit status 77: this machine cannot have the lab. Arguments: the eyrie command; further ones name the parts to run
+# ("long": those of scripts/soak too).
+. "$(dirname "$0")/support.sh"
+
+lab=$(realpath slurm/lab)
+if [ -e /run/eyrie-lab/slurmctld.pid ] && kill -0 "$(cat /run/eyrie-lab/slurmctld.pid)" 2>/dev/null; then
+  echo "skipped: a lab is up on this machine, and is not this test's to take down"
+  exit 77
+fi
+run "$lab/up" --nodes 2 --cpus 2
+if [ "$status" -eq 3 ]; then
+  echo "skipped: $(cat "$output")"
+  exit 77
+fi
+expect_status 0 "slurm/lab/up"
+trap '"$lab/down" --quiet; clean_up' EXIT
+export SLURM_CONF=/run/eyrie-lab/slurm.conf
+# MPI would take these ranks for its own.
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+
+eval "$(declare -f fail | sed '1s/fail/fail_alone/')"
+fail() {
+  tail -n 30 "$folder"/*/slurm/logs/*.log >&2 || true
+  fail_alone "$@"
+}
+
+# until_true SECONDS COMMAND…: waits until it is true.
+until_true() {
+  local limit=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    if [ "$SECONDS" -ge "$limit" ]; then
+      squeue >&2 || true
+      fail "waited in vain for: $*"
+    fi
+    sleep 0.2
+  done
+}
+# job_of NAME STAGE: its number.
+job_of() { sed -nE 'N; s/.*"id": ([0-9]+),\n *"stage": "'"$2"'".*/\1/p; D' "$folder/$1/slurm/jobs.json"; }
+state_of() { scontrol --oneliner show job "$1" | sed -E 's/.*JobState=([A-Z_]*).*/\1/'; }
+in_state() { [ "$(state_of "$1")" = "$2" ]; }
+restarts_of() { scontrol --oneliner show job "$1" | sed -E 's/.*Restarts=([0-9]*).*/\1/'; }
+was_requeued() { [ "$(restarts_of "$1")" -ge "$2" ]; }
+all_idle() { [ "$(sinfo --noheader --partition=low --states=idle --format=%D)" = 2 ]; }
+why_of() { grep '"event": "end"' "$folder/$1/slurm/starts.jsonl" | sed -E 's/.*"why": "([^"]*)".*/\1/' | paste -s -d ,; }
+
+submit() { # NAME OPTION…
+  local name=$1
+  shift
+  run "$eyrie" slurm submit "$folder/$name.yaml" --time 10:00 --signal 30 "$@"
+}
+# preempt: a short job on all nodes that goes first.
+preempt() {
+  sbatch --parsable --quiet --partition=high --nodes=2 --ntasks-per-node=2 --mem=100M --output=/dev/null --wrap "sleep 1" >/dev/null
+}
+
+chain() {
+  say "two stages on 2 nodes x 2 tasks, each evaluated, as a chain of jobs"
+  write_run chain 30 20
+  sed -i 's#^    validate: .*#&\n    evaluate: {tasks: [piqa], limit: 6}#' "$folder/chain.yaml"
+  submit chain --nodes 2 --tasks-per-node 2
+  expect_status 0 "eyrie slurm submit"
+  local first second
+  first=$(job_of chain first) second=$(job_of chain second)
+  squeue --noheader --format="%i %T %r" | grep -qx "$second PENDING Dependency" || fail "the second stage is not queued behind the first: $(squeue)"
+  until_true 120 in_state "$second" COMPLETED
+  in_state "$first" COMPLETED || fail "the first stage's job is $(state_of "$first")"
+  for stage in first second; do
+    [ -s "$folder/chain/eval/$stage/results.json" ] || fail "stage $stage was not evaluated"
+  done
+  run "$eyrie" slurm status "$folder/chain"
+  expect_status 0 "eyrie slurm status"
+  expect_in_output "stage first: COMPLETED" "step       50 of 50" "starts     2" "node-hours"
+  run "$eyrie" slurm logs "$folder/chain" --lines 3
+  expect_in_output "stage second" "train.sbatch: done"
+  run "$eyrie" slurm submit "$folder/chain.yaml" --dry-run --nodes 2 --tasks-per-node 2
+  expect_in_output "nothing was submitted"
+  sed "s#directory: .*#directory: $folder/chain_alone#" "$folder/chain.yaml" >"$folder/chain_alone.yaml"
+  train_on 1 chain_alone
+  expect_status 0 "the same run on one rank"
+  expect_same_run chain chain_alone "the chain"
+}
+
+preempted() { # TIMES
+  say "preempted ${1:-1} times in mid-stage: saved, requeued, the bits of an undisturbed run"
+  write_run preempted $((${1:-1} * 400 + 200)) 5
+  write_run undisturbed $((${1:-1} * 400 + 200)) 5
+  sed -i 's#every: 3#every: 1000#' "$folder"/{preempted,undisturbed}.yaml
+  submit preempted --nodes 2 --tasks-per-node 2
+  expect_status 0 "eyrie slurm submit"
+  local job time
+  job=$(job_of preempted first)
+  for ((time = 1; time <= ${1:-1}; ++time)); do
+    until_true 60 has_lines preempted $((time * 300 - 200))
+    preempt
+    until_true 60 was_requeued "$job" "$time"
+  done
+  run "$eyrie" slurm status "$folder/preempted"
+  expect_in_output "stage second: PENDING (Dependency)"
+  until_true 180 in_state "$(job_of preempted second)" COMPLETED
+  [[ $(why_of preempted) == preempted,* ]] || fail "the starts ended so: $(why_of preempted)"
+  train_on 1 undisturbed
+  expect_same_run preempted undisturbed "after ${1:-1} preemptions"
+}
+
+cancelled() {
+  say "cancelled with a checkpoint, submitted again"
+  write_run cancelled 2000 5
+  sed -i 's#every: 3#every: 1000#' "$folder/cancelled.yaml"
+  submit cancelled --nodes 2 --tasks-per-node 2
+  until_true 60 has_lines cancelled 40
+  submit cancelled --nodes 2 --tasks-per-node 2
+  expect_status 2 "a second chain on the same run"
+  expect_in_output "eyrie slurm cancel"
+  run "$eyrie" slurm cancel "$folder/cancelled" --wait
+  expect_status 0 "eyrie slurm cancel"
+  expect_in_output "saves a checkpoint and ends" "has left the queue"
+  [ -z "$(squeue --noheader)" ] || fail "jobs are left: $(squeue)"
+  [ "$(why_of cancelled)" = cancelled ] || fail "the start ended so: $(why_of cancelled)"
+  [ -e "$(checkpoint_of cancelled)/manifest.json" ] || fail "no checkpoint was saved"
+  submit cancelled --nodes 1 --tasks-per-node 2
+  until_true 120 in_state "$(job_of cancelled second)" COMPLETED
+}
+
+crashes() {
+  say "a job that crashes at each start stops after the third"
+  write_run crashing 30 5
+  submit crashing --nodes 2 --tasks-per-node 1 --dry-run
+  expect_status 0 "--dry-run"
+  [ -z "$(squeue --noheader)" ] || fail "--dry-run submitted: $(squeue)"
+  printf '#!/bin/sh\necho "a fault of the test" >&2\nexit 1\n' >"$folder/crash"
+  chmod +x "$folder/crash"
+  sed -i "s#^EYRIE=.*#EYRIE=$folder/crash#" "$folder/crashing/slurm/first.sbatch"
+  local first second
+  first=$(sbatch --parsable "$folder/crashing/slurm/first.sbatch")
+  second=$(sbatch --parsable --dependency="afterok:$first" --kill-on-invalid-dep=yes "$folder/crashing/slurm/second.sbatch")
+  until_true 120 in_state "$first" FAILED
+  [ "$(restarts_of "$first")" = 2 ] || fail "$(restarts_of "$first") restarts instead of 2"
+  until_true 30 in_state "$second" CANCELLED
+  grep -q "the start number 3 without a new checkpoint" "$folder"/crashing/slurm/logs/first-*.log || fail "no reason in the log"
+}
+
+doctor() {
+  say "eyrie doctor on two nodes: each rank on its core, links, the folder as each node sees it"
+  run srun --nodes=2 --ntasks=4 --cpus-per-task=1 --mpi=pmix "$eyrie" doctor --folder "$folder" --machine "$folder/machine.yaml"
+  expect_status 0 "eyrie doctor"
+  expect_in_output "n1 to n2" "n1, inside" "Open MPI"
+  # Affinity, from inside: the ranks of a node have one core each, and not the same.
+  ! grep -q "may use the same" "$output" || fail "ranks share cores under Slurm's binding"
+  [ "$(grep -cE '^ +[0-9]+ +n[12] +[01] +1 ' "$output")" = 4 ] || fail "not every rank has one core and one thread"
+  write_run planned 5 5
+  run "$eyrie" plan "$folder/planned.yaml" --machine "$folder/machine.yaml" --mesh data=4
+  expect_status 0 "eyrie plan with the machine that was measured"
+}
+
+refused() {
+  say "wrong submissions are refused before the queue"
+  write_run refused 30 5
+  submit refused --partition nowhere
+  expect_status 2 "no such partition"
+  expect_in_output "this cluster has low, high"
+  submit refused --nodes 2 --tasks-per-node 2 mesh.tensor=3
+  expect_status 2 "a mesh that does not fit"
+  submit refused --nodes 5
+  expect_status 2 "more nodes than there are"
+  expect_in_output "partition low has 2 nodes"
+  submit refused --tasks-per-node 2 --cpus-per-task 2
+  expect_status 2 "more processors than a node has"
+  submit refused "model={preset: griffin-1.3b, vocabulary: 258}"
+  expect_status 2 "more memory than a node has"
+  expect_in_output "memory"
+  run "$eyrie" slurm submit "$folder/refused.yaml" --time 0:20 --signal 30
+  expect_status 2 "a time limit shorter than the signal's"
+  expect_in_output "--signal"
+  submit refused "stages.0.evaluate={tasks: [hellaswag]}"
+  expect_status 2 "shards that were not cleared of a task"
+  expect_in_output "hellaswag"
+  [ -z "$(squeue --noheader)" ] || fail "something was submitted: $(squeue)"
+}
+
+node_lost() {
+  say "a node dies: requeued on what is left, the same bits"
+  write_run lost 600 5
+  write_run kept 600 5
+  sed -i 's#every: 3#every: 50#; s#validate: .*#validate: {sequences: 3}#' "$folder"/{lost,kept}.yaml
+  submit lost --nodes 1-2 --tasks-per-node 2
+  local job
+  job=$(job_of lost first)
+  until_true 60 has_lines lost 120
+  "$lab/node" kill n2
+  until_true 120 was_requeued "$job" 1
+  until_true 240 in_state "$(job_of lost second)" COMPLETED
+  grep -q '"start": 2, .*"nodes": 1,' "$folder/lost/slurm/starts.jsonl" || fail "it did not go on with one node"
+  train_on 1 kept
+  expect_same_run lost kept "after a node was lost"
+  "$lab/node" up n2
+  until_true 30 all_idle
+}
+
+make_data piqa
+parts=("${@:2}")
+[ ${#parts[@]} -gt 0 ] || parts=(doctor chain preempted cancelled crashes refused)
+[ "${parts[0]}" != long ] || parts=(doctor chain "preempted 3" cancelled crashes refused node_lost)
+for part in "${parts[@]}"; do
+  # shellcheck disable=SC2086
+  $part
+done
+echo "slurm_test: passed"

@@ -1,0 +1,82 @@
+// The text of batch scripts: what it asks of Slurm, and that a shell reads it as it was meant.
+#include "slurm/job_script.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "slurm/program.h"
+
+namespace eyrie::slurm {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr const char* kBody =
+    "#!/bin/bash\n#SBATCH --nodes=9\n# ---- from here on the same in every script\n"
+    "printf '%s|' \"$EYRIE\" \"$EYRIE_STAGE\" \"$EYRIE_STARTS\" \"${EYRIE_NODES-}\" \"$@\"\n";
+
+StageJob job_with(std::string eyrie, std::vector<std::string> arguments) {
+  return {.run = "a run",
+          .stage = "pre/train",
+          .number = 0,
+          .of = 2,
+          .directory = "/runs/a run",
+          .folder = "/home/it's",
+          .eyrie = std::move(eyrie),
+          .arguments = std::move(arguments)};
+}
+
+TEST(JobScript, AsksForWhatWasGivenAndNoMore) {
+  const std::string plain = stage_script(job_with("/bin/eyrie", {"run.yaml"}), {}, kBody);
+  for (const char* line : {"--nodes=1", "--ntasks-per-node=1", "--cpus-per-task=1"})
+    EXPECT_THAT(plain, HasSubstr(std::string("#SBATCH ") + line + "\n"));
+  EXPECT_THAT(plain, HasSubstr("#SBATCH --signal=USR1@120\n"));
+  EXPECT_THAT(plain, HasSubstr("#SBATCH --requeue\n"));
+  for (const char* option :
+       {"partition", "account", "qos", "constraint", "gpus", "mem", "exclusive", "nodes=9"})
+    EXPECT_THAT(plain, Not(HasSubstr(std::string("#SBATCH --") + option)));
+  Resources resources;
+  resources.least_nodes = 2;
+  resources.most_nodes = 4;
+  resources.node_counts = {2, 4};
+  resources.tasks_per_node = 8;
+  resources.cpus_per_task = 6;
+  resources.gpus_per_node = 4;
+  resources.memory_mb = 1000;
+  resources.exclusive = true;
+  resources.partition = "big";
+  resources.account = "physics";
+  resources.qos = "low";
+  resources.constraint = "zen4&ib";
+  resources.time = "2-0";
+  resources.signal_seconds = 300;
+  const std::string all = stage_script(job_with("/bin/eyrie", {"run.yaml"}), resources, kBody);
+  for (const char* line : {"--nodes=2-4", "--mincpus=48", "--gpus-per-node=4", "--mem=1000M",
+                           "--exclusive", "--partition=big", "--account=physics", "--qos=low",
+                           "--constraint='zen4&ib'", "--time=2-0", "--signal=USR1@300"})
+    EXPECT_THAT(all, HasSubstr(std::string("#SBATCH ") + line + "\n"));
+}
+
+TEST(JobScript, AShellReadsItAsItWasMeant) {
+  Resources resources;
+  resources.most_nodes = 3;
+  resources.node_counts = {1, 2, 3};
+  const std::vector<std::string> arguments = {"my run.yaml", "model={preset: griffin-10m}",
+                                              "it's=$HOME `date`", "--until-stage", "pre/train"};
+  const std::string script = stage_script(job_with("/a b/eyrie", arguments), resources, kBody);
+  const ProgramResult result = run_program({"bash", "-c", script});
+  EXPECT_EQ(result.errors, "");
+  std::string expected = "/a b/eyrie|pre/train|/runs/a run/slurm/starts.jsonl|1 2 3|";
+  for (const std::string& argument : arguments) expected += argument + "|";
+  EXPECT_EQ(result.output, expected);
+}
+
+TEST(JobScript, NamesOfFiles) {
+  EXPECT_EQ(script_of("/runs/x", "pre/train"), "/runs/x/slurm/pre_train.sbatch");
+  EXPECT_THROW(stage_script(job_with("eyrie", {}), {}, "no body"), base::Error);
+}
+
+}  // namespace
+}  // namespace eyrie::slurm
