@@ -8,12 +8,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstdio>
 #include <cstring>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -244,6 +246,25 @@ void rename_file(const Path& from, const Path& to) {
   ask_for_fault("rename", doing, to);
   if (::rename(from.c_str(), to.c_str()) != 0) fail(doing, to, errno);
   sync_directory(folder_of(to));
+}
+
+void link_file(const Path& from, const Path& to) {
+  const std::string doing = fmt::format("linking {} to", from.string());
+  ask_for_fault("link", doing, to);
+  if (::link(from.c_str(), to.c_str()) == 0) return;
+  if (errno != EXDEV && errno != EPERM && errno != EMLINK && errno != ENOTSUP)
+    fail(doing, to, errno);
+  const File source = File::open(from);
+  File copy = File::create(to);
+  std::vector<std::byte> bytes(std::size_t{4} << 20);
+  for (std::uint64_t at = 0; at < source.size(); at += bytes.size()) {
+    const auto part =
+        std::span(bytes).first(std::min<std::uint64_t>(bytes.size(), source.size() - at));
+    source.read_at(part, at);
+    copy.write_at(part, at);
+  }
+  copy.sync();
+  copy.close();
 }
 
 void sync_directory(const Path& directory) {

@@ -69,6 +69,9 @@ std::string read_file(const Path& path);
 void write_file(const Path& path, std::string_view contents);
 
 void rename_file(const Path& from, const Path& to);  // and syncs the folder of `to`
+// Gives a file a second name, which must be new; where the file system cannot (another one, or none
+// with links), a copy. The file must never be changed afterwards. Does not sync the folder of `to`.
+void link_file(const Path& from, const Path& to);
 void sync_directory(const Path& directory);
 void make_directories(const Path& directory);  // follows symbolic links, even dangling ones
 void remove_tree(const Path& path);  // a file, or a directory and its contents; may be missing
@@ -78,8 +81,8 @@ std::string host_name();
 std::string temporary_name(const Path& path);
 
 // Fault injection for tests: the hook is called before each operation with its name ("create",
-// "write", "sync", "rename", "truncate", "remove") and path. If it returns anything but 0, the
-// operation fails with that errno. kShortWrite makes a "write" fail with EIO after half of its
+// "write", "sync", "rename", "link", "truncate", "remove") and path. If it returns anything but 0,
+// the operation fails with that errno. kShortWrite makes a "write" fail with EIO after half of its
 // bytes. Set the hook before any thread starts.
 constexpr int kShortWrite = -1;
 using FaultHook = std::function<int(std::string_view operation, const Path& path)>;

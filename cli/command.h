@@ -10,6 +10,7 @@ namespace eyrie::cli {
 int run_train(int argc, char** argv);
 int run_eval(int argc, char** argv);
 int run_eval_list(int argc, char** argv);
+int run_eval_compare(int argc, char** argv);
 int run_eval_show(int argc, char** argv);
 int run_score(int argc, char** argv);
 int run_generate(int argc, char** argv);
@@ -25,9 +26,11 @@ int run_checkpoint_list(int argc, char** argv);
 int run_checkpoint_verify(int argc, char** argv);
 int run_checkpoint_prune(int argc, char** argv);
 int run_slurm_submit(int argc, char** argv);
+int run_slurm_evaluate(int argc, char** argv);
 int run_slurm_status(int argc, char** argv);
 int run_slurm_cancel(int argc, char** argv);
 int run_slurm_logs(int argc, char** argv);
+int run_branch(int argc, char** argv);
 int run_doctor(int argc, char** argv);
 int run_version(int argc, char** argv);
 

@@ -20,7 +20,7 @@
 
 namespace eyrie::cli {
 
-slurm::Partition check_partition(const slurm::Resources& resources) {
+slurm::Partition check_partition(slurm::Resources& resources) {
   const std::vector<slurm::Partition> all = slurm::partitions();
   const auto found = std::find_if(all.begin(), all.end(), [&](const slurm::Partition& one) {
     return resources.partition.empty() ? one.is_default : one.name == resources.partition;
@@ -61,6 +61,9 @@ slurm::Partition check_partition(const slurm::Resources& resources) {
                       "as soon as it begins",
                       resources.time, resources.signal_seconds));
   }
+  if (resources.time.empty())
+    resources.time =
+        found->time_limit > 0 ? slurm::time_text(found->time_limit) : std::string("24:00:00");
   return *found;
 }
 

@@ -13,8 +13,8 @@ namespace eyrie::cli {
 
 // Returns the partition that the job will be in, with what it offers. Throws InputError if there is
 // none of this name, if it is down, or has fewer or smaller nodes or a shorter time limit than
-// asked for.
-slurm::Partition check_partition(const slurm::Resources& resources);
+// asked for. Sets the time where none was asked for: the partition's limit, or a day.
+slurm::Partition check_partition(slurm::Resources& resources);
 
 // Returns the numbers of nodes in the range asked for whose ranks fit the run's mesh. Throws
 // InputError if none does.

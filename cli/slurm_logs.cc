@@ -20,7 +20,7 @@ namespace eyrie::cli {
 namespace {
 
 // The log of a job of this run; its name ends with the job's number.
-std::optional<base::Path> log_of(const base::Path& run, std::int64_t job) {
+std::optional<base::Path> log_of(const base::Path& run, const std::string& job) {
   const std::string ending = fmt::format("-{}.log", job);
   for (const base::Path& path : base::list_folder(slurm::logs_of(run)))
     if (path.filename().string().ends_with(ending)) return path;

@@ -138,7 +138,7 @@ void print_run(const base::Path& directory) {
     }
     const std::string reason =
         state.waits() || state.state == "FAILED" || state.state == "CANCELLED" ? state.reason : "";
-    base::print("job {:<6} stage {}: {}{}{}{}\n", job.id, job.stage, what,
+    base::print("job {:<8} stage {}: {}{}{}{}\n", job.id, job.stage, what,
                 reason.empty() ? "" : fmt::format(" ({})", reason),
                 state.nodes.empty() ? "" : fmt::format(" on {}", state.nodes),
                 state.restarts > 0 ? fmt::format(", start {}", state.restarts + 1) : "");

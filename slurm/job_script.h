@@ -38,6 +38,39 @@ base::Path script_of(const base::Path& directory, const std::string& stage);
 base::Path starts_of(const base::Path& directory);
 base::Path logs_of(const base::Path& directory);
 
+// One job that trains several runs at a time: its task N trains runs[N] from its first stage to its
+// last. The runs have their own folders; the script and its name are those of the first.
+struct ArrayJob {
+  struct Run {
+    std::string name;
+    base::Path directory;  // absolute
+    std::string file;      // RUN.yaml
+  };
+  std::vector<Run> runs;
+  base::Path folder;  // that the files' paths start at
+  std::string eyrie;
+  std::vector<std::string> assignments;
+};
+base::Path array_script_of(const base::Path& directory);
+std::string array_script(const ArrayJob& job, const Resources& resources, const std::string& body);
+
+// An array that evaluates checkpoints on tasks: one of each per task of the array. Results go to
+// RUN/eval/CHECKPOINT/TASK.
+struct EvaluationJob {
+  std::string run;
+  base::Path directory;                 // the run's, absolute
+  std::vector<base::Path> checkpoints;  // absolute
+  std::vector<std::string> tasks;
+  std::vector<std::string> arguments;  // more of eyrie eval
+  base::Path folder;                   // that paths in them start at
+  std::string eyrie;
+};
+base::Path results_of(const base::Path& directory, const base::Path& checkpoint);
+std::string evaluation_script(const EvaluationJob& job, const Resources& resources,
+                              const std::string& body);
+// After it: prints all results as one table, and writes RUN/eval/checkpoints.md.
+std::string table_script(const EvaluationJob& job, const Resources& resources);
+
 // The script of one stage. `body`: slurm/train.sbatch as it comes with Eyrie. Throws Error if that
 // has no body.
 std::string stage_script(const StageJob& job, const Resources& resources, const std::string& body);

@@ -113,10 +113,9 @@ std::vector<Partition> partitions() {
   return in_order;
 }
 
-JobState job_state(std::int64_t id) {
+JobState job_state(const std::string& name) {
   JobState job;
-  job.id = id;
-  const ProgramResult result = ask({"scontrol", "--oneliner", "show", "job", std::to_string(id)});
+  const ProgramResult result = ask({"scontrol", "--oneliner", "show", "job", name});
   if (result.status != 0) {
     if (result.errors.find("Invalid job id") != std::string::npos) return job;  // long ended
     throw base::Error("scontrol does not answer: " + first_line(result.errors + result.output));
@@ -144,7 +143,7 @@ JobState job_state(std::int64_t id) {
   return job;
 }
 
-std::int64_t submit(const base::Path& script, const std::vector<std::string>& options) {
+std::string submit(const base::Path& script, const std::vector<std::string>& options) {
   std::vector<std::string> arguments = {"sbatch", "--parsable"};
   arguments.insert(arguments.end(), options.begin(), options.end());
   arguments.push_back(script.string());
@@ -154,13 +153,13 @@ std::int64_t submit(const base::Path& script, const std::vector<std::string>& op
     throw base::InputError(fmt::format("sbatch refuses {}: {}", script.string(),
                                        first_line(result.errors + result.output)));
   }
-  return *id;
+  return std::to_string(*id);
 }
 
-bool signal(std::int64_t job, const std::string& name) {
+bool signal(const std::string& job, const std::string& name) {
   std::vector<std::string> arguments = {"scancel"};
   if (!name.empty()) arguments.push_back("--signal=" + name);
-  arguments.push_back(std::to_string(job));
+  arguments.push_back(job);
   const ProgramResult result = ask(arguments);
   if (result.status == 0) return true;
   if (result.errors.find("Invalid job id") != std::string::npos ||

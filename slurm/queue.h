@@ -25,8 +25,8 @@ struct Partition {
 // By sinfo. Throws InputError if there is no Slurm here, Error if it does not answer.
 std::vector<Partition> partitions();
 
+// Jobs are named as Slurm prints them: "4711", or "4711_2" for a task of an array.
 struct JobState {
-  std::int64_t id = 0;
   std::string state;   // RUNNING, PENDING, …; "" if Slurm does not know the job any more
   std::string reason;  // of waiting or of the end; "" for none
   std::string nodes;   // "n[1-2]"; "" before it has any
@@ -38,14 +38,14 @@ struct JobState {
   }
 };
 // By scontrol. Throws Error if Slurm does not answer.
-JobState job_state(std::int64_t id);
+JobState job_state(const std::string& job);
 
-// Submits a script. `options` come before its name. Returns the job's number. Throws InputError
-// with sbatch's own words if it refuses.
-std::int64_t submit(const base::Path& script, const std::vector<std::string>& options);
+// Submits a script. `options` come before its name. Returns the job, of an array without a task.
+// Throws InputError with sbatch's own words if it refuses.
+std::string submit(const base::Path& script, const std::vector<std::string>& options);
 
 // Sends a signal ("USR1") to the steps of a job, which leaves out its script; "": cancels it.
 // Returns false if the job had ended.
-bool signal(std::int64_t job, const std::string& name);
+bool signal(const std::string& job, const std::string& name);
 
 }  // namespace eyrie::slurm

@@ -30,7 +30,7 @@ std::optional<RunJobs> read_jobs(const base::Path& directory) {
     jobs.folder = file.at("folder").get<std::string>();
     jobs.run_file = file.at("run_file").get<std::string>();
     for (const json& job : file.at("jobs"))
-      jobs.jobs.push_back({job.at("id").get<std::int64_t>(), job.at("stage").get<std::string>()});
+      jobs.jobs.push_back({job.at("id").get<std::string>(), job.at("stage").get<std::string>()});
     return jobs;
   } catch (const json::exception& error) {
     throw base::InputError(fmt::format(
@@ -65,7 +65,8 @@ std::vector<Start> read_starts(const base::Path& directory) {
     const auto word = [&](const char* key) {
       return line.contains(key) && line[key].is_string() ? line[key].get<std::string>() : "";
     };
-    const std::int64_t job = number("job"), start = number("start");
+    const std::string job = word("job");
+    const std::int64_t start = number("start");
     if (word("event") == "start") {
       starts.push_back({.job = job,
                         .number = start,

@@ -13,8 +13,8 @@
 namespace eyrie::slurm {
 
 struct SubmittedJob {
-  std::int64_t id = 0;
-  std::string stage;
+  std::string id;     // "4711", or "4711_2" for a task of an array
+  std::string stage;  // "all": of a run that is one job
 };
 
 struct RunJobs {
@@ -30,7 +30,8 @@ void write_jobs(const base::Path& directory, const RunJobs& jobs);
 
 // One start of a job.
 struct Start {
-  std::int64_t job = 0, number = 1;  // of the job's starts, from 1
+  std::string job;
+  std::int64_t number = 1;  // of the job's starts, from 1
   std::string stage, hosts;
   int nodes = 0, ranks = 0;
   std::int64_t began = 0;

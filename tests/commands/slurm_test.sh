@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# eyrie slurm on a real cluster of two nodes on this machine (slurm/lab): a chain of two stages with their evaluations, a
-# preemption, a cancelled and resubmitted run, jobs that crash at each start, submissions that are refused.
+# eyrie slurm on a real cluster of two nodes on this machine (slurm/lab): a chain of two stages with their evaluations,
+# arrays of evaluations and of branches, a preemption, a cancelled and resubmitted run, jobs that crash at each start,
+# submissions that are refused; eyrie doctor.
 # Exit status 77: this machine cannot have the lab. Arguments: the eyrie command; further ones name the parts to run
 # ("long": those of scripts/soak too).
 . "$(dirname "$0")/support.sh"
@@ -40,8 +41,8 @@ until_true() {
   done
 }
 # job_of NAME STAGE: its number.
-job_of() { sed -nE 'N; s/.*"id": ([0-9]+),\n *"stage": "'"$2"'".*/\1/p; D' "$folder/$1/slurm/jobs.json"; }
-state_of() { scontrol --oneliner show job "$1" | sed -E 's/.*JobState=([A-Z_]*).*/\1/'; }
+job_of() { sed -nE 'N; s/.*"id": "([0-9_]+)",\n *"stage": "'"$2"'".*/\1/p; D' "$folder/$1/slurm/jobs.json"; }
+state_of() { scontrol --oneliner show job "$1" | head -n 1 | sed -E 's/.*JobState=([A-Z_]*).*/\1/'; }
 in_state() { [ "$(state_of "$1")" = "$2" ]; }
 restarts_of() { scontrol --oneliner show job "$1" | sed -E 's/.*Restarts=([0-9]*).*/\1/'; }
 was_requeued() { [ "$(restarts_of "$1")" -ge "$2" ]; }
@@ -83,6 +84,48 @@ chain() {
   train_on 1 chain_alone
   expect_status 0 "the same run on one rank"
   expect_same_run chain chain_alone "the chain"
+}
+
+evaluated() {
+  say "an array of 2 tasks x 2 checkpoints, and one table"
+  write_run evaluated 6 3
+  train_on 1 evaluated
+  expect_status 0 "training"
+  run "$eyrie" slurm evaluate "$folder/evaluated" --tasks piqa,hellaswag --checkpoints 6,9 --limit 4 --time 10:00 --signal 30
+  expect_status 0 "eyrie slurm evaluate"
+  until_true 120 test -s "$folder/evaluated/eval/checkpoints.md"
+  local words
+  for words in "step-00000006" "step-00000009" "| piqa " "| hellaswag "; do
+    grep -qF -- "$words" "$folder/evaluated/eval/checkpoints.md" || fail "the table does not have $words: $(cat "$folder/evaluated/eval/checkpoints.md")"
+  done
+  ! grep -qF "| - " "$folder/evaluated/eval/checkpoints.md" || fail "a result is missing: $(cat "$folder/evaluated/eval/checkpoints.md")"
+  run "$eyrie" slurm evaluate "$folder/evaluated" --tasks piqa --checkpoints 7
+  expect_status 2 "a checkpoint that is not there"
+  expect_in_output "has those of 3, 6, 9"
+}
+
+branches() {
+  say "three ends of one trunk, as one array"
+  write_run trunk 6 4
+  train_on 1 trunk
+  local end ids=()
+  for end in 1 2 3; do write_run "end_$end" 6 $((2 + end)); done
+  run "$eyrie" branch "$folder/trunk" --at 6 "$folder"/end_{1,2,3}.yaml
+  expect_status 0 "eyrie branch"
+  run "$eyrie" slurm submit "$folder"/end_{1,2,3}.yaml --time 10:00 --signal 30
+  expect_status 0 "three runs submitted as one"
+  for end in 1 2 3; do
+    ids+=("$(job_of "end_$end" all)")
+    until_true 120 in_state "${ids[-1]}" COMPLETED
+    [ -e "$(checkpoint_of "end_$end" $((8 + end)))/manifest.json" ] || fail "end $end did not get to its end"
+  done
+  [ "${ids[0]%_*}" = "${ids[2]%_*}" ] || fail "they are not tasks of one array: ${ids[*]}"
+  run "$eyrie" slurm status "$folder/end_2"
+  expect_in_output "stage all: COMPLETED" "step       10 of 10"
+  run "$eyrie" slurm logs "$folder/end_2"
+  expect_in_output "train.sbatch: done"
+  # The second is the trunk itself.
+  expect_same_run end_2 trunk "a branch with the trunk's own end"
 }
 
 preempted() { # TIMES
@@ -203,8 +246,8 @@ node_lost() {
 
 make_data piqa
 parts=("${@:2}")
-[ ${#parts[@]} -gt 0 ] || parts=(doctor chain preempted cancelled crashes refused)
-[ "${parts[0]}" != long ] || parts=(doctor chain "preempted 3" cancelled crashes refused node_lost)
+[ ${#parts[@]} -gt 0 ] || parts=(doctor chain evaluated branches preempted cancelled crashes refused)
+[ "${parts[0]}" != long ] || parts=(doctor chain evaluated branches "preempted 3" cancelled crashes refused node_lost)
 for part in "${parts[@]}"; do
   # shellcheck disable=SC2086
   $part

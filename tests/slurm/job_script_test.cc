@@ -15,7 +15,7 @@ using testing::Not;
 
 constexpr const char* kBody =
     "#!/bin/bash\n#SBATCH --nodes=9\n# ---- from here on the same in every script\n"
-    "printf '%s|' \"$EYRIE\" \"$EYRIE_STAGE\" \"$EYRIE_STARTS\" \"${EYRIE_NODES-}\" \"$@\"\n";
+    "printf '%s|' \"$EYRIE\" \"${EYRIE_STAGE-}\" \"${EYRIE_STARTS-}\" \"${EYRIE_NODES-}\" \"$@\"\n";
 
 StageJob job_with(std::string eyrie, std::vector<std::string> arguments) {
   return {.run = "a run",
@@ -71,6 +71,41 @@ TEST(JobScript, AShellReadsItAsItWasMeant) {
   std::string expected = "/a b/eyrie|pre/train|/runs/a run/slurm/starts.jsonl|1 2 3|";
   for (const std::string& argument : arguments) expected += argument + "|";
   EXPECT_EQ(result.output, expected);
+}
+
+TEST(JobScript, ATaskOfAnArrayHasItsOwnRun) {
+  const std::string folder = testing::TempDir();
+  const ArrayJob job{.runs = {{"a", folder + "a", "a 1.yaml"}, {"b", folder + "b", "b.yaml"}},
+                     .folder = "/",
+                     .eyrie = "/bin/eyrie",
+                     .assignments = {"seed=2"}};
+  std::string script = array_script(job, {}, kBody);
+  EXPECT_THAT(script, HasSubstr("#SBATCH --array=0-1\n"));
+  run_program({"mkdir", "-p", folder + "b/slurm/logs"});
+  run_program({"rm", "-f", folder + "b/slurm/logs/all-7_1.log"});
+  const ProgramResult result =
+      run_program({"env", "SLURM_ARRAY_TASK_ID=1", "SLURM_ARRAY_JOB_ID=7", "bash", "-c", script});
+  EXPECT_EQ(result.errors, "");
+  EXPECT_EQ(run_program({"cat", folder + "b/slurm/logs/all-7_1.log"}).output,
+            "/bin/eyrie|all|" + folder + "b/slurm/starts.jsonl||b.yaml|seed=2|");
+}
+
+TEST(JobScript, ATaskOfAnEvaluationHasItsCheckpointAndTask) {
+  const std::string folder = testing::TempDir() + "run";
+  const EvaluationJob job{.run = "r",
+                          .directory = folder,
+                          .checkpoints = {"/r/checkpoints/step-1", "/r/checkpoints/step-2"},
+                          .tasks = {"piqa", "mmlu", "boolq"},
+                          .arguments = {"--limit", "4"},
+                          .folder = "/",
+                          .eyrie = "/bin/eyrie"};
+  const std::string script = evaluation_script(job, {}, kBody);
+  EXPECT_THAT(script, HasSubstr("#SBATCH --array=0-5\n"));
+  const ProgramResult result = run_program({"env", "SLURM_ARRAY_TASK_ID=4", "bash", "-c", script});
+  EXPECT_EQ(result.errors, "");
+  EXPECT_EQ(result.output, "/bin/eyrie||||/r/checkpoints/step-2|--tasks|mmlu|--output|" + folder +
+                               "/eval/step-2/mmlu|--limit|4|");
+  EXPECT_THAT(table_script(job, {}), HasSubstr(folder + "/eval/step-1 " + folder + "/eval/step-2"));
 }
 
 TEST(JobScript, NamesOfFiles) {
