@@ -31,6 +31,7 @@ int run_slurm_status(int argc, char** argv);
 int run_slurm_cancel(int argc, char** argv);
 int run_slurm_logs(int argc, char** argv);
 int run_branch(int argc, char** argv);
+int run_replay(int argc, char** argv);
 int run_doctor(int argc, char** argv);
 int run_version(int argc, char** argv);
 

@@ -16,8 +16,8 @@ namespace {
 
 // Returns whether the command divides its work among all ranks that a launcher started.
 bool works_on_all_ranks(const std::string& command) {
-  constexpr std::array<std::string_view, 6> kCommands = {"train",      "eval",        "score",
-                                                         "data build", "data screen", "doctor"};
+  constexpr std::array<std::string_view, 7> kCommands = {
+      "train", "eval", "score", "data build", "data screen", "doctor", "replay"};
   return std::find(kCommands.begin(), kCommands.end(), command) != kCommands.end();
 }
 

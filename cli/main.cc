@@ -67,6 +67,7 @@ constexpr Command kCommands[] = {
     {"slurm cancel", "saves a checkpoint, then ends the jobs of a run", run_slurm_cancel},
     {"slurm logs", "what the jobs of a run printed", run_slurm_logs},
     {"branch", "new runs that go on from a checkpoint of another", run_branch},
+    {"replay", "a past step again, bit for bit: its documents, losses and gradients", run_replay},
     {"doctor", "what the nodes and links of a job can do, and which stands out", run_doctor},
     {"version", "version, compiler, and what the processor can run", run_version},
 };

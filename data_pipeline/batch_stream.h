@@ -28,6 +28,13 @@ struct NextTokenBatch {
   RowView row(std::int64_t r);
 };
 
+// A part of a row, and the document that it is from.
+struct RowOrigin {
+  std::int64_t row = 0, at = 0, count = 0;  // of the micro-shard; tokens of the row
+  std::string source, shard;                // its name; the shard's file
+  std::int64_t document = 0, first = 0;     // in the shard; the document's token it begins with
+};
+
 // One kind per objective.
 using Batch = std::variant<NextTokenBatch>;
 
@@ -37,6 +44,9 @@ class BatchStream {
  public:
   virtual ~BatchStream() = default;
   virtual Batch micro_shard(std::int64_t stage_step, std::int64_t micro_shard) const = 0;
+  // Where the rows of a micro-shard are from, in order.
+  virtual std::vector<RowOrigin> origins(std::int64_t stage_step,
+                                         std::int64_t micro_shard) const = 0;
   // Returns what the loss of the whole batch of this step is divided by, its number of targets,
   // without assembling it.
   virtual std::int64_t target_count(std::int64_t stage_step) const = 0;

@@ -45,28 +45,36 @@ std::shared_ptr<const EpochTokenStream::Epoch> EpochTokenStream::epoch(std::int6
   return made;
 }
 
-void EpochTokenStream::read(std::int64_t begin, const RowView& out) const {
-  const auto length = static_cast<std::int64_t>(out.tokens.size());
-  for (std::int64_t done = 0; done < length;) {
+std::vector<EpochTokenStream::Piece> EpochTokenStream::pieces(std::int64_t begin,
+                                                              std::int64_t count) const {
+  std::vector<Piece> pieces;
+  for (std::int64_t done = 0; done < count;) {
     const std::int64_t place = (begin + done) % tokens_;
     const auto epoch = this->epoch((begin + done) / tokens_);
     const auto i =
         std::upper_bound(epoch->ends.begin(), epoch->ends.end(), place) - epoch->ends.begin();
-    const ShardSet::Document& d = documents_[epoch->order[i]];
-    const Shard& shard = source_.shards[d.shard];
+    const ShardSet::Document& document = documents_[epoch->order[i]];
     const std::int64_t left = epoch->ends[i] - place;  // tokens left in the document
-    const std::int64_t count = std::min(left, length - done);
-    const std::int64_t from = shard.offset(d.document + 1) - left;
-    shard.read(from, out.tokens.subspan(done, count));
-    const std::int64_t with_target = std::min(count, left - 1);
-    shard.read(from + 1, out.targets.subspan(done, with_target));
-    std::fill_n(out.loss_mask.begin() + done, count, 1.0f);
-    if (with_target < count) {
-      out.targets[done + count - 1] = 0;
-      out.loss_mask[done + count - 1] = 0;
+    const std::int64_t taken = std::min(left, count - done);
+    pieces.push_back({document, length_of(source_, document) - left, done, taken, taken == left});
+    done += taken;
+  }
+  return pieces;
+}
+
+void EpochTokenStream::read(std::int64_t begin, const RowView& out) const {
+  for (const Piece& piece : pieces(begin, static_cast<std::int64_t>(out.tokens.size()))) {
+    const auto [document, first, at, count, ends] = piece;
+    const Shard& shard = source_.shards[document.shard];
+    const std::int64_t from = shard.offset(document.document) + first;
+    shard.read(from, out.tokens.subspan(at, count));
+    shard.read(from + 1, out.targets.subspan(at, ends ? count - 1 : count));
+    std::fill_n(out.loss_mask.begin() + at, count, 1.0f);
+    if (ends) {
+      out.targets[at + count - 1] = 0;
+      out.loss_mask[at + count - 1] = 0;
     }
-    std::iota(out.positions.begin() + done, out.positions.begin() + done + count, 0);
-    done += count;
+    std::iota(out.positions.begin() + at, out.positions.begin() + at + count, 0);
   }
 }
 

@@ -32,6 +32,17 @@ class EpochTokenStream {
   std::int64_t documents() const { return static_cast<std::int64_t>(documents_.size()); }
   std::int64_t tokens() const { return tokens_; }  // per epoch
 
+  // Which documents tokens [begin, begin + count) of the sequence are from, in their order.
+  struct Piece {
+    ShardSet::Document document;
+    std::int64_t first = 0;  // the document's token that the piece begins with
+    std::int64_t at = 0;     // where it lies in the range
+    std::int64_t count = 0;  // of tokens
+    bool ends = false;       // with the document's last token
+  };
+  std::vector<Piece> pieces(std::int64_t begin, std::int64_t count) const;
+  const ShardSet::Source& source() const { return source_; }
+
   // Reads tokens [begin, begin + out.tokens.size()) of the sequence. A document that begins before
   // `begin` is treated as a new one: its positions start at 0. The target of a token is the next
   // token of its document, even if that lies beyond the range. The last token of a document has no

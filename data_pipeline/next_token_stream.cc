@@ -93,23 +93,44 @@ NextTokenStream::NextTokenStream(std::shared_ptr<const ShardSet> shards, StreamC
   fingerprint_ = shards_->fingerprint(used);
 }
 
+NextTokenStream::RowPlace NextTokenStream::place_of(std::int64_t row) const {
+  const Mixture::Place place = mixture_.row(row);
+  const EpochTokenStream& line = *lines_[place.source];
+  const std::int64_t length = config_.sequence_length, so_far = place.index * length;
+  if (config_.packing != Packing::kWindows) return {line, so_far};
+  return {line, so_far / line.tokens() * line.tokens() + line.window_begin(place.index, length)};
+}
+
 NextTokenBatch NextTokenStream::rows_of(std::int64_t stage_step, std::int64_t micro_shard) const {
   EYRIE_CHECK(stage_step >= 0 && micro_shard >= 0 && micro_shard < config_.micro_shards,
               "a micro-shard that does not exist");
   NextTokenBatch batch(config_.batch_sequences / config_.micro_shards, config_.sequence_length);
   const std::int64_t first = stage_step * config_.batch_sequences + micro_shard * batch.rows;
   for (std::int64_t r = 0; r < batch.rows; ++r) {
-    const Mixture::Place place = mixture_.row(first + r);
-    const EpochTokenStream& line = *lines_[place.source];
-    const std::int64_t so_far = place.index * batch.length;
+    const auto [line, begin] = place_of(first + r);
     if (config_.packing == Packing::kWindows) {
-      line.read_window(so_far / line.tokens(), line.window_begin(place.index, batch.length),
-                       batch.row(r));
+      line.read_window(begin / line.tokens(), begin % line.tokens(), batch.row(r));
     } else {
-      line.read(so_far, batch.row(r));
+      line.read(begin, batch.row(r));
     }
   }
   return batch;
+}
+
+std::vector<RowOrigin> NextTokenStream::origins(std::int64_t stage_step,
+                                                std::int64_t micro_shard) const {
+  const std::int64_t rows = config_.batch_sequences / config_.micro_shards;
+  const std::int64_t first = stage_step * config_.batch_sequences + micro_shard * rows;
+  std::vector<RowOrigin> origins;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const auto [line, begin] = place_of(first + r);
+    for (const EpochTokenStream::Piece& piece : line.pieces(begin, config_.sequence_length)) {
+      const Shard& shard = line.source().shards[piece.document.shard];
+      origins.push_back({r, piece.at, piece.count, line.source().name, shard.path().string(),
+                         piece.document.document, piece.first});
+    }
+  }
+  return origins;
 }
 
 std::int64_t NextTokenStream::target_count(std::int64_t stage_step) const {

@@ -43,6 +43,7 @@ class NextTokenStream : public BatchStream {
   Batch micro_shard(std::int64_t stage_step, std::int64_t micro_shard) const override {
     return rows_of(stage_step, micro_shard);
   }
+  std::vector<RowOrigin> origins(std::int64_t stage_step, std::int64_t micro_shard) const override;
   std::int64_t target_count(std::int64_t stage_step) const override;
   std::int64_t tokens_per_step() const override {
     return config_.batch_sequences * config_.sequence_length;
@@ -53,6 +54,13 @@ class NextTokenStream : public BatchStream {
   const ShardSet& shards() const override { return *shards_; }
 
  private:
+  // The line that row `row` of the stage is read from, and where in it.
+  struct RowPlace {
+    const EpochTokenStream& line;
+    std::int64_t begin;  // in the line's sequence
+  };
+  RowPlace place_of(std::int64_t row) const;
+
   std::shared_ptr<const ShardSet> shards_;
   StreamConfig config_;
   Mixture mixture_;

@@ -36,12 +36,13 @@ struct RankMemory {
   std::int64_t exchange = 0;     // received pieces of gradients, not summed yet
   std::int64_t batch = 0;        // the tokens of a micro-shard
   std::int64_t snapshot = 0;     // copy of what this rank writes to a checkpoint, meanwhile
+  std::int64_t check = 0;        // check_every: gradients of a neighbour's micro-shard
   std::int64_t process = 0;      // code, MPI, data
   // Parts of `scratch`, used at different times; without what is lost at the ends of chunks.
   std::int64_t logits = 0, backward = 0;
   std::int64_t all() const {
     return masters + copies + vectors + gathered + gradients + moments + activations + scratch +
-           exchange + batch + snapshot + process;
+           exchange + batch + snapshot + check + process;
   }
 };
 

@@ -8,6 +8,7 @@
 #include "model/model_statistics.h"
 #include "parallel/communication/exchange.h"
 #include "trainer/resolve_mesh.h"
+#include "trainer/silent_check.h"
 #include "trainer/validation.h"
 
 namespace eyrie::planning {
@@ -72,6 +73,11 @@ RankMemory memory_needed(const RunConfig& run, const MeshShape& mesh,
     if (!run.checkpoint_async) memory.snapshot = 0;  // written from the training's own memory
     if (memory.all() > most.all()) most = memory;
   }
+  if (run.check_every > 0) {
+    const parallel::Mesh place = parallel::Mesh::planned(mesh, 0);
+    most.check = trainer::GradientDigest::bytes(
+        model::Griffin(run.model, model::ParallelContext::of(place)).units());
+  }
   return most;
 }
 
@@ -88,6 +94,7 @@ std::vector<MemoryPart> memory_parts(const RankMemory& memory) {
       {"exchange", memory.exchange, "pieces of gradients under way"},
       {"batch", memory.batch, "tokens of a micro-shard"},
       {"snapshot", memory.snapshot, "while a checkpoint is written"},
+      {"check", memory.check, "gradients of a neighbour's micro-shard, every check_every steps"},
       {"process", memory.process, "program, libraries, MPI, data"}};
   std::erase_if(parts, [](const MemoryPart& part) { return part.bytes == 0; });
   std::stable_sort(parts.begin(), parts.end(),

@@ -96,6 +96,28 @@ double Optimizer::squares_of_column() {
   return total;
 }
 
+// Each element is counted by the rank that writes it to checkpoints.
+std::vector<std::pair<std::string, double>> Optimizer::grad_norms() {
+  std::vector<std::pair<std::string, double>> norms;
+  std::vector<double> squares;
+  const int shard_rank = mesh_.shard_group().rank();
+  for (std::size_t u = 0; u < shards_.size(); ++u) {
+    const parallel::Unit& unit = parameters_.units()[u];
+    const std::size_t first = squares.size();
+    for (const ParameterInfo& info : unit.parameters) norms.emplace_back(info.name, 0.0);
+    squares.resize(norms.size(), 0.0);
+    const parallel::Cuts& cuts = shards_[u].cuts;
+    for (const auto& span : parallel::spans_in(unit, cuts[shard_rank], cuts[shard_rank + 1])) {
+      if (mesh_.replica() != 0 || (span.info.replicated() && mesh_.tensor_rank() != 0)) continue;
+      squares[first + static_cast<std::size_t>(span.index)] += tensor::sum_of_squares(
+          gradients_.part(u).column_range(span.begin - shards_[u].begin, span.count()));
+    }
+  }
+  mesh_.world().all_reduce(std::span<double>(squares), parallel::Reduce::kSum);
+  for (std::size_t i = 0; i < norms.size(); ++i) norms[i].second = std::sqrt(squares[i]);
+  return norms;
+}
+
 void Optimizer::step(double learning_rate, double grad_norm) {
   ++updates_;
   const bool clipped = config_.clip > 0 && grad_norm > config_.clip;

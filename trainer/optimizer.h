@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "checkpoint/reader.h"
@@ -44,6 +45,10 @@ class Optimizer : public model::GradientSink {
   // elements of a tensor rank's slice, added in order; a parameter that all tensor ranks hold
   // counts once. The same on all ranks, and for any number of data ranks.
   double grad_norm();
+
+  // Collective, after grad_norm(). The norm of each parameter's gradient, by name, in the order of
+  // the units. Not bit for bit the same on other meshes.
+  std::vector<std::pair<std::string, double>> grad_norms();
 
   // One AdamW step on this rank's part, then the all-gather of the updated parameters.
   void step(double learning_rate, double grad_norm);

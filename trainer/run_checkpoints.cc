@@ -87,6 +87,14 @@ bool RunCheckpoints::load_newest() {
   return true;
 }
 
+bool RunCheckpoints::load_at_most(std::int64_t most) {
+  const auto found = checkpoint::newest_valid_checkpoint(
+      run_.directory(), run_.world(), nullptr, [&](std::int64_t step) { return step <= most; },
+      [&](const base::Path& path) { load(path); });
+  if (found) say_where(*found);
+  return found.has_value();
+}
+
 bool RunCheckpoints::load_before(std::int64_t before) {
   // Not one that a stop wrote, which an uninterrupted run does not have, nor one among the skipped
   // steps.
@@ -136,6 +144,35 @@ void RunCheckpoints::remove_later(std::int64_t reached) {
        checkpoint::list_checkpoints(run_.directory() / "checkpoints"))
     if (info.step > position_.step && info.step <= reached)
       checkpoint::remove_checkpoint(info.path);
+}
+
+std::string RunCheckpoints::set_aside_after(std::int64_t sound) {
+  run_.check_owner();
+  std::vector<base::Path> suspect;
+  std::optional<std::int64_t> last;
+  for (const checkpoint::CheckpointInfo& info :
+       checkpoint::list_checkpoints(run_.directory() / "checkpoints")) {
+    if (info.step > sound)
+      suspect.push_back(info.path);
+    else if (info.complete)
+      last = info.step;
+  }
+  if (suspect.empty()) return "";
+  if (!last && sound > 0)
+    return fmt::format(
+        "no checkpoint is left from before the last comparison (step {}), so all "
+        "are kept: go back to an older copy, or begin anew",
+        sound);
+  const base::Path folder = run_.directory() / "suspect";
+  base::make_directories(folder);
+  for (const base::Path& path : suspect) {
+    base::remove_tree(folder / path.filename());
+    base::rename_file(path, folder / path.filename());
+  }
+  return fmt::format("{} written since the last comparison {} in {}; the next start goes on {}",
+                     base::counted(std::ssize(suspect), "checkpoint"),
+                     suspect.size() == 1 ? "is" : "are", folder.string(),
+                     last ? fmt::format("from step {}", *last) : "from the beginning");
 }
 
 // ---- Saving.

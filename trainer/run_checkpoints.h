@@ -27,11 +27,17 @@ class RunCheckpoints {
   std::string check();
   // Loads the newest sound checkpoint. Returns false if there is none. Throws like check().
   bool load_newest();
+  // The same for the newest of at most step `most`: for a replay.
+  bool load_at_most(std::int64_t most);
   // The same for one before the run's skipped steps (step `before`), for a roll-back. Throws
   // nothing if there is none.
   bool load_before(std::int64_t before);
   // Removes those after the position, up to step `reached`: they are no longer the run's.
   void remove_later(std::int64_t reached);
+
+  // On the first rank. Moves the checkpoints after step `sound` out of the way, to the run's folder
+  // suspect/, unless none would be left. Returns what it did, to tell the user.
+  std::string set_aside_after(std::int64_t sound);
 
   void start_writer();   // writes behind the training, if the run is configured so
   void poll();           // between two steps: learns of the end of a save, or its error

@@ -323,6 +323,7 @@ RunConfig read_run(const base::Path& path, const std::vector<std::string>& assig
   run.retention = read_retention(checkpoint, validates ? 1 : 0);
   run.checkpoint_async = checkpoint.get<bool>("async", true);
   run.watchdog_seconds = base::get_whole(file, "watchdog", 600, 0, 100'000'000);
+  run.check_every = base::get_whole(file, "check_every", 0, 0, kMostSteps);
   if (file.get<std::string>("memory_limit", "none") != "none")
     run.memory_limit = read_bytes(file, "memory_limit", 1'000'000);
   run.evaluation_data =

@@ -65,6 +65,7 @@ struct RunConfig {
   bool checkpoint_async = true;         // written in the background
   std::int64_t watchdog_seconds = 600;  // of waiting or silence until the job ends; 0: never
   std::int64_t memory_limit = 0;        // bytes per rank; 0: none
+  std::int64_t check_every = 0;  // steps between comparisons of ranks (silent_check.h); 0: never
   std::string evaluation_data;
   std::string resolved;                      // all of it as YAML, with defaults
   std::shared_ptr<const base::Config> file;  // as it was read; null if none was

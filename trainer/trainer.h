@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "model/griffin.h"
 #include "model/language_model.h"
+#include "model/parameters.h"
 #include "parallel/communication/communicator.h"
 #include "parallel/sharding/mesh.h"
 #include "text/tokenizer.h"
@@ -41,6 +42,8 @@ struct TrainOptions {
   // For tests: the factor for the loss of a batch, by its number in the stage; the same on all
   // ranks.
   std::function<double(std::int64_t batch)> gain = {};
+  // For tests: called on every rank before a step, to damage what it computes with.
+  std::function<void(std::int64_t step, int rank, const model::Parameters& parameters)> damage = {};
 };
 
 enum class Outcome { kDone, kStopped };

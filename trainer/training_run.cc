@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <ctime>
 #include <map>
 #include <mutex>
 
@@ -17,7 +16,7 @@
 #include "parallel/health/stop.h"
 #include "tensor/ops/matmul.h"
 #include "tensor/threads.h"
-#include "trainer/schedule.h"
+#include "trainer/take_step.h"
 #include "trainer/validation.h"
 
 namespace eyrie::trainer {
@@ -76,8 +75,7 @@ void TrainingRun::resume_or_begin() {
 
 void TrainingRun::begin_stage() {
   const StageConfig& stage = this->stage();
-  at_.data_offset = 0;
-  if (stage.reset_moments && at_.stage > 0) model_.optimizer().reset_moments();
+  enter_stage(model_, run_.config(), at_);
   base::log_info(fmt::format("stage {}: {} steps of {} sequences of {} tokens", stage.name,
                              stage.steps, stage.batch_sequences, stage.sequence_length));
 }
@@ -181,6 +179,7 @@ Outcome TrainingRun::run(const AfterStage& after_stage) {
     if (at_.stage_step == 0) begin_stage();
     while (at_.stage_step < stage.steps) {
       run_.peer_monitor().set_doing(fmt::format("step {} of stage {}", at_.step + 1, stage.name));
+      check_ranks();
       step();
       log_step();
       at_.validation_loss.reset();

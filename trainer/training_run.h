@@ -27,6 +27,7 @@ class TrainingRun {
   const StageConfig& stage() const { return run_.config().stages[at_.stage]; }
   std::size_t last_stage() const;
   void begin_stage();
+  void check_ranks();
   void step();
   void log_step();
   void roll_back();

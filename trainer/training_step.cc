@@ -6,7 +6,8 @@
 #include "base/log.h"
 #include "model/model_statistics.h"
 #include "parallel/health/stop.h"
-#include "trainer/schedule.h"
+#include "trainer/silent_check.h"
+#include "trainer/take_step.h"
 #include "trainer/training_run.h"
 
 namespace eyrie::trainer {
@@ -24,35 +25,48 @@ std::string clock_text(double seconds) {
 
 }  // namespace
 
-// Computes a step's gradients, and updates the parameters or skips the step.
-void TrainingRun::step() {
-  const StageConfig& stage = this->stage();
-  const auto start = Clock::now();
+// At every check_every-th step: whether all ranks compute the same from the same. If not, the run
+// ends, and what was saved since the last comparison is set aside, so that the next start goes on
+// from before.
+void TrainingRun::check_ranks() {
+  const std::int64_t next = at_.step + 1, every = run_.config().check_every;
+  if (run_.options().damage) run_.options().damage(next, run_.world().rank(), model_.parameters());
+  if (every == 0 || next % every != 0) return;
+  run_.peer_monitor().set_doing(fmt::format("the comparison of ranks before step {}", next));
   const std::int64_t batch = at_.stage_step + at_.data_offset;
+  const std::string wrong = check_gradients(
+      *run_.data().objectives[at_.stage], model_.griffin(), model_.parameters(), model_.mesh(),
+      *run_.data().streams[at_.stage], stage().micro_shards, batch, model_.workspace());
+  if (wrong.empty()) return;
+  checkpoints_.finish();
+  std::string from;
+  parallel::agree(run_.world(), [&] {
+    if (run_.first()) from = checkpoints_.set_aside_after(next - every);
+  });
+  throw base::Error(fmt::format(
+      "before step {} ranks compute different gradients from the same tokens and weights: {}. "
+      "Memory or a processor is at fault: leave that host out (--exclude){}",
+      next, wrong, from.empty() ? "" : "; " + from));
+}
+
+void TrainingRun::step() {
+  const auto start = Clock::now();
   const auto stop = [&] {
     return parallel::stop_requested() ||
            (run_.options().stop_after > 0 && steps_here_ + 1 >= run_.options().stop_after);
   };
-  last_ = model_.forward_backward(*run_.data().objectives[at_.stage],
-                                  *run_.data().streams[at_.stage], stage.micro_shards, batch, stop,
-                                  run_.options().gain ? run_.options().gain(batch) : 1.0);
-  learning_rate_ = learning_rate(stage.learning_rate, at_.stage_step, stage.steps);
-  const std::string why = outliers_.judge(last_.loss, last_.grad_norm);
-  skipped_ = !why.empty();
-  if (skipped_) {
-    if (run_.first()) {
-      base::log_warning(
-          fmt::format("step {} of stage {} (batch {}) is skipped, number {} in a row: {}",
-                      at_.step + 1, stage.name, batch, outliers_.in_a_row(), why));
-    }
-  } else {
-    last_.exchange_s += model_.update(learning_rate_, last_.grad_norm);
-    at_.roll_backs.tries = 0;
+  const std::int64_t batch = at_.stage_step + at_.data_offset;
+  const TakenStep taken = take_step(model_, run_.data(), run_.config(), at_, outliers_, stop,
+                                    run_.options().gain ? run_.options().gain(batch) : 1.0);
+  last_ = taken.result;
+  learning_rate_ = taken.learning_rate;
+  skipped_ = !taken.skipped.empty();
+  if (skipped_ && run_.first()) {
+    base::log_warning(
+        fmt::format("step {} of stage {} (batch {}) is skipped, number {} in a row: {}", at_.step,
+                    stage().name, batch, outliers_.in_a_row(), taken.skipped));
   }
-  ++at_.step;
-  ++at_.stage_step;
   ++steps_here_;
-  at_.tokens += stage.batch_sequences * stage.sequence_length;
   step_s_ = seconds_since(start);
 }
 
