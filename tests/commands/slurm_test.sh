@@ -145,7 +145,11 @@ preempted() { # TIMES
   run "$eyrie" slurm status "$folder/preempted"
   expect_in_output "stage second: PENDING (Dependency)"
   until_true 180 in_state "$(job_of preempted second)" COMPLETED
-  [[ $(why_of preempted) == preempted,* ]] || fail "the starts ended so: $(why_of preempted)"
+  local ends
+  ends=,$(why_of preempted),
+  [[ $ends == *,preempted,* ]] || fail "the starts ended so: $ends"
+  # A start that crashed was requeued, as it should be, but must not have crashed: show what it said.
+  [[ $ends != *,failed* ]] || grep -hE "rank [0-9]+: |signal|srun: error" "$folder"/preempted/slurm/logs/*.log | grep -v "loss" >&2
   train_on 1 undisturbed
   expect_same_run preempted undisturbed "after ${1:-1} preemptions"
 }
