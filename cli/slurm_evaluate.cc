@@ -74,9 +74,9 @@ int run_slurm_evaluate(int argc, char** argv) {
     throw base::InputError(fmt::format("--nodes {}: one number, for an evaluation", nodes));
   check_partition(resources);
   const text::TaskCatalog catalog = text::read_tasks({});
-  const base::Path places =
-      data.empty() ? base::Path(text::default_evaluation_data()) : base::Path(data);
-  for (const std::string& task : job.tasks) text::open_tasks(task, catalog, {places, {}});
+  text::TaskPlaces places;
+  if (!data.empty()) places.data = data;
+  for (const std::string& task : job.tasks) text::open_tasks(task, catalog, places);
   job.directory = std::filesystem::absolute(run).lexically_normal();
   if (job.directory.filename().empty()) job.directory = job.directory.parent_path();
   job.run = job.directory.filename().string();

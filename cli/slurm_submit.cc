@@ -18,7 +18,6 @@
 #include "cli/slurm_flags.h"
 #include "parallel/communication/launch.h"
 #include "parallel/communication/run_guarded.h"
-#include "parallel/health/stop.h"
 #include "planning/memory_limit.h"
 #include "slurm/job_script.h"
 #include "slurm/queue.h"
@@ -148,7 +147,6 @@ void check_run(const Planned& planned, parallel::Communicator& world, Submission
 }  // namespace
 
 int run_slurm_submit(int argc, char** argv) {
-  parallel::catch_stop_signals();
   const auto world = parallel::open_world(argc, argv);
   Submission submission;
   slurm::Resources& resources = submission.resources;
@@ -171,7 +169,6 @@ int run_slurm_submit(int argc, char** argv) {
                  "else this machine is measured");
   app.add_flag("--dry-run", submission.dry_run, "write the scripts and submit nothing");
   if (const auto end = parse(app, argc, argv, world->rank() == 0)) return *end;
-  parallel::restore_stop_signals();
   return parallel::run_guarded(*world, [&] {
     for (const std::string& word : words)
       (word.find('=') == std::string::npos || base::is_there(word) ? submission.files
@@ -182,14 +179,24 @@ int run_slurm_submit(int argc, char** argv) {
     const slurm::Partition partition = check_partition(resources);
     std::vector<Planned> runs;
     std::int64_t memory_mb = 0;
+    std::vector<int> node_counts;  // those that fit every run
     for (const std::string& file : submission.files) {
       trainer::RunConfig run = trainer::read_run(file, submission.assignments);
       const base::Path directory = std::filesystem::absolute(run.directory).lexically_normal();
       runs.push_back({std::move(run), directory, file});
       check_run(runs.back(), *world, submission, partition);
       memory_mb = std::max(memory_mb, resources.memory_mb);
+      if (runs.size() == 1) node_counts = resources.node_counts;
+      std::erase_if(node_counts, [&](int nodes) {
+        return std::find(resources.node_counts.begin(), resources.node_counts.end(), nodes) ==
+               resources.node_counts.end();
+      });
     }
+    if (node_counts.empty())
+      throw base::InputError(fmt::format(
+          "--nodes {}: no number of nodes fits the meshes of all these runs", submission.nodes));
     resources.memory_mb = memory_mb;
+    resources.node_counts = node_counts;
     for (const Planned& one : runs) base::make_directories(slurm::logs_of(one.directory));
     const bool array = runs.size() > 1;
     const auto scripts =

@@ -10,11 +10,13 @@
 
 #include "base/error.h"
 #include "base/listing.h"
+#include "base/owner.h"
 #include "checkpoint/list.h"
 #include "checkpoint/status.h"
 #include "parallel/communication/communicator.h"
 #include "trainer/metrics.h"
-#include "trainer/trainer.h"
+#include "trainer/open_run.h"
+#include "trainer/run_checkpoints.h"
 
 namespace eyrie::trainer {
 namespace {
@@ -49,13 +51,17 @@ void link_checkpoint(const base::Path& from, const base::Path& to) {
 }
 
 // What resuming checks, on as many ranks as the mesh asks for.
-void check_start(const RunConfig& run) {
+void check_start(const RunConfig& config) {
   const auto alone = parallel::open_single();
   TrainOptions options;
   options.check = true;
-  options.ranks = std::max(run.mesh.data, 1) * run.mesh.context * run.mesh.tensor;
+  options.ranks = std::max(config.mesh.data, 1) * config.mesh.context * config.mesh.tensor;
   options.hosts = 1;
-  train(run, *alone, options, {});
+  OpenRun run(config, *alone, options);
+  RunPosition position;
+  OutlierDetector outliers(config.outliers);
+  RunCheckpoints(run, nullptr, position, outliers).check();
+  run.peer_monitor().finish();
 }
 
 }  // namespace
@@ -66,12 +72,15 @@ void branch_run(const base::Path& trunk, std::int64_t step, const RunConfig& run
     throw run.error("directory", fmt::format("this is the run that is branched, {}: give the new "
                                              "run a name (or directory) of its own",
                                              trunk.string()));
+  const bool was_there = base::is_there(directory);
+  // Another branch, or a start of the run, at the same time is refused. Removes an empty folder.
+  const base::FolderOwner owner(directory, {.what = "this run"});
   if (!checkpoint::list_checkpoints(checkpoints).empty())
     throw run.error(
         "directory",
         fmt::format("{} has checkpoints already: a branch begins a new run", directory.string()));
   const base::Path from = checkpoint_to_branch(trunk, step);
-  const bool was_there = base::is_there(directory), had_folder = base::is_there(checkpoints);
+  const bool had_folder = base::is_there(checkpoints);
   const base::Path to = checkpoint::checkpoint_path(directory, step);
   base::make_directories(checkpoints);
   try {
@@ -85,7 +94,8 @@ void branch_run(const base::Path& trunk, std::int64_t step, const RunConfig& run
         {"version", 1}, {"from", std::filesystem::absolute(trunk).string()}, {"step", step}};
     base::write_file(directory / "branch.json", origin.dump(2) + "\n");
   } catch (...) {
-    base::remove_tree(!was_there ? directory : had_folder ? to : checkpoints);
+    base::remove_tree(had_folder ? to : checkpoints);
+    if (!was_there) base::remove_tree(directory / "metrics.jsonl");
     throw;
   }
 }
