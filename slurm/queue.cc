@@ -84,7 +84,10 @@ std::vector<Partition> partitions() {
   // "%P" marks the default with a star. One line per kind of node.
   const ProgramResult result = ask({"sinfo", "--noheader", "--format=%P|%a|%l|%D|%c|%m"});
   if (result.status != 0)
-    throw base::Error("sinfo does not answer: " + first_line(result.errors + result.output));
+    throw base::Error(fmt::format(
+        "sinfo does not answer ({}): run this on a login node of the cluster; on the cluster of "
+        "slurm/lab/up, export SLURM_CONF first, as it says",
+        first_line(result.errors + result.output)));
   std::map<std::string, Partition> all;
   std::vector<std::string> order;
   for (const std::string& line : split(result.output, '\n')) {
