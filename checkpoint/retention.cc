@@ -86,6 +86,9 @@ std::vector<RetentionDecision> apply_retention(const base::Path& run_directory,
       newest += counts ? 1 : 0;
     } else if (retention.keep_every > 0 && row->info.step % retention.keep_every == 0) {
       row->kept_for = fmt::format("multiple of {}", retention.keep_every);
+    } else if (std::find(retention.stage_ends.begin(), retention.stage_ends.end(),
+                         row->info.step) != retention.stage_ends.end()) {
+      row->kept_for = "end of a stage";
     }
   }
   std::int64_t best = 0;

@@ -1,5 +1,6 @@
-// Retention: which checkpoints of a run are kept. These are the newest, the milestones, and the
-// best by validation loss. Newest and best are found from the files each time, never from a link.
+// Retention: which checkpoints of a run are kept. These are the newest, the milestones, the ends of
+// stages, and the best by validation loss. Newest and best are found from the files each time,
+// never from a link.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +15,10 @@
 namespace eyrie::checkpoint {
 
 struct Retention {
-  std::int64_t keep = 3;        // how many of the newest; at least 1
-  std::int64_t keep_every = 0;  // those whose step is a multiple of this; 0: none
-  std::int64_t best = 0;        // how many with the lowest validation loss
+  std::int64_t keep = 3;                      // how many of the newest; at least 1
+  std::int64_t keep_every = 0;                // those whose step is a multiple of this; 0: none
+  std::int64_t best = 0;                      // how many with the lowest validation loss
+  std::vector<std::int64_t> stage_ends = {};  // the steps at which stages end, if those are kept
 };
 
 // Returns the validation loss in a checkpoint's state (JSON): of the same step, on the stage's own

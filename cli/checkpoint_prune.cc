@@ -22,7 +22,7 @@ namespace eyrie::cli {
 int run_checkpoint_prune(int argc, char** argv) {
   std::string run;
   std::optional<std::int64_t> keep, keep_every, best;
-  bool dry_run = false;
+  bool dry_run = false, no_stage_ends = false;
   CLI::App app(
       "Removes the checkpoints of a run that its retention does not keep. Every checksum of those "
       "that stay as newest or best is compared first: the only sound one is never removed.",
@@ -33,6 +33,8 @@ int run_checkpoint_prune(int argc, char** argv) {
             "keep those whose step is a multiple of N; 0: none for that (default: the run's)", 0);
   add_whole(app, "--best", best, "keep the N with the lowest validation loss (default: the run's)",
             0);
+  app.add_flag("--no-stage-ends", no_stage_ends,
+               "keep no checkpoint because a stage ends there (default: the run's)");
   app.add_flag("--dry-run", dry_run, "say what would go, remove nothing");
   if (const auto end = parse(app, argc, argv)) return *end;
   if (base::is_there(base::Path(run) / "manifest.json")) {
@@ -45,6 +47,7 @@ int run_checkpoint_prune(int argc, char** argv) {
   retention.keep = keep.value_or(retention.keep);
   retention.keep_every = keep_every.value_or(retention.keep_every);
   retention.best = best.value_or(retention.best);
+  if (no_stage_ends) retention.stage_ends.clear();
   // A run in progress removes checkpoints itself, and only it knows which ones it needs.
   std::optional<base::FolderOwner> owner;
   if (!dry_run)

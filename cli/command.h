@@ -27,6 +27,7 @@ int run_checkpoint_verify(int argc, char** argv);
 int run_checkpoint_prune(int argc, char** argv);
 int run_slurm_submit(int argc, char** argv);
 int run_slurm_evaluate(int argc, char** argv);
+int run_slurm_build(int argc, char** argv);
 int run_slurm_status(int argc, char** argv);
 int run_slurm_cancel(int argc, char** argv);
 int run_slurm_logs(int argc, char** argv);

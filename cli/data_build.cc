@@ -2,37 +2,18 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
-#include "base/config.h"
 #include "base/log.h"
 #include "base/output.h"
 #include "cli/command.h"
+#include "cli/data_config.h"
 #include "cli/flags.h"
 #include "cli/launched.h"
 #include "data_pipeline/build.h"
 #include "data_pipeline/exclusion.h"
 #include "parallel/communication/run_guarded.h"
 #include "text/task.h"
-#include "text/tokenizer.h"
 
 namespace eyrie::cli {
-
-namespace {
-
-// Checks that the tokenizer and the tasks named in the file exist. Throws InputError naming line
-// and key.
-void check_names(const base::Config& yaml, const data_pipeline::DataConfig& config,
-                 const text::TaskPlaces& places) {
-  std::string key = "tokenizer";
-  try {
-    text::open_tokenizer(config.tokenizer);
-    key = "exclude.tasks";
-    for (const std::string& task : config.exclude_tasks) text::open_tasks(task, places);
-  } catch (const base::InputError& error) {
-    throw yaml.error_at({key}, error.what());
-  }
-}
-
-}  // namespace
 
 int run_data_build(int argc, char** argv) {
   const auto world = parallel::open_world(argc, argv);
@@ -53,12 +34,7 @@ int run_data_build(int argc, char** argv) {
   return parallel::run_guarded(*world, [&] {
     data_pipeline::DataConfig config;
     text::TaskPlaces places{data, {task_folders.begin(), task_folders.end()}};
-    parallel::agree(*world, [&] {
-      base::Config yaml = base::Config::read(file);
-      for (const std::string& assignment : assignments) yaml.set(assignment);
-      config = data_pipeline::read_data_config(yaml);
-      check_names(yaml, config, places);
-    });
+    parallel::agree(*world, [&] { config = read_checked_data_config(file, assignments, places); });
     const data_pipeline::Dataset dataset = data_pipeline::build_dataset(config, places, *world);
     if (world->rank() == 0) {
       base::print("{}\n", data_pipeline::dataset_table(dataset));

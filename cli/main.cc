@@ -62,6 +62,7 @@ constexpr Command kCommands[] = {
      run_slurm_submit},
     {"slurm evaluate", "an array of jobs that evaluates checkpoints on tasks, and one table",
      run_slurm_evaluate},
+    {"slurm build", "a job that builds shards", run_slurm_build},
     {"slurm status", "the jobs of a run: state, step, loss, restarts, time to its end",
      run_slurm_status},
     {"slurm cancel", "saves a checkpoint, then ends the jobs of a run", run_slurm_cancel},

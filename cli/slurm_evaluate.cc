@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <ctime>
 #include <filesystem>
 #include <optional>
 
@@ -14,8 +15,8 @@
 #include "cli/command.h"
 #include "cli/flags.h"
 #include "cli/slurm_checks.h"
+#include "cli/slurm_evaluation.h"
 #include "cli/slurm_flags.h"
-#include "slurm/queue.h"
 #include "text/task.h"
 
 namespace eyrie::cli {
@@ -77,8 +78,7 @@ int run_slurm_evaluate(int argc, char** argv) {
   text::TaskPlaces places;
   if (!data.empty()) places.data = data;
   for (const std::string& task : job.tasks) text::open_tasks(task, catalog, places);
-  job.directory = std::filesystem::absolute(run).lexically_normal();
-  if (job.directory.filename().empty()) job.directory = job.directory.parent_path();
+  job.directory = absolute_folder(run);
   job.run = job.directory.filename().string();
   job.checkpoints = checkpoints_of(job.directory, steps);
   job.folder = std::filesystem::current_path();
@@ -86,24 +86,21 @@ int run_slurm_evaluate(int argc, char** argv) {
   if (limit) job.arguments.insert(job.arguments.end(), {"--limit", std::to_string(*limit)});
   if (shots) job.arguments.insert(job.arguments.end(), {"--num-fewshot", std::to_string(*shots)});
   if (!data.empty()) job.arguments.insert(job.arguments.end(), {"--data", data});
-  const base::Path script = job.directory / "slurm" / "evaluate.sbatch",
-                   table = job.directory / "slurm" / "table.sbatch";
-  base::make_directories(slurm::logs_of(job.directory));
-  base::write_file(script, slurm::evaluation_script(job, resources, train_script()));
-  base::write_file(table, slurm::table_script(job, resources));
+  const EvaluationScripts scripts = write_evaluation(job, resources);
   if (dry_run) {
-    base::print("{}\n{}\n\nnothing was submitted (--dry-run)\n", script.string(), table.string());
+    base::print("{}\n{}\n\nnothing was submitted (--dry-run)\n", scripts.array.string(),
+                scripts.table.string());
     return base::kExitDone;
   }
-  std::vector<std::string> options;
-  if (!dependency.empty()) options.push_back("--dependency=" + dependency);
-  const std::string array = slurm::submit(script, options);
-  base::print("job {:>8}  {} of {} on {}\n", array,
-              base::counted(static_cast<std::int64_t>(job.checkpoints.size()), "checkpoint"),
-              job.run, fmt::join(job.tasks, ", "));
-  base::print("job {:>8}  after it, one table: {}\n",
-              slurm::submit(table, {"--dependency=afterany:" + array}),
-              (job.directory / "eval" / "checkpoints.md").string());
+  EvaluationPart all{0, job.checkpoints.size(), {}};
+  if (!dependency.empty()) all.options.push_back("--dependency=" + dependency);
+  slurm::RunJobs jobs = slurm::read_jobs(job.directory)
+                            .value_or(slurm::RunJobs{.submitted = std::time(nullptr),
+                                                     .folder = job.folder.string(),
+                                                     .run_file = "",
+                                                     .jobs = {}});
+  jobs.evaluations = alive_evaluations(jobs);
+  submit_evaluation(job, scripts, {all}, jobs);
   return base::kExitDone;
 }
 

@@ -32,6 +32,9 @@ void add_resource_flags(CLI::App& app, slurm::Resources& resources, std::string&
   add_whole(app, "--signal", resources.signal_seconds,
             "seconds before the time limit at which the ranks save and end", 1, 86400);
   app.add_flag("--exclusive", resources.exclusive, "whole nodes");
+  app.add_option("--mem", resources.memory_mb,
+                 "megabytes per node, in place of what the plan needs (and a tenth)")
+      ->check(CLI::PositiveNumber);
   app.add_option("--container", resources.container, "an Apptainer image that has eyrie in it");
 }
 
@@ -57,6 +60,11 @@ void read_nodes(const std::string& text, slurm::Resources& resources) {
       dash == std::string::npos ? resources.least_nodes : whole(text.substr(dash + 1));
   if (resources.most_nodes < resources.least_nodes)
     throw base::InputError(fmt::format("--nodes {}: the least comes first", text));
+}
+
+base::Path absolute_folder(const base::Path& folder) {
+  const base::Path path = std::filesystem::absolute(folder).lexically_normal();
+  return path.filename().empty() ? path.parent_path() : path;
 }
 
 std::string train_script() {

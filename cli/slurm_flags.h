@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "base/file.h"
 #include "slurm/job_script.h"
 
 namespace CLI {
@@ -16,6 +17,9 @@ void add_resource_flags(CLI::App& app, slurm::Resources& resources, std::string&
 
 // Sets the numbers of nodes from "4" or "2-4". Throws InputError for anything else.
 void read_nodes(const std::string& text, slurm::Resources& resources);
+
+// A folder as an absolute path with a name.
+base::Path absolute_folder(const base::Path& folder);
 
 // The text of slurm/train.sbatch. Throws Error if it is not beside this program.
 std::string train_script();

@@ -43,15 +43,31 @@ std::size_t last_lines(const std::string& text, std::int64_t lines) {
   return at;
 }
 
+// The ends of the logs of evaluations: evaluate-JOB_TASK.log, table-JOB.log.
+void print_evaluations(const base::Path& run, const slurm::RunJobs& jobs, std::int64_t lines) {
+  for (const slurm::EvaluationEntry& one : jobs.evaluations) {
+    for (const base::Path& path : base::list_folder(slurm::logs_of(run))) {
+      const std::string name = path.filename().string();
+      if (!name.starts_with(fmt::format("evaluate-{}_", one.id)) &&
+          name != fmt::format("table-{}.log", one.id))
+        continue;
+      const std::string text = read_from(path, 0);
+      base::print("== job {}, {}: {}\n", one.id, one.what, path.string());
+      base::print_text(text.substr(last_lines(text, lines)));
+    }
+  }
+}
+
 }  // namespace
 
 int run_slurm_logs(int argc, char** argv) {
   std::string run;
-  bool follow = false;
+  bool follow = false, evaluations = false;
   std::int64_t lines = 40;
   CLI::App app("Prints the end of what the jobs of a run printed.", argv[0]);
   app.add_option("RUN", run, "the run's folder")->required();
   app.add_flag("--follow", follow, "go on with what they print, until the last has ended");
+  app.add_flag("--evaluations", evaluations, "those of its evaluations too");
   add_whole(app, "--lines", lines, "of each job's end", 1);
   if (const auto end = parse(app, argc, argv)) return *end;
   const auto jobs = slurm::read_jobs(run);
@@ -78,6 +94,7 @@ int run_slurm_logs(int argc, char** argv) {
       std::this_thread::sleep_for(std::chrono::seconds(1));
     }
   }
+  if (evaluations) print_evaluations(run, *jobs, lines);
   return base::kExitDone;
 }
 

@@ -15,6 +15,7 @@
 #include "cli/command.h"
 #include "cli/flags.h"
 #include "cli/plan_search.h"
+#include "cli/slurm_evaluation.h"
 #include "slurm/queue.h"
 #include "slurm/run_jobs.h"
 #include "trainer/run_config.h"
@@ -64,16 +65,8 @@ std::optional<Progress> read_progress(const base::Path& directory) {
   return last;
 }
 
-// The steps of all stages up to and with each.
-std::vector<std::int64_t> ends_of_stages(const trainer::RunConfig& run) {
-  std::vector<std::int64_t> ends;
-  std::int64_t so_far = 0;
-  for (const trainer::StageConfig& stage : run.stages) ends.push_back(so_far += stage.steps);
-  return ends;
-}
-
 void print_progress(const trainer::RunConfig& run, const Progress& at, bool running) {
-  const auto ends = ends_of_stages(run);
+  const auto ends = run.stage_ends();
   const auto stage =
       static_cast<std::size_t>(std::find_if(run.stages.begin(), run.stages.end(),
                                             [&](const auto& one) { return one.name == at.stage; }) -
@@ -143,6 +136,8 @@ void print_run(const base::Path& directory) {
                 state.nodes.empty() ? "" : fmt::format(" on {}", state.nodes),
                 state.restarts > 0 ? fmt::format(", start {}", state.restarts + 1) : "");
   }
+  for (const slurm::EvaluationEntry& one : jobs->evaluations)
+    base::print("job {:<8} {}: {}\n", one.id, one.what, evaluation_state(one.id));
   const base::Path file = directory / "run.yaml";
   const auto progress = read_progress(directory);
   if (progress && base::is_there(file))

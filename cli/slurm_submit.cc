@@ -7,21 +7,27 @@
 #include <algorithm>
 #include <ctime>
 #include <filesystem>
+#include <optional>
 
 #include "base/error.h"
 #include "base/listing.h"
 #include "base/log.h"
 #include "base/output.h"
+#include "checkpoint/list.h"
 #include "cli/command.h"
 #include "cli/flags.h"
 #include "cli/slurm_checks.h"
+#include "cli/slurm_evaluation.h"
 #include "cli/slurm_flags.h"
+#include "eval/evaluation.h"
 #include "parallel/communication/launch.h"
 #include "parallel/communication/run_guarded.h"
 #include "planning/memory_limit.h"
 #include "slurm/job_script.h"
 #include "slurm/queue.h"
 #include "slurm/run_jobs.h"
+#include "text/tokenizer.h"
+#include "trainer/screening.h"
 #include "trainer/trainer.h"
 
 namespace eyrie::cli {
@@ -30,6 +36,8 @@ namespace {
 struct Submission {
   std::string nodes = "1", dependency, machine;
   std::vector<std::string> files, assignments;
+  std::vector<std::string> evaluated_tasks;  // after each stage, by jobs of their own
+  std::optional<std::int64_t> evaluated_documents;
   slurm::Resources resources;
   bool dry_run = false;
 };
@@ -88,11 +96,62 @@ base::Path write_array(const std::vector<Planned>& runs, const Submission& submi
   return script;
 }
 
+// The checkpoints at which stages end, on the tasks.
+slurm::EvaluationJob evaluation_of(const Planned& planned, const Submission& submission) {
+  slurm::EvaluationJob job{.run = planned.run.name,
+                           .directory = planned.directory,
+                           .checkpoints = {},
+                           .tasks = submission.evaluated_tasks,
+                           .arguments = {"--data", planned.run.evaluation_data},
+                           .folder = std::filesystem::current_path(),
+                           .eyrie = eyrie_command(submission.resources)};
+  for (const std::int64_t step : planned.run.stage_ends())
+    job.checkpoints.push_back(checkpoint::checkpoint_path(planned.directory, step));
+  if (submission.evaluated_documents)
+    job.arguments.insert(job.arguments.end(),
+                         {"--limit", std::to_string(*submission.evaluated_documents)});
+  return job;
+}
+
+// Refuses tasks that are not there, that the training data was not screened for, or checkpoints
+// that would be gone before they are evaluated.
+void check_evaluation(const Planned& planned, const Submission& submission) {
+  const trainer::RunConfig& run = planned.run;
+  if (run.retention.stage_ends.empty())
+    throw run.error("checkpoint.keep_stage_ends",
+                    "--evaluate needs the checkpoints at which stages end: set it to true");
+  const auto tokenizer = text::open_tokenizer(run.tokenizer);
+  eval::EvaluateOptions options;
+  options.tasks = submission.evaluated_tasks;
+  options.places.data = run.evaluation_data;
+  if (submission.evaluated_documents) options.limits[""] = *submission.evaluated_documents;
+  const eval::Evaluation evaluation(*tokenizer, options);
+  const auto warnings = trainer::screening_warnings(run.resolved, evaluation.contents());
+  if (!warnings.empty())
+    throw base::InputError(
+        fmt::format("--evaluate {}: {}", fmt::join(options.tasks, ","), fmt::join(warnings, "\n")));
+}
+
+// An array per stage, as soon as that has ended.
+void submit_evaluations(const Planned& planned, const Submission& submission,
+                        slurm::RunJobs& jobs) {
+  const slurm::EvaluationJob job = evaluation_of(planned, submission);
+  const EvaluationScripts scripts = write_evaluation(job, submission.resources);
+  std::vector<EvaluationPart> parts;
+  for (std::size_t i = 0; i < jobs.jobs.size(); ++i)
+    parts.push_back(
+        {i, i + 1, {"--dependency=afterok:" + jobs.jobs[i].id, "--kill-on-invalid-dep=yes"}});
+  submit_evaluation(job, scripts, parts, jobs);
+}
+
+// With the evaluations of earlier submissions that still wait or run.
 slurm::RunJobs jobs_of(const Planned& planned) {
+  const auto there = slurm::read_jobs(planned.directory);
   return {.submitted = std::time(nullptr),
           .folder = std::filesystem::current_path().string(),
           .run_file = planned.file,
-          .jobs = {}};
+          .jobs = {},
+          .evaluations = there ? alive_evaluations(*there) : std::vector<slurm::EvaluationEntry>()};
 }
 
 std::vector<std::string> first_options(const Submission& submission) {
@@ -114,6 +173,7 @@ void submit_stages(const Planned& planned, const Submission& submission,
     base::print("job {:>8}  stage {}  {}\n", jobs.jobs.back().id, planned.run.stages[i].name,
                 scripts[i].string());
   }
+  if (!submission.evaluated_tasks.empty()) submit_evaluations(planned, submission, jobs);
 }
 
 void submit_array(const std::vector<Planned>& runs, const Submission& submission,
@@ -142,6 +202,7 @@ void check_run(const Planned& planned, parallel::Communicator& world, Submission
   check_time(planned.run, resources, submission.machine);
   check_shared_folder(planned.directory, resources);
   check_no_jobs(planned.directory);
+  if (!submission.evaluated_tasks.empty()) check_evaluation(planned, submission);
 }
 
 }  // namespace
@@ -167,6 +228,17 @@ int run_slurm_submit(int argc, char** argv) {
   app.add_option("--machine", submission.machine,
                  "YAML that describes the nodes, for the estimate of time (docs/planning.md); "
                  "else this machine is measured");
+  app.add_option("--evaluate", submission.evaluated_tasks,
+                 "tasks and groups, separated by commas: the end of each stage is evaluated on "
+                 "them by jobs of their own, while the next stage trains")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  add_whole(app, "--evaluate-limit", submission.evaluated_documents,
+            "documents a leaf task; default: all", 1)
+      ->needs("--evaluate");
+  app.add_option("--local-shards", resources.local_shards,
+                 "a folder on each node's own disk, to which the shards are copied first; in "
+                 "'single quotes' $TMPDIR is that of the job");
   app.add_flag("--dry-run", submission.dry_run, "write the scripts and submit nothing");
   if (const auto end = parse(app, argc, argv, world->rank() == 0)) return *end;
   return parallel::run_guarded(*world, [&] {
@@ -176,13 +248,17 @@ int run_slurm_submit(int argc, char** argv) {
           .push_back(word);
     if (submission.files.empty()) throw base::InputError("no RUN.yaml is named");
     read_nodes(submission.nodes, resources);
+    if (submission.files.size() > 1 && !submission.evaluated_tasks.empty())
+      throw base::InputError(
+          "--evaluate is for one run; of several, `eyrie slurm evaluate` evaluates each");
+    const std::int64_t memory_asked = resources.memory_mb;
     const slurm::Partition partition = check_partition(resources);
     std::vector<Planned> runs;
     std::int64_t memory_mb = 0;
     std::vector<int> node_counts;  // those that fit every run
     for (const std::string& file : submission.files) {
       trainer::RunConfig run = trainer::read_run(file, submission.assignments);
-      const base::Path directory = std::filesystem::absolute(run.directory).lexically_normal();
+      const base::Path directory = absolute_folder(run.directory);
       runs.push_back({std::move(run), directory, file});
       check_run(runs.back(), *world, submission, partition);
       memory_mb = std::max(memory_mb, resources.memory_mb);
@@ -195,7 +271,10 @@ int run_slurm_submit(int argc, char** argv) {
     if (node_counts.empty())
       throw base::InputError(fmt::format(
           "--nodes {}: no number of nodes fits the meshes of all these runs", submission.nodes));
-    resources.memory_mb = memory_mb;
+    if (memory_asked > 0 && memory_asked < memory_mb)
+      base::log_warning(fmt::format("--mem {}: by the plan a node needs {} MB, a tenth included",
+                                    memory_asked, memory_mb));
+    resources.memory_mb = memory_asked > 0 ? memory_asked : memory_mb;
     resources.node_counts = node_counts;
     for (const Planned& one : runs) base::make_directories(slurm::logs_of(one.directory));
     const bool array = runs.size() > 1;

@@ -113,6 +113,8 @@ int run_train(int argc, char** argv) {
       ->needs(app.get_option("--ranks"));
   app.add_option("--until-stage", options.until_stage,
                  "end, with exit status 0, after this stage and its evaluation");
+  app.add_option("--local-shards", options.local_shards,
+                 "copy the shards to this folder first, once per node, and read them there");
   std::optional<std::int64_t> stop_after;
   add_whole(app, "--stop-after", stop_after,
             "save and stop after this many steps of this start, with exit status 75", 1);

@@ -2,6 +2,11 @@
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
+# Where Debian has several MPIs installed: -DEYRIE_MPI=mpich. Elsewhere MPI_C_COMPILER names the wrapper of the one wanted.
+set(EYRIE_MPI "" CACHE STRING "openmpi or mpich; empty: the system's default")
+if(EYRIE_MPI)
+  find_program(MPI_C_COMPILER NAMES mpicc.${EYRIE_MPI} REQUIRED)
+endif()
 find_package(MPI REQUIRED COMPONENTS C)
 # Not by its own CMake package, which asks for OpenCL's headers.
 find_library(DNNL_LIBRARY dnnl REQUIRED)

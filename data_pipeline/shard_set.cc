@@ -106,11 +106,12 @@ void check_entry(const Shard& shard, const ShardEntry& entry, const SourceSummar
 
 }  // namespace
 
-std::shared_ptr<const ShardSet> ShardSet::open(const base::Path& directory,
-                                               const DataNeeds& needs) {
+std::shared_ptr<const ShardSet> ShardSet::open(const base::Path& shards, const DataNeeds& needs,
+                                               const base::Path& copy) {
+  const base::Path& directory = copy.empty() ? shards : copy;
   const Dataset dataset = read_dataset(directory);
   auto set = std::make_shared<ShardSet>();
-  set->directory_ = directory;
+  set->directory_ = shards;
   set->vocabulary_ = dataset.vocabulary;
   std::set<std::string> named;
   for (const SourceSummary& summary : dataset.sources) {

@@ -44,7 +44,9 @@ class ShardSet {
   // it; if the tokenizer (the message has both hashes and files) or the vocabulary differs from the
   // run's; or if the data was not screened for a task that the run evaluates (the message has task
   // and file), or was screened for another edition of that task.
-  static std::shared_ptr<const ShardSet> open(const base::Path& directory, const DataNeeds& needs);
+  // `copy`: where the files are read from, if not there (local_copy.h).
+  static std::shared_ptr<const ShardSet> open(const base::Path& shards, const DataNeeds& needs,
+                                              const base::Path& copy = {});
 
   const base::Path& directory() const { return directory_; }
   const std::vector<Source>& sources() const { return sources_; }

@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include "base/error.h"
+#include "slurm/run_jobs.h"
 
 namespace eyrie::slurm {
 namespace {
@@ -97,6 +98,12 @@ std::string settings_of(const std::string& eyrie, const Resources& resources) {
                      resources.tasks_per_node, resources.cpus_per_task, resources.signal_seconds);
 }
 
+// Double quotes: $TMPDIR is that of the job.
+std::string local_shards_of(const Resources& resources) {
+  if (resources.local_shards.empty()) return "";
+  return fmt::format("EYRIE_LOCAL_SHARDS=\"{}\"\n", resources.local_shards);
+}
+
 std::string body_of(const std::string& script) {
   const std::size_t begin = script.find(kBody);
   if (begin == std::string::npos)
@@ -123,9 +130,10 @@ std::string stage_script(const StageJob& job, const Resources& resources, const 
       job.stage, job.number + 1, job.of, job.run,
       quoted(script_of(job.directory, job.stage).string()));
   text += options_of(job.run + "-" + job.stage, resources, log, job.folder);
-  text += settings_of(job.eyrie, resources);
+  text += settings_of(job.eyrie, resources) + local_shards_of(resources);
   text += fmt::format("EYRIE_STAGE={}\nEYRIE_STARTS={}\n", quoted(job.stage),
                       quoted(starts_of(job.directory).string()));
+  text += fmt::format("EYRIE_CANCELLED={}\n", quoted(cancelled_mark(job.directory).string()));
   text += fmt::format("# What eyrie train is told.\nset -- {}\n\n", words(job.arguments));
   return text + body_of(body);
 }
@@ -148,11 +156,11 @@ std::string array_script(const ArrayJob& job, const Resources& resources, const 
       "#SBATCH --array=0-{}\n",
       job.runs.size(), quoted(array_script_of(first.directory).string()), job.runs.size() - 1);
   text += options_of(first.name + "-array", resources, "/dev/null", job.folder);
-  text += settings_of(job.eyrie, resources);
+  text += settings_of(job.eyrie, resources) + local_shards_of(resources);
   text += fmt::format(
       "EYRIE_STAGE=all\nfiles=({})\ndirectories=({})\ndirectory=${{directories[$SLURM_ARRAY_TASK_"
       "ID]}}\n"
-      "EYRIE_STARTS=$directory/slurm/starts.jsonl\n"
+      "EYRIE_STARTS=$directory/slurm/starts.jsonl\nEYRIE_CANCELLED=$directory/slurm/cancelled\n"
       "exec >>\"$directory/slurm/logs/all-${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID.log\" 2>&1\n"
       "# What eyrie train is told.\nset -- \"${{files[$SLURM_ARRAY_TASK_ID]}}\" {}\n\n",
       words(files), words(directories), words(job.assignments));
@@ -180,14 +188,14 @@ std::string evaluation_script(const EvaluationJob& job, const Resources& resourc
                      (logs_of(job.directory) / "evaluate-%A_%a.log").string(), job.folder);
   text += settings_of(job.eyrie, resources);
   text += fmt::format(
-      "EYRIE_COMMAND=eval\ncheckpoints=({})\nresults=({})\ntasks=({})\n"
+      "EYRIE_COMMAND=eval\nEYRIE_CANCELLED={}\ncheckpoints=({})\nresults=({})\ntasks=({})\n"
       "task=${{tasks[SLURM_ARRAY_TASK_ID % {}]}} number=$((SLURM_ARRAY_TASK_ID / {}))\n"
       "mkdir -p \"${{results[number]}}\"\n"
       "# What eyrie eval is told.\n"
       "set -- \"${{checkpoints[number]}}\" --tasks \"$task\" --output "
       "\"${{results[number]}}/$task\" {}\n\n",
-      words(checkpoints), words(results), words(job.tasks), job.tasks.size(), job.tasks.size(),
-      words(job.arguments));
+      quoted(evaluations_cancelled_mark(job.directory).string()), words(checkpoints),
+      words(results), words(job.tasks), job.tasks.size(), job.tasks.size(), words(job.arguments));
   return text + body_of(body);
 }
 
@@ -210,6 +218,19 @@ std::string table_script(const EvaluationJob& job, const Resources& resources) {
   return text +
          fmt::format("\nexec {}{} eval compare --output {} {}\n", container, quoted(job.eyrie),
                      quoted((job.directory / "eval" / "checkpoints.md").string()), words(results));
+}
+
+std::string build_script(const BuildJob& job, const Resources& resources, const std::string& body) {
+  std::string text =
+      "#!/bin/bash\n# Builds shards. Written by `eyrie slurm build`. Yours to edit; submitted "
+      "again "
+      "it goes on where it was.\n\n";
+  text += options_of(job.name + "-build", resources,
+                     (logs_of(job.directory) / "build-%j.log").string(), job.folder);
+  text += settings_of(job.eyrie, resources);
+  text += fmt::format("EYRIE_COMMAND='data build'\n# What it is told.\nset -- {}\n\n",
+                      words(job.arguments));
+  return text + body_of(body);
 }
 
 }  // namespace eyrie::slurm

@@ -22,6 +22,7 @@ struct Resources {
   std::string time = "24:00:00";
   std::int64_t signal_seconds = 120;  // before the time limit
   std::string container;              // an Apptainer image, in which eyrie runs
+  std::string local_shards;           // a folder on each node's own disk; a shell reads it there
 };
 
 struct StageJob {
@@ -74,6 +75,16 @@ std::string table_script(const EvaluationJob& job, const Resources& resources);
 // The script of one stage. `body`: slurm/train.sbatch as it comes with Eyrie. Throws Error if that
 // has no body.
 std::string stage_script(const StageJob& job, const Resources& resources, const std::string& body);
+
+// A job that builds shards.
+struct BuildJob {
+  std::string name;      // of the shards' folder
+  base::Path directory;  // that folder, absolute: script and logs are in its slurm/
+  base::Path folder;     // that paths start at
+  std::string eyrie;
+  std::vector<std::string> arguments;  // of eyrie data build
+};
+std::string build_script(const BuildJob& job, const Resources& resources, const std::string& body);
 
 // A word as a shell reads it.
 std::string quoted(const std::string& word);

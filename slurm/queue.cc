@@ -116,15 +116,25 @@ std::vector<Partition> partitions() {
   return in_order;
 }
 
-JobState job_state(const std::string& name) {
-  JobState job;
-  const ProgramResult result = ask({"scontrol", "--oneliner", "show", "job", name});
-  if (result.status != 0) {
-    if (result.errors.find("Invalid job id") != std::string::npos) return job;  // long ended
-    throw base::Error("scontrol does not answer: " + first_line(result.errors + result.output));
+namespace {
+
+// "3", "0-2", "0-2,5%4": how many.
+int tasks_in(const std::string& text) {
+  int tasks = 0;
+  for (const std::string& part : split(text.substr(0, text.find('%')), ',')) {
+    const std::size_t dash = part.find('-');
+    tasks += dash == std::string::npos
+                 ? 1
+                 : static_cast<int>(least(part.substr(dash + 1)) - least(part)) + 1;
   }
+  return std::max(tasks, 1);
+}
+
+// One line of scontrol.
+JobState parse_job(const std::string& line) {
+  JobState job;
   std::map<std::string, std::string> fields;
-  for (const std::string& word : split(first_line(result.output), ' ')) {
+  for (const std::string& word : split(line, ' ')) {
     const std::size_t equals = word.find('=');
     if (equals != std::string::npos)
       fields.emplace(word.substr(0, equals), word.substr(equals + 1));
@@ -138,12 +148,32 @@ JobState job_state(const std::string& name) {
   job.nodes = field("NodeList");
   job.node_count = job.nodes.empty() ? 0 : static_cast<int>(least(field("NumNodes")));
   job.restarts = static_cast<int>(least(field("Restarts")));
+  job.tasks = tasks_in(field("ArrayTaskId"));
   std::tm parts{};
   if (strptime(field("EndTime").c_str(), "%Y-%m-%dT%H:%M:%S", &parts) != nullptr) {
     parts.tm_isdst = -1;
     job.end_time = std::mktime(&parts);
   }
   return job;
+}
+
+}  // namespace
+
+std::vector<JobState> task_states(const std::string& name) {
+  const ProgramResult result = ask({"scontrol", "--oneliner", "show", "job", name});
+  std::vector<JobState> states;
+  if (result.status != 0) {
+    if (result.errors.find("Invalid job id") != std::string::npos) return states;  // long ended
+    throw base::Error("scontrol does not answer: " + first_line(result.errors + result.output));
+  }
+  for (const std::string& line : split(result.output, '\n'))
+    if (!line.empty()) states.push_back(parse_job(line));
+  return states;
+}
+
+JobState job_state(const std::string& name) {
+  const auto states = task_states(name);
+  return states.empty() ? JobState{} : states.front();
 }
 
 std::string submit(const base::Path& script, const std::vector<std::string>& options) {
@@ -159,8 +189,9 @@ std::string submit(const base::Path& script, const std::vector<std::string>& opt
   return std::to_string(*id);
 }
 
-bool signal(const std::string& job, const std::string& name) {
+bool signal(const std::string& job, const std::string& name, bool waiting_only) {
   std::vector<std::string> arguments = {"scancel"};
+  if (waiting_only) arguments.push_back("--state=PENDING");
   if (!name.empty()) arguments.push_back("--signal=" + name);
   arguments.push_back(job);
   const ProgramResult result = ask(arguments);

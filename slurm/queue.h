@@ -31,6 +31,7 @@ struct JobState {
   std::string reason;  // of waiting or of the end; "" for none
   std::string nodes;   // "n[1-2]"; "" before it has any
   int node_count = 0, restarts = 0;
+  int tasks = 1;                         // those of an array that wait are one entry
   std::optional<std::int64_t> end_time;  // seconds since the epoch
   bool waits() const { return state == "PENDING" || state == "REQUEUED" || state == "SUSPENDED"; }
   bool is_alive() const {
@@ -39,13 +40,15 @@ struct JobState {
 };
 // By scontrol. Throws Error if Slurm does not answer.
 JobState job_state(const std::string& job);
+// Of all tasks of an array; empty if Slurm does not know the job any more.
+std::vector<JobState> task_states(const std::string& job);
 
 // Submits a script. `options` come before its name. Returns the job, of an array without a task.
 // Throws InputError with sbatch's own words if it refuses.
 std::string submit(const base::Path& script, const std::vector<std::string>& options);
 
 // Sends a signal ("USR1") to the steps of a job, which leaves out its script; "": cancels it.
-// Returns false if the job had ended.
-bool signal(const std::string& job, const std::string& name);
+// Returns false if the job had ended. `waiting_only`: only tasks that have not begun.
+bool signal(const std::string& job, const std::string& name, bool waiting_only = false);
 
 }  // namespace eyrie::slurm

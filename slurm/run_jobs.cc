@@ -31,6 +31,9 @@ std::optional<RunJobs> read_jobs(const base::Path& directory) {
     jobs.run_file = file.at("run_file").get<std::string>();
     for (const json& job : file.at("jobs"))
       jobs.jobs.push_back({job.at("id").get<std::string>(), job.at("stage").get<std::string>()});
+    for (const json& one : file.value("evaluations", json::array()))
+      jobs.evaluations.push_back(
+          {one.at("id").get<std::string>(), one.at("what").get<std::string>()});
     return jobs;
   } catch (const json::exception& error) {
     throw base::InputError(fmt::format(
@@ -42,11 +45,12 @@ std::optional<RunJobs> read_jobs(const base::Path& directory) {
 void write_jobs(const base::Path& directory, const RunJobs& jobs) {
   json list = json::array();
   for (const SubmittedJob& job : jobs.jobs) list.push_back({{"id", job.id}, {"stage", job.stage}});
-  const json file = {{"version", 1},
-                     {"submitted", jobs.submitted},
-                     {"folder", jobs.folder},
-                     {"run_file", jobs.run_file},
-                     {"jobs", list}};
+  json evaluations = json::array();
+  for (const EvaluationEntry& one : jobs.evaluations)
+    evaluations.push_back({{"id", one.id}, {"what", one.what}});
+  const json file = {{"version", 1},          {"submitted", jobs.submitted},
+                     {"folder", jobs.folder}, {"run_file", jobs.run_file},
+                     {"jobs", list},          {"evaluations", evaluations}};
   base::write_file(jobs_file(directory), file.dump(2) + "\n");
 }
 
@@ -89,5 +93,8 @@ std::vector<Start> read_starts(const base::Path& directory) {
 }
 
 base::Path cancelled_mark(const base::Path& directory) { return directory / "slurm" / "cancelled"; }
+base::Path evaluations_cancelled_mark(const base::Path& directory) {
+  return directory / "slurm" / "evaluations-cancelled";
+}
 
 }  // namespace eyrie::slurm

@@ -17,11 +17,18 @@ struct SubmittedJob {
   std::string stage;  // "all": of a run that is one job
 };
 
+// Jobs that evaluate the run's checkpoints, and the one that makes a table of the results.
+struct EvaluationEntry {
+  std::string id;    // "4713": of all tasks of an array
+  std::string what;  // "step-00000400 on mmlu, piqa", "table"
+};
+
 struct RunJobs {
   std::int64_t submitted = 0;  // seconds since the epoch
   std::string folder;          // that the run file's paths start at
   std::string run_file;
   std::vector<SubmittedJob> jobs;  // in the order of the stages
+  std::vector<EvaluationEntry> evaluations = {};
 };
 
 // Nothing if none were submitted. Throws InputError for a file that is none of these.
@@ -44,5 +51,6 @@ std::vector<Start> read_starts(const base::Path& directory);
 
 // While it is there, a job that stops with a checkpoint is not put back into the queue.
 base::Path cancelled_mark(const base::Path& directory);
+base::Path evaluations_cancelled_mark(const base::Path& directory);  // the same for evaluations
 
 }  // namespace eyrie::slurm

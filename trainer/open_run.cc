@@ -11,7 +11,9 @@
 #include "base/log.h"
 #include "base/output_place.h"
 #include "base/process_name.h"
+#include "data_pipeline/local_copy.h"
 #include "tensor/threads.h"
+#include "trainer/bytes.h"
 #include "trainer/resolve_mesh.h"
 #include "trainer/run_facts.h"
 #include "trainer/run_folder.h"
@@ -32,8 +34,11 @@ OpenRun::OpenRun(const RunConfig& config, parallel::Communicator& world,
                       directory_.string()));
     }
     if (first()) check_run_folder(config_);
-    data_ = open_run_data(config_);
   });
+  // A check reads them where they are: the nodes of the job have other disks.
+  const base::Path local = options_.check ? base::Path{} : options_.local_shards;
+  if (!local.empty()) copy_shards(hosts, local);
+  parallel::agree(world_, [&] { data_ = open_run_data(config_, local); });
   if (config_.recompute_auto) agree_on_recompute();
   if (first()) {
     for (const std::string& warning : data_.warnings) base::log_warning(warning);
@@ -44,6 +49,25 @@ OpenRun::OpenRun(const RunConfig& config, parallel::Communicator& world,
   if (!options_.check) claim_folder();
   peer_monitor_ = std::make_unique<parallel::PeerMonitor>(
       world_, static_cast<double>(config_.watchdog_seconds));
+}
+
+// The first rank of each host copies. `hosts`: of every rank.
+void OpenRun::copy_shards(const std::vector<std::string>& hosts, const base::Path& local) {
+  const auto rank = static_cast<std::size_t>(world_.rank());
+  const auto first_here = std::find(hosts.begin(), hosts.end(), hosts[rank]) - hosts.begin();
+  parallel::agree(world_, [&] {
+    if (first_here != world_.rank()) return;
+    std::set<std::string> folders;
+    for (const StageConfig& stage : config_.stages) folders.insert(stage.shards);
+    for (const std::string& folder : folders) {
+      const auto done = data_pipeline::copy_to_local(folder, local);
+      if (first())
+        base::log_info(fmt::format(
+            "shards of {}: {} ({}) copied to {} on each node, {} were there and are the same",
+            folder, base::counted(done.files_copied, "file"), bytes_text(done.bytes_copied),
+            local.string(), done.files_kept));
+    }
+  });
 }
 
 void OpenRun::check_until_stage() const {

@@ -37,6 +37,7 @@ class OpenRun {
 
  private:
   void check_until_stage() const;
+  void copy_shards(const std::vector<std::string>& hosts, const base::Path& local);
   parallel::MeshShape resolved_mesh(const std::vector<std::string>& hosts);
   void agree_on_recompute();
   void claim_folder();

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "base/listing.h"
@@ -237,12 +238,9 @@ void RunCheckpoints::save(bool wait) {
 }
 
 bool RunCheckpoints::saves_after(std::int64_t step) const {
-  std::int64_t end = 0;
-  for (const StageConfig& stage : run_.config().stages) {
-    end += stage.steps;
-    if (step == end) return true;
-  }
-  return step % run_.config().checkpoint_every == 0;
+  const auto ends = run_.config().stage_ends();
+  return std::find(ends.begin(), ends.end(), step) != ends.end() ||
+         step % run_.config().checkpoint_every == 0;
 }
 
 }  // namespace eyrie::trainer

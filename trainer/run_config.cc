@@ -213,25 +213,36 @@ void read_mesh(Config mesh, parallel::MeshShape& shape) {
   shape.bf16_gradients = one_of(mesh, "gradients", "fp32", {"fp32", "bf16"}) == "bf16";
 }
 
-checkpoint::Retention read_retention(Config& checkpoint, std::int64_t best) {
+// `stage_ends`: the steps at which the run's stages end.
+checkpoint::Retention read_retention(Config& checkpoint, std::int64_t best,
+                                     std::vector<std::int64_t> stage_ends) {
   checkpoint::Retention retention;
   retention.keep = base::get_whole(checkpoint, "keep", 3, 1, kMostSteps);
   retention.keep_every = base::get_whole(checkpoint, "keep_every", 0, 0, kMostSteps);
   retention.best = base::get_whole(checkpoint, "best", best, 0, kMostSteps);
+  if (checkpoint.get<bool>("keep_stage_ends", true)) retention.stage_ends = std::move(stage_ends);
   return retention;
 }
 
 }  // namespace
 
 checkpoint::Retention read_retention(const base::Path& path) {
-  Config checkpoint = Config::read(path).map("checkpoint");
-  return read_retention(checkpoint, 1);
+  Config file = Config::read(path);
+  std::vector<std::int64_t> ends;
+  for (Config stage : file.list("stages"))
+    ends.push_back((ends.empty() ? 0 : ends.back()) +
+                   base::get_whole(stage, "steps", 1, kMostSteps));
+  Config checkpoint = file.map("checkpoint");
+  return read_retention(checkpoint, 1, std::move(ends));
 }
 
-std::int64_t RunConfig::total_steps() const {
+std::int64_t RunConfig::total_steps() const { return stages.empty() ? 0 : stage_ends().back(); }
+
+std::vector<std::int64_t> RunConfig::stage_ends() const {
+  std::vector<std::int64_t> ends;
   std::int64_t steps = 0;
-  for (const StageConfig& stage : stages) steps += stage.steps;
-  return steps;
+  for (const StageConfig& stage : stages) ends.push_back(steps += stage.steps);
+  return ends;
 }
 
 base::InputError RunConfig::error(const std::string& path, const std::string& message) const {
@@ -320,7 +331,7 @@ RunConfig read_run(const base::Path& path, const std::vector<std::string>& assig
   const bool validates =
       std::any_of(run.stages.begin(), run.stages.end(),
                   [](const StageConfig& stage) { return stage.validate_sequences > 0; });
-  run.retention = read_retention(checkpoint, validates ? 1 : 0);
+  run.retention = read_retention(checkpoint, validates ? 1 : 0, run.stage_ends());
   run.checkpoint_async = checkpoint.get<bool>("async", true);
   run.watchdog_seconds = base::get_whole(file, "watchdog", 600, 0, 100'000'000);
   run.check_every = base::get_whole(file, "check_every", 0, 0, kMostSteps);

@@ -74,6 +74,7 @@ struct RunConfig {
   // `path` ("stages.0.data.mixture"), or the path alone if no file was read.
   base::InputError error(const std::string& path, const std::string& message) const;
   std::int64_t total_steps() const;
+  std::vector<std::int64_t> stage_ends() const;  // the step of the run at which each stage ends
 };
 
 // Reads only the retention from a RUN.yaml or a run's run.yaml. If the file does not say, `best` is

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 
+#include "data_pipeline/local_copy.h"
 #include "text/task.h"
 #include "text/task_content.h"
 
@@ -92,7 +93,7 @@ std::vector<const data_pipeline::ShardSet*> RunData::shards() const {
   return all;
 }
 
-RunData open_run_data(const RunConfig& run) {
+RunData open_run_data(const RunConfig& run, const base::Path& local_shards) {
   RunData data;
   named(run, "tokenizer", [&] { data.tokenizer = text::open_tokenizer(run.tokenizer); });
   if (data.tokenizer->size() > run.model.vocabulary) {
@@ -107,8 +108,12 @@ RunData open_run_data(const RunConfig& run) {
   add_tasks(run, needs);
   for (std::size_t i = 0; i < run.stages.size(); ++i) {
     std::shared_ptr<const data_pipeline::ShardSet> shards;
-    named(run, fmt::format("stages.{}.data.shards", i),
-          [&] { shards = data_pipeline::ShardSet::open(run.stages[i].shards, needs); });
+    named(run, fmt::format("stages.{}.data.shards", i), [&] {
+      const base::Path folder = run.stages[i].shards;
+      shards = data_pipeline::ShardSet::open(
+          folder, needs,
+          local_shards.empty() ? base::Path{} : data_pipeline::local_copy_of(folder, local_shards));
+    });
     if (!shards->warning().empty() && std::find(data.warnings.begin(), data.warnings.end(),
                                                 shards->warning()) == data.warnings.end())
       data.warnings.push_back(shards->warning());

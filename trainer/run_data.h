@@ -27,6 +27,8 @@ struct RunData {
 // Throws InputError if shards are missing, damaged, of another tokenizer, or not screened for a
 // task that any stage evaluates; if tasks are unknown or lack files; or if the tokenizer is larger
 // than the model's vocabulary.
-RunData open_run_data(const RunConfig& run);
+// `local_shards`: where this node has its copies of the shards (data_pipeline/local_copy.h); empty:
+// they are read where they are.
+RunData open_run_data(const RunConfig& run, const base::Path& local_shards = {});
 
 }  // namespace eyrie::trainer

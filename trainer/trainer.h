@@ -38,6 +38,7 @@ struct TrainOptions {
   int ranks = 0, hosts = 0;
   PlanMemory plan_memory = {};   // empty: any run is let start
   std::string until_stage = {};  // end after this stage and its evaluation; empty: after the last
+  base::Path local_shards = {};  // copy the shards here first, once per node; empty: no
   std::int64_t stop_after = 0;   // save and stop after so many steps here, as on a signal; 0: never
   // For tests: the factor for the loss of a batch, by its number in the stage; the same on all
   // ranks.

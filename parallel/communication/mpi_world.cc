@@ -112,10 +112,13 @@ std::unique_ptr<Communicator> open_world(int& argc, char**& argv) {
   int provided = MPI_THREAD_SINGLE;
   check_mpi(MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");
   if (provided < MPI_THREAD_MULTIPLE) {
-    throw base::Error(
-        "this MPI library does not let several threads call it (MPI_THREAD_MULTIPLE), which the "
-        "exchange of gradients "
-        "needs; use Open MPI as packaged, or one built with threads");
+    throw base::Error(fmt::format(
+        "this MPI library lets {} call it, and the exchange of gradients needs "
+        "MPI_THREAD_MULTIPLE: use Open MPI or MPICH as packaged, or build it with "
+        "threads ({})",
+        provided == MPI_THREAD_SERIALIZED ? "only one thread at a time (MPI_THREAD_SERIALIZED)"
+                                          : "only one thread of each rank",
+        library_version()));
   }
   int size = 0;
   check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size), "MPI_Comm_size");

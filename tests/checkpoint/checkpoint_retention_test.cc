@@ -43,6 +43,17 @@ TEST_F(Retained, PruneKeepsTheNewestAndTheMilestones) {
   EXPECT_TRUE(std::filesystem::exists(run_ / "checkpoints/notes"));
 }
 
+TEST_F(Retained, TheEndsOfStagesStay) {
+  for (std::int64_t step : {10, 20, 25, 30, 40}) save_small(checkpoint_path(run_, step), step);
+  const Retention retention{.keep = 1, .stage_ends = {25, 35, 40}};
+  const auto rows = apply_retention(run_, retention, false);
+  std::vector<std::string> why;
+  for (const RetentionDecision& row : rows) why.push_back(row.kept_for);
+  EXPECT_EQ(why, (std::vector<std::string>{"", "", "end of a stage", "", "newest"}));
+  prune_checkpoints(run_, retention);
+  EXPECT_EQ(left(), (Steps{25, 40}));
+}
+
 TEST_F(Retained, PruneNeverLetsADamagedOneStandForASoundOne) {
   for (std::int64_t step : {1, 2, 3}) save_small(checkpoint_path(run_, step), step);
   overwrite(checkpoint_path(run_, 3) / "shard-0000.h5", "damaged");

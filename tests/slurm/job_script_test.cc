@@ -113,5 +113,33 @@ TEST(JobScript, NamesOfFiles) {
   EXPECT_THROW(stage_script(job_with("eyrie", {}), {}, "no body"), base::Error);
 }
 
+TEST(JobScript, ABuildIsToldWhatItBuilds) {
+  Resources resources;
+  resources.memory_mb = 2000;
+  const BuildJob job{.name = "my shards",
+                     .directory = "/data/my shards",
+                     .folder = "/home/me",
+                     .eyrie = "/bin/eyrie",
+                     .arguments = {"data.yaml", "validation=0.1"}};
+  const std::string script = build_script(job, resources,
+                                          "# ---- from here on the same\n"
+                                          "printf '%s|' \"$EYRIE\" $EYRIE_COMMAND \"$@\"\n");
+  for (const char* line : {"--job-name=my_shards-build", "--mem=2000M", "--requeue",
+                           "--output='/data/my shards/slurm/logs/build-%j.log'"})
+    EXPECT_THAT(script, HasSubstr(std::string("#SBATCH ") + line + "\n"));
+  EXPECT_EQ(run_program({"bash", "-c", script}).output,
+            "/bin/eyrie|data|build|data.yaml|validation=0.1|");
+}
+
+TEST(JobScript, TheNodesOwnFolderIsThatOfTheJob) {
+  Resources resources;
+  resources.local_shards = "$NODE_DISK/my shards";
+  const std::string script =
+      stage_script(job_with("/bin/eyrie", {"run.yaml"}), resources,
+                   "# ---- from here on the same\nprintf '%s' \"$EYRIE_LOCAL_SHARDS\"\n");
+  EXPECT_EQ(run_program({"env", "NODE_DISK=/ssd", "bash", "-c", script}).output, "/ssd/my shards");
+  EXPECT_THAT(stage_script(job_with("/bin/eyrie", {}), {}, kBody), Not(HasSubstr("LOCAL_SHARDS")));
+}
+
 }  // namespace
 }  // namespace eyrie::slurm

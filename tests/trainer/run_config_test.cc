@@ -51,6 +51,10 @@ TEST_F(RunFile, Checkpoints) {
   EXPECT_EQ(run.retention.keep, 3);
   EXPECT_EQ(run.retention.keep_every, 0);
   EXPECT_EQ(run.retention.best, 1);
+  EXPECT_EQ(run.retention.stage_ends, run.stage_ends());
+  EXPECT_EQ(run.stage_ends().size(), run.stages.size());
+  EXPECT_EQ(run.stage_ends().back(), run.total_steps());
+  EXPECT_TRUE(read({"checkpoint.keep_stage_ends=false"}).retention.stage_ends.empty());
   EXPECT_EQ(read({"stages.0.validate.sequences=0"}).retention.best, 0);
   const RunConfig other = read({"checkpoint.async=false", "checkpoint.best=4", "checkpoint.keep=2",
                                 "checkpoint.keep_every=50"});
@@ -60,6 +64,7 @@ TEST_F(RunFile, Checkpoints) {
   EXPECT_EQ(retention.keep, 2);
   EXPECT_EQ(retention.keep_every, 50);
   EXPECT_EQ(retention.best, 4);
+  EXPECT_EQ(retention.stage_ends, run.stage_ends());
   EXPECT_NE(refusal({"checkpoint.best=-1"}).find("checkpoint.best"), std::string::npos);
   EXPECT_NE(refusal({"checkpoint.asynch=false"}).find("async"), std::string::npos);
 }
