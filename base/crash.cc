@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include <cstddef>
@@ -39,7 +40,19 @@ class Line {
   std::size_t size_ = 0;
 };
 
-void on_crash(int signal, siginfo_t* info, void*) {
+// After a call of address 0 the stack cannot be walked: only the caller is known, by the address
+// that it left on the stack.
+void print_caller_of_null([[maybe_unused]] const void* context) {
+#ifdef __x86_64__
+  const auto& registers = static_cast<const ucontext_t*>(context)->uc_mcontext.gregs;
+  if (registers[REG_RIP] != 0) return;
+  void* caller = *reinterpret_cast<void**>(registers[REG_RSP]);
+  (Line() << "address 0 was called from\n").print();
+  ::backtrace_symbols_fd(&caller, 1, STDERR_FILENO);
+#endif
+}
+
+void on_crash(int signal, siginfo_t* info, void* context) {
   Line line;
   if (rank() >= 0) (line << "rank ").number(static_cast<std::uint64_t>(rank()), 10) << ": ";
   const char* name = ::sigdescr_np(signal);
@@ -51,6 +64,7 @@ void on_crash(int signal, siginfo_t* info, void*) {
     (line << ", sent by process ").number(static_cast<std::uint64_t>(info->si_pid), 10);
   }
   (line << "\n").print();
+  print_caller_of_null(context);
   void* frames[64];
   const int depth = ::backtrace(frames, 64);
   ::backtrace_symbols_fd(frames, depth, STDERR_FILENO);

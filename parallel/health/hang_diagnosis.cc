@@ -32,17 +32,22 @@ std::string title(const OperationReport& one) {
   return fmt::format("'{}' {} {}", one.name, one.operation, one.number);
 }
 
-std::string silence(double seconds) {
-  return fmt::format("has not answered for {:.0f} s", seconds);
+std::string on_host(const RankView& view) {
+  return view.host.empty() ? "" : fmt::format("on {}, ", view.host);
+}
+
+std::string silence(const RankView& view) {
+  return fmt::format("{}has not answered for {:.0f} s", on_host(view), view.silent);
 }
 
 // What a rank that did not arrive is doing instead.
 std::string doing(const RankView& view, double quiet) {
-  if (view.silent > quiet) return silence(view.silent);
+  if (view.silent > quiet) return silence(view);
   if (const OperationReport* other = present(view.report))
     return fmt::format("waits in {}", title(*other));
-  return "answers, but is busy outside of any operation; if its work may take that long, raise the "
-         "limit";
+  return on_host(view) +
+         "answers, but is busy outside of any operation; if its work may take that "
+         "long, raise the limit";
 }
 
 // Groups ranks by the text about them, in the order of each group's lowest rank.
@@ -112,9 +117,10 @@ std::string describe(const Candidate& candidate, const std::vector<RankView>& ra
                      const Limits& limits) {
   const OperationReport& operation = *candidate.operation;
   if (operation.peer >= 0) {
-    return fmt::format("has waited {:.0f} s for {}; rank {} {}", operation.seconds,
-                       title(operation), operation.peer,
-                       doing(ranks[static_cast<std::size_t>(operation.peer)], limits.quiet));
+    const RankView& peer = ranks[static_cast<std::size_t>(operation.peer)];
+    return fmt::format("has waited {:.0f} s for {}; rank {}{}{}", operation.seconds,
+                       title(operation), operation.peer, peer.host.empty() ? " " : ", ",
+                       doing(peer, limits.quiet));
   }
   Groups arrived, missing;
   std::vector<int> members = operation.members;
@@ -130,7 +136,7 @@ std::string describe(const Candidate& candidate, const std::vector<RankView>& ra
     if (there.number == operation.number && there.peer < 0 &&
         there.operation != operation.operation)
       said = "in " + there.operation;
-    if (view.silent > limits.quiet) said += (said.empty() ? "" : ", ") + silence(view.silent);
+    if (view.silent > limits.quiet) said += (said.empty() ? "" : ", ") + silence(view);
     arrived.add(member, said);
   }
   std::string text =
@@ -222,7 +228,11 @@ std::optional<std::string> find_hang(const std::vector<RankView>& ranks, const L
   // No rank waits for it yet.
   const RankView& view = ranks[static_cast<std::size_t>(silent.front())];
   const OperationReport* last = present(view.report);
-  return fmt::format("{} {} answered for {:.0f} s; {} was last {}", rank_list(silent),
+  const bool one_host = std::all_of(silent.begin(), silent.end(), [&](int rank) {
+    return ranks[static_cast<std::size_t>(rank)].host == view.host;
+  });
+  return fmt::format("{}{} {} answered for {:.0f} s; {} was last {}", rank_list(silent),
+                     view.host.empty() || !one_host ? "" : fmt::format(", on {},", view.host),
                      silent.size() == 1 ? "has not" : "have not", view.silent,
                      silent.size() == 1 ? "it" : fmt::format("rank {}", silent.front()),
                      last != nullptr ? "in " + title(*last) : "outside of any operation");

@@ -37,8 +37,9 @@ RankReport unpack(const std::string& text);
 
 // What is known about one rank.
 struct RankView {
-  double silent = 0;  // seconds since its last report
-  RankReport report;  // its last report
+  double silent = 0;      // seconds since its last report
+  RankReport report;      // its last report
+  std::string host = {};  // where it runs; "" if all ranks share one
 };
 struct Limits {
   double hang = 0;   // seconds in one operation, or without a report, that end the job

@@ -13,6 +13,7 @@
 
 #include "base/crash.h"
 #include "base/error.h"
+#include "base/file.h"
 
 namespace eyrie::parallel {
 namespace {
@@ -25,15 +26,25 @@ double seconds_between(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double>(to - from).count();
 }
 
+// Of every rank, or empty if there is only one.
+std::vector<std::string> several_hosts(Communicator& world) {
+  std::vector<std::string> hosts = world.all_gather(base::host_name());
+  if (std::all_of(hosts.begin(), hosts.end(), [&](const auto& one) { return one == hosts[0]; }))
+    hosts.clear();
+  return hosts;
+}
+
 // Reports go out about once a second, or several times within a short limit.
 double period_of(double limit) { return std::clamp(limit / 12, 0.05, 1.0); }
 
 }  // namespace
 
-WatchPost::WatchPost(int rank, int ranks, const Limits& limits, Time now)
+WatchPost::WatchPost(int rank, int ranks, const Limits& limits, Time now,
+                     std::vector<std::string> hosts)
     : rank_(rank),
       ranks_(ranks),
       limits_(limits),
+      hosts_(std::move(hosts)),
       resumed_at_(now),
       heard_at_(ranks, now),
       reports_(ranks),
@@ -100,6 +111,7 @@ std::optional<std::string> WatchPost::judge(const RankReport& own, Time now) {
   for (int other = 0; other < ranks_; ++other) {
     views[other] =
         other == rank_ ? RankView{0, own} : RankView{silent(other, now), reports_[other]};
+    if (!hosts_.empty()) views[other].host = hosts_[other];
   }
   return find_hang(views, limits_);
 }
@@ -114,7 +126,7 @@ struct HangWatch::State {
       : communicator(world.duplicate()),
         rank(world.rank()),
         period(period_of(limit)),
-        post(rank, world.size(), {limit, 4 * period}, Clock::now()),
+        post(rank, world.size(), {limit, 4 * period}, Clock::now(), several_hosts(world)),
         report(std::move(report)),
         sent(world.size(), 0),
         received(world.size(), 0),

@@ -26,7 +26,9 @@ class WatchPost {
  public:
   using Time = std::chrono::steady_clock::time_point;
 
-  WatchPost(int rank, int ranks, const Limits& limits, Time now);
+  // `hosts`: of every rank; empty if all share one.
+  WatchPost(int rank, int ranks, const Limits& limits, Time now,
+            std::vector<std::string> hosts = {});
 
   void hear(int from, RankReport report, Time now);
   // This process itself was stopped until now: earlier times do not count.
@@ -42,6 +44,7 @@ class WatchPost {
 
   const int rank_, ranks_;
   const Limits limits_;
+  const std::vector<std::string> hosts_;
   Time resumed_at_;
   std::vector<Time> heard_at_;       // by rank
   std::vector<RankReport> reports_;  // by rank; empty before the first

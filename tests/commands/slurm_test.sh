@@ -203,7 +203,7 @@ time_limit() {
   write_run unlimited 1500 5
   sed -i 's#every: 3#every: 1000#; s#validate: .*#validate: {sequences: 3}#' "$folder"/{limited,unlimited}.yaml
   slow 16mbit
-  submit limited --nodes 2 --tasks-per-node 2 --time 2:00
+  run "$eyrie" slurm submit "$folder/limited.yaml" --nodes 2 --tasks-per-node 2 --time 2:00 --signal 30
   expect_status 0 "eyrie slurm submit"
   until_true 150 was_requeued "$(job_of limited first)" 1
   slow
@@ -217,32 +217,83 @@ evaluation_limit() {
   say "a time limit during an evaluation: its answers are kept, requeued, finished from there"
   write_run answering 4 3
   sed -i 's#^    validate: .*#&\n    evaluate: {tasks: [hellaswag]}#' "$folder/answering.yaml"
-  submit answering --nodes 2 --tasks-per-node 2 --time 2:00
+  run "$eyrie" slurm submit "$folder/answering.yaml" --nodes 1 --time 2:00 --signal 60
   expect_status 0 "eyrie slurm submit"
   local job
   job=$(job_of answering first)
   until_true 200 was_requeued "$job" 1
   until_true 400 in_state "$job" COMPLETED
-  grep -h "answers" "$folder"/answering/slurm/logs/first-*.log || fail "no answers were taken over"
+  grep -h "the evaluation goes on" "$folder"/answering/slurm/logs/first-*.log || fail "no answers were taken over"
+  [[ $(why_of answering) == "time limit,"* ]] || fail "the starts ended so: $(why_of answering)"
+  run "$eyrie" slurm cancel "$folder/answering" --wait
+  sed "s#directory: .*#directory: $folder/answering_alone#" "$folder/answering.yaml" >"$folder/answering_alone.yaml"
+  train_on 2 answering_alone --until-stage first
+  expect_status 0 "the same evaluation without a limit"
+  local name
+  for name in answering answering_alone; do
+    grep -E '"(acc|acc_norm)[,_a-z]*":' "$folder/$name/eval/first/results.json" >"$folder/$name.scores"
+    [ -s "$folder/$name.scores" ] || fail "no scores in the results of $name"
+  done
+  cmp "$folder"/answering{,_alone}.scores || fail "the scores differ"
 }
 
 # The node that a job has alone loses its cable: the job runs on there, unseen, while Slurm starts it on the other node.
+# The node that a job has alone loses its cable: the job runs on there, unseen, while Slurm starts it on the other node.
+owned_again() { ls "$folder"/twin/.owner-2* >/dev/null 2>&1; }
+nothing_runs_on() { ! "$lab/node" run "$1" pgrep -x eyrie >/dev/null; }
 unplugged() {
   say "a lost twin: its cable is pulled, it runs on, and does not harm the folder"
-  write_run twin 20000 5
+  write_run twin 1000000 5
   sed -i 's#every: 3#every: 200#; s#validate: .*#validate: {sequences: 3}#' "$folder/twin.yaml"
   submit twin --nodes 1 --tasks-per-node 2
-  local job node other
+  local job node step
   job=$(job_of twin first)
   until_true 60 has_lines twin 300
   node=$(squeue --noheader --jobs "$job" --format=%N)
-  other=n1
-  [ "$node" != n1 ] || other=n2
   "$lab/node" unplug "$node"
   until_true 120 was_requeued "$job" 1
-  until_true 240 test -n "$(ls "$folder"/twin/.owner-2* 2>/dev/null)"
-  cat "$folder"/twin/slurm/logs/*.log | tail -n 30
+  step=$(steps_of twin)
+  until_true 120 owned_again
+  # The twin learns of it when it saves, if Slurm's own daemon on that node has not ended it before.
+  until_true 60 nothing_runs_on "$node"
+  until_true 60 has_lines twin $((step + 1000))
+  grep -hE "train.sbatch|going on|owner|took|error" "$folder"/twin/slurm/logs/*.log
   "$lab/node" plug "$node"
+  run "$eyrie" slurm cancel "$folder/twin" --wait
+  expect_status 0 "eyrie slurm cancel"
+  [ "$(squeue --noheader --jobs "$job" --format=%N)" != "$node" ] || fail "it went on at the lost node"
+  step=$(basename "$(checkpoint_of twin)")
+  step=$((10#${step#step-}))
+  sed "s#directory: .*#directory: $folder/alone#" "$folder/twin.yaml" >"$folder/alone.yaml"
+  train_on 1 alone --stop-after "$step"
+  expect_status 75 "the same steps on one rank"
+  metrics_of twin >"$folder/metrics.twin"
+  metrics_of alone | cmp - "$folder/metrics.twin" || fail "the losses differ"
+  [ "$(digest_of twin)" = "$(digest_of alone)" ] || fail "the weights differ at step $step"
+}
+
+# One of two nodes loses its cable: the watchdog of the other names who is gone, and the run goes on without that node.
+cut_off() {
+  say "a node is cut off: named by the watchdog, requeued on what is left, the same bits"
+  write_run cut 400 5
+  write_run whole 400 5
+  sed -i 's#every: 3#every: 50#; s#validate: .*#validate: {sequences: 3}#' "$folder"/{cut,whole}.yaml
+  echo "watchdog: 5" >>"$folder/cut.yaml"
+  slow 100mbit
+  submit cut --nodes 1-2 --tasks-per-node 2
+  local job
+  job=$(job_of cut first)
+  until_true 60 has_lines cut 120
+  "$lab/node" unplug n2
+  until_true 120 was_requeued "$job" 1
+  until_true 240 in_state "$(job_of cut second)" COMPLETED
+  grep -hE "rank [0-9]+: .*(rank|n2)|train.sbatch" "$folder"/cut/slurm/logs/first-*.log | grep -v loss
+  grep -hE "rank [01]: .*ranks? [23].*n2" "$folder"/cut/slurm/logs/first-*.log >/dev/null || fail "the lost ranks were not named"
+  grep -q '"nodes": 1,' "$folder/cut/slurm/starts.jsonl" || fail "it did not go on with one node"
+  train_on 1 whole
+  expect_same_run cut whole "after a node was cut off"
+  "$lab/node" plug n2
+  until_true 60 all_idle
 }
 
 crashes() {

@@ -85,6 +85,23 @@ TEST(VerdictTest, OneThatDoesNotAnswer) {
             "ranks 1, 2 have not answered for 12 s; rank 1 was last outside of any operation");
 }
 
+TEST(VerdictTest, ALostHostIsNamed) {
+  const auto barrier = waits("world", "barrier", 5, 3, everyone(4));
+  const RankView here = {0, {barrier}, "n1"}, lost = {12, {}, "n2"};
+  EXPECT_EQ(find_hang({here, here, lost, lost}, kLimits),
+            "'world' barrier 5 has waited 3 s; arrived: ranks 0, 1; did not arrive: ranks 2, 3 (on "
+            "n2, has not answered for 12 s)");
+  EXPECT_EQ(
+      find_hang({{0, {}, "n1"}, {0, {}, "n1"}, lost, lost}, kLimits),
+      "ranks 2, 3, on n2, have not answered for 12 s; rank 2 was last outside of any operation");
+  EXPECT_EQ(find_hang({{0, {}, "n1"}, {12, {}, "n3"}, lost}, kLimits),
+            "ranks 1, 2 have not answered for 12 s; rank 1 was last outside of any operation");
+  const OperationReport message = {"id", "context", "a message from", 0, 1, true, 11, {}};
+  EXPECT_EQ(find_hang({{0, {message}, "n1"}, {5, {}, "n2"}}, kLimits),
+            "rank 0 has waited 11 s for a message from rank 1 on 'context'; rank 1, on n2, has not "
+            "answered for 5 s");
+}
+
 // Ranks 2 and 3 wait on their axis, rank 0 for all; rank 1, which is to blame, in no operation.
 TEST(VerdictTest, TheCauseGoesBeforeTheLongestWait) {
   const auto world = waits("world", "barrier", 5, 11, everyone(4));
