@@ -35,7 +35,7 @@ stages:
     steps: $steps
     batch_sequences: 8
     micro_shards: 4
-    sequence_length: 512
+    sequence_length: 128
     data: {shards: $folder/shards}
     learning_rate: {peak: 1e-3, warmup: 2, final: 1e-4, shape: cosine}
 checkpoint: {every: 100000}

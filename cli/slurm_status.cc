@@ -16,6 +16,7 @@
 #include "cli/flags.h"
 #include "cli/plan_search.h"
 #include "cli/slurm_evaluation.h"
+#include "slurm/job_script.h"
 #include "slurm/queue.h"
 #include "slurm/run_jobs.h"
 #include "trainer/run_config.h"
@@ -135,6 +136,11 @@ void print_run(const base::Path& directory) {
                 reason.empty() ? "" : fmt::format(" ({})", reason),
                 state.nodes.empty() ? "" : fmt::format(" on {}", state.nodes),
                 state.restarts > 0 ? fmt::format(", start {}", state.restarts + 1) : "");
+    if (state.log_not_opened)
+      base::print(
+          "             {} could not open its log in {}: that folder is not there on this node, or "
+          "not writable\n",
+          state.nodes, slurm::logs_of(directory).string());
   }
   for (const slurm::EvaluationEntry& one : jobs->evaluations)
     base::print("job {:<8} {}: {}\n", one.id, one.what, evaluation_state(one.id));

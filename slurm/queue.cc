@@ -148,6 +148,7 @@ JobState parse_job(const std::string& line) {
   job.nodes = field("NodeList");
   job.node_count = job.nodes.empty() ? 0 : static_cast<int>(least(field("NumNodes")));
   job.restarts = static_cast<int>(least(field("Restarts")));
+  job.log_not_opened = field("ExitCode") == "0:53";
   job.tasks = tasks_in(field("ArrayTaskId"));
   std::tm parts{};
   if (strptime(field("EndTime").c_str(), "%Y-%m-%dT%H:%M:%S", &parts) != nullptr) {

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <exception>
+#include <memory>
 #include <string_view>
 #include <thread>
 
@@ -48,10 +49,28 @@ class MpiWorld : public MpiCommunicator {
       abort("ended by an error that no other rank saw", base::kExitFailure);
     }
     farewell_.reset();
-    MPI_Finalize();
+    finalize_within(std::chrono::seconds(10));
   }
 
  private:
+  // MPICH over UCX now and then never comes back from MPI_Finalize, when a connection that it had
+  // begun to open is left without an answer. There is nothing to lose any more: the process then
+  // ends with the status that it has.
+  static void finalize_within(std::chrono::seconds limit) {
+    const auto done = std::make_shared<std::atomic<bool>>(false);
+    try {
+      std::thread([limit, done, status = last_guarded_status()] {
+        std::this_thread::sleep_for(limit);
+        if (done->load()) return;
+        base::flush_logs();
+        ::_exit(status);
+      }).detach();
+    } catch (const std::exception&) {  // no more threads: without a limit
+    }
+    MPI_Finalize();
+    *done = true;
+  }
+
   bool all_leave_within(std::chrono::seconds limit) {
     const Clock::time_point start = Clock::now();
     std::atomic<bool> all = false;

@@ -16,6 +16,7 @@ namespace {
 
 // Per thread: whether run_guarded() is running, and whether its failure was already reported.
 thread_local bool guarded = false, told = false;
+thread_local int guarded_status = 0;  // what it returned last
 
 struct Failure {
   std::string message;
@@ -78,17 +79,19 @@ int run_guarded(Communicator& world, const std::function<int()>& body) {
   guarded = true;
   told = false;
   try {
-    const int status = body();
+    guarded_status = body();
     guarded = false;
-    return status;
   } catch (const std::exception& error) {
     guarded = false;
-    return end(world, describe(error));
+    guarded_status = end(world, describe(error));
   } catch (...) {
     guarded = false;
-    return end(world, {"an exception that is no std::exception"});
+    guarded_status = end(world, {"an exception that is no std::exception"});
   }
+  return guarded_status;
 }
+
+int last_guarded_status() { return guarded_status; }
 
 void print_last_line(int rank, const std::string& message) {
   base::print_error(fmt::format("rank {}: {}\n", rank, message));

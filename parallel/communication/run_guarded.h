@@ -23,6 +23,9 @@ class AgreedFailure {
 // rank. Everything that communicates with other ranks (watch, queues) must live inside `body`.
 int run_guarded(Communicator& world, const std::function<int()>& body);
 
+// What run_guarded() returned last; 0 before that.
+int last_guarded_status();
+
 // Reports an error inside run_guarded() at the place where it is caught, because the cleanup that
 // follows may take long (a save to a slow disk). run_guarded() does not report it again. If this
 // process has not ended kCleanupLimit later, the job is ended. Does nothing outside run_guarded(),

@@ -20,8 +20,14 @@ run "$installed" eval show piqa --doc 1
 expect_status 0 "eyrie eval show"
 
 say "examples, script and man page"
-run "$installed" plan moved/share/eyrie/configs/cluster/run.yaml --machine moved/share/eyrie/configs/cluster/machine.yaml
+run "$installed" plan moved/share/eyrie/example/configs/cluster/run.yaml --machine moved/share/eyrie/example/configs/cluster/machine.yaml
 expect_status 0 "a plan of the example"
+cp -r moved/share/eyrie/example work
+(cd work && "$installed" train configs/quickstart.yaml --check >"$output" 2>&1) && fail "there are no shards yet"
+expect_in_output "data/shards"
+for file in $(sed -nE 's/.*(data\/raw\/[a-z]+)\*.*/\1.jsonl.zst/p; s/^tokenizer: (.*)/\1/p' work/configs/data.yaml); do
+  [ -s "work/$file" ] || fail "the example has no $file"
+done
 bash -n moved/share/eyrie/slurm/train.sbatch || fail "the batch script is no script"
 run "$installed" --help
 for command in $(sed -nE 's/^  ([a-z]+( [a-z]+)?)  .*/\1/p' "$output" | tr ' ' '_'); do

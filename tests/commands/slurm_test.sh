@@ -314,6 +314,46 @@ crashes() {
   grep -q "the start number 3 without a new checkpoint" "$folder"/crashing/slurm/logs/first-*.log || fail "no reason in the log"
 }
 
+build() {
+  say "shards built by a job of 4 ranks, which a signal ends at its first start"
+  run "$eyrie" slurm build "$folder/data.yaml" "output=$folder/built" --nodes 2 --tasks-per-node 2 --time 10:00 --signal 30 --mem 400 --dry-run
+  expect_status 0 "eyrie slurm build --dry-run"
+  # What the ranks would do at the signal of the time limit.
+  printf '#!/bin/sh\n[ -e %s ] || { [ "$SLURM_PROCID" != 0 ] || : >%s; sleep 1; kill -USR1 $$; sleep 60; }\nexec %s "$@"\n' \
+    "$folder/once" "$folder/once" "$eyrie" >"$folder/interrupted"
+  chmod +x "$folder/interrupted"
+  sed -i "s#^EYRIE=.*#EYRIE=$folder/interrupted#" "$folder/built/slurm/build.sbatch"
+  local job
+  job=$(sbatch --parsable "$folder/built/slurm/build.sbatch")
+  until_true 120 in_state "$job" COMPLETED
+  [ "$(restarts_of "$job")" = 1 ] || fail "$(restarts_of "$job") restarts instead of 1: $(cat "$folder"/built/slurm/logs/*)"
+  local shard
+  for shard in "$folder"/shards/*.h5; do
+    cmp "$shard" "$folder/built/$(basename "$shard")" || fail "another shard than that of one rank"
+  done
+  run "$eyrie" slurm build "$folder/data.yaml" tokenizer=nothing.json
+  expect_status 2 "a build without its tokenizer"
+}
+
+unwritable() {
+  say "a run's folder that the nodes cannot write"
+  write_run unwritable 30 5
+  submit unwritable --nodes 2 --tasks-per-node 1 --dry-run
+  expect_status 0 "--dry-run"
+  local node job
+  for node in n1 n2; do
+    "$lab/node" run $node mount --bind "$folder/unwritable" "$folder/unwritable"
+    "$lab/node" run $node mount -o remount,bind,ro "$folder/unwritable"
+  done
+  submit unwritable --nodes 2 --tasks-per-node 1
+  job=$(job_of unwritable first)
+  until_true 60 in_state "$job" FAILED
+  run "$eyrie" slurm status "$folder/unwritable"
+  expect_in_output "JobLaunchFailure" "could not open its log"
+  until_true 30 in_state "$(job_of unwritable second)" CANCELLED
+  for node in n1 n2; do "$lab/node" run $node umount "$folder/unwritable"; done
+}
+
 doctor() {
   say "eyrie doctor on two nodes: each rank on its core, links, the folder as each node sees it"
   run srun --nodes=2 --ntasks=4 --cpus-per-task=1 --mpi=pmix "$eyrie" doctor --folder "$folder" --machine "$folder/machine.yaml"
@@ -379,8 +419,8 @@ node_lost() {
 
 make_data piqa,hellaswag
 parts=("${@:2}")
-[ ${#parts[@]} -gt 0 ] || parts=(doctor chain evaluated branches preempted cancelled crashes refused)
-[ "${parts[0]}" != long ] || parts=(doctor chain evaluated branches "preempted 3" cancelled crashes refused node_lost)
+[ ${#parts[@]} -gt 0 ] || parts=(build doctor chain evaluated branches preempted cancelled crashes refused unwritable)
+[ "${parts[0]}" != long ] || parts=(build doctor chain evaluated branches "preempted 3" cancelled crashes refused unwritable node_lost cut_off unplugged time_limit evaluation_limit)
 for part in "${parts[@]}"; do
   # shellcheck disable=SC2086
   $part

@@ -66,6 +66,9 @@ TEST_F(FakeSlurm, TheTasksOfAnArray) {
   EXPECT_EQ(states[1].restarts, 2);
   EXPECT_EQ(states[1].node_count, 2);
   EXPECT_EQ(job_state("9").state, "PENDING");
+  EXPECT_FALSE(states[0].log_not_opened);
+  answer("scontrol", "echo 'JobId=9 JobState=FAILED Reason=JobLaunchFailure ExitCode=0:53'");
+  EXPECT_TRUE(job_state("9").log_not_opened);
 }
 
 TEST_F(FakeSlurm, AJobThatIsForgottenHasNoState) {
