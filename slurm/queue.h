@@ -32,7 +32,7 @@ struct JobState {
   std::string nodes;   // "n[1-2]"; "" before it has any
   int node_count = 0, restarts = 0;
   bool log_not_opened = false;  // it ended because its node could not open the file it prints to
-  int tasks = 1;  // those of an array that wait are one entry
+  int tasks = 1;                // those of an array that wait are one entry
   std::optional<std::int64_t> end_time;  // seconds since the epoch
   bool waits() const { return state == "PENDING" || state == "REQUEUED" || state == "SUSPENDED"; }
   bool is_alive() const {
