@@ -53,9 +53,9 @@ class MpiWorld : public MpiCommunicator {
   }
 
  private:
-  // MPICH over UCX now and then never comes back from MPI_Finalize, when a connection that it had
-  // begun to open is left without an answer. There is nothing to lose any more: the process then
-  // ends with the status that it has.
+  // MPICH over UCX and TCP often never comes back from MPI_Finalize: a rank closes its connections,
+  // and another one, which has closed its own already, no longer looks. There is nothing to lose
+  // any more: the process then ends with the status that it has.
   static void finalize_within(std::chrono::seconds limit) {
     const auto done = std::make_shared<std::atomic<bool>>(false);
     try {

@@ -100,7 +100,7 @@ for rank in 0 1; do
   mkdir -p "$folder/node$rank"
   sed "s#directory:.*#directory: $folder/nodes#" "$folder/whole.yaml" >"$folder/node$rank/run.yaml"
 done
-here() { run scripts/mpi 2 sh -c "cd $folder/node\$OMPI_COMM_WORLD_RANK && exec $eyrie $*"; }
+here() { run scripts/mpi 2 sh -c "cd $folder/node\${OMPI_COMM_WORLD_RANK:-\$PMI_RANK} && exec $eyrie $*"; }
 sed -i 's/peak: 1e-2/peak: 2e-2/' "$folder/node1/run.yaml"
 here train run.yaml
 expect_status 2 "another configuration on rank 1"

@@ -63,15 +63,22 @@ wait_for_job() {
 children_of() { grep -ls "^PPid:[[:space:]]*$1\$" /proc/[0-9]*/status | sed 's/[^0-9]//g' || true; }
 # processes_of_job: the ranks' processes of $job, which is the launcher's script.
 processes_of_job() {
-  local launcher
-  for launcher in $(children_of "$job"); do children_of "$launcher"; done
+  local launcher child
+  for launcher in $(children_of "$job"); do
+    for child in $(children_of "$launcher"); do
+      case $(cat "/proc/$child/comm" 2>/dev/null) in
+        hydra*) children_of "$child" ;; # MPICH's launcher has one of these per node
+        *) echo "$child" ;;
+      esac
+    done
+  done
 }
 
 # pid_of_rank RANK: the process of a rank of $job.
 pid_of_rank() {
   local pid
   for pid in $(processes_of_job); do
-    if tr '\0' '\n' <"/proc/$pid/environ" | grep -qx "OMPI_COMM_WORLD_RANK=$1"; then
+    if tr '\0' '\n' <"/proc/$pid/environ" | grep -qxE "(OMPI_COMM_WORLD|PMI)_RANK=$1"; then
       echo "$pid"
       return
     fi
