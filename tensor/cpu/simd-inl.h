@@ -110,15 +110,21 @@ HWY_INLINE void for_vectors(std::int64_t begin, std::int64_t end, const Body& bo
 HWY_INLINE V set(float value) { return hn::Set(kF, value); }
 HWY_INLINE float sum(V v) { return hn::GetLane(hn::SumOfLanes(kF, v)); }
 
-// 1/x and 1/√x for x in the range of normal numbers: the processor's estimate and one step of
-// Newton's, right to 3e-7 of the result. Division and root take many times as long.
+// 1/x and 1/√x for x in the range of normal numbers, right to 1e-7 of the result: the processor's
+// estimate and one step, which takes the square of its error, and below AVX-512, where estimates
+// have 12 bits and differ between processors, the cube. Division and root take many times as long.
 HWY_INLINE V reciprocal(V x) {
   const V y = hn::ApproximateReciprocal(x);
-  return hn::Mul(y, hn::NegMulAdd(x, y, set(2.0f)));
+  if constexpr (HWY_TARGET <= HWY_AVX3) return hn::Mul(y, hn::NegMulAdd(x, y, set(2.0f)));
+  const V h = hn::NegMulAdd(x, y, set(1.0f));
+  return hn::MulAdd(y, hn::MulAdd(h, h, h), y);
 }
 HWY_INLINE V reciprocal_root(V x) {
   const V y = hn::ApproximateReciprocalSqrt(x);
-  return hn::Mul(y, hn::NegMulAdd(hn::Mul(hn::Mul(x, set(0.5f)), y), y, set(1.5f)));
+  if constexpr (HWY_TARGET <= HWY_AVX3)
+    return hn::Mul(y, hn::NegMulAdd(hn::Mul(hn::Mul(x, set(0.5f)), y), y, set(1.5f)));
+  const V h = hn::NegMulAdd(hn::Mul(x, y), y, set(1.0f));
+  return hn::MulAdd(y, hn::Mul(h, hn::MulAdd(h, set(0.375f), set(0.5f))), y);
 }
 
 // e^x = 2^n · (1 + q), where n is x / ln 2 rounded and q = e^r − 1 for the rest r, |r| ≤ ln 2 / 2:
@@ -177,10 +183,12 @@ HWY_INLINE Gelu gelu(V x) {
   const V square = hn::Mul(x, x);
   const V inner = hn::Mul(
       x, hn::MulAdd(square, set(2.0f * 0.7978845608f * 0.044715f), set(2.0f * 0.7978845608f)));
-  const V s = sigmoid(inner);
+  // s and 1 − s = e^−inner · s: a difference would lose far arguments, which are multiplied by x³.
+  const Exponential e = split_exponential(hn::Neg(inner), 86.0f);
+  const V power = hn::MulAdd(e.power, e.q, e.power), s = reciprocal(hn::Add(power, set(1.0f)));
   const V dinner =
       hn::MulAdd(square, set(6.0f * 0.7978845608f * 0.044715f), set(2.0f * 0.7978845608f));
-  const V slope = hn::Mul(hn::Mul(x, dinner), hn::Mul(s, hn::Sub(set(1.0f), s)));
+  const V slope = hn::Mul(hn::Mul(hn::Mul(x, dinner), s), hn::Mul(power, s));
   return {hn::Mul(x, s), hn::Add(s, slope)};
 }
 

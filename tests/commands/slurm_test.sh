@@ -419,7 +419,7 @@ node_lost() {
 
 make_data piqa,hellaswag
 parts=("${@:2}")
-[ ${#parts[@]} -gt 0 ] || parts=(build doctor chain evaluated branches preempted cancelled crashes refused unwritable)
+[ ${#parts[@]} -gt 0 ] || parts=(doctor chain branches preempted cancelled crashes refused unwritable)
 [ "${parts[0]}" != long ] || parts=(build doctor chain evaluated branches "preempted 3" cancelled crashes refused unwritable node_lost cut_off unplugged time_limit evaluation_limit)
 for part in "${parts[@]}"; do
   # shellcheck disable=SC2086
