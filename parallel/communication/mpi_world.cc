@@ -49,7 +49,7 @@ class MpiWorld : public MpiCommunicator {
       abort("ended by an error that no other rank saw", base::kExitFailure);
     }
     farewell_.reset();
-    finalize_within(std::chrono::seconds(10));
+    finalize_within(std::chrono::seconds(30));
   }
 
  private:
@@ -145,8 +145,8 @@ std::unique_ptr<Communicator> open_world(int& argc, char**& argv) {
     throw base::InputError(
         fmt::format("the launcher started {} ranks but MPI sees one: the launcher belongs to "
                     "another MPI library. Use "
-                    "the mpirun of Open MPI, or srun --mpi=pmix",
-                    launched));
+                    "the launcher of {}, or srun --mpi=pmix",
+                    launched, library_version()));
   }
   auto world = std::make_unique<MpiWorld>();
   if (size > 1) base::set_rank(world->rank());

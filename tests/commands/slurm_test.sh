@@ -238,7 +238,6 @@ evaluation_limit() {
 }
 
 # The node that a job has alone loses its cable: the job runs on there, unseen, while Slurm starts it on the other node.
-# The node that a job has alone loses its cable: the job runs on there, unseen, while Slurm starts it on the other node.
 owned_again() { ls "$folder"/twin/.owner-2* >/dev/null 2>&1; }
 nothing_runs_on() { ! "$lab/node" run "$1" pgrep -x eyrie >/dev/null; }
 unplugged() {
